@@ -1,0 +1,60 @@
+# make demo   Label Studio with masks already drawn, on http://127.0.0.1:8080 (CHECK=1: headless, verified, then stopped)
+# make test   everything CI runs: lint, types, floors, tests with a real Label Studio and a real browser
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+LABEL_STUDIO_VERSION := 1.23.2
+VENV := .venv/bin
+READY := .venv/.installed
+LABEL_STUDIO_READY := .venv-label-studio/.installed-$(LABEL_STUDIO_VERSION)
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+demo: $(READY) $(LABEL_STUDIO_READY) ## start Label Studio with pre-annotated microscope images; CHECK=1 verifies and stops
+	$(VENV)/argenseg demo $(if $(filter-out 0,$(CHECK)),--check)
+
+test: lint types floors pytest ## everything CI runs
+
+lint: $(READY) ## ruff: lint and format
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+
+types: $(READY) ## mypy, strict on labeling, worker and backend
+	$(VENV)/mypy
+
+floors: $(READY) ## import-linter: imports go down only
+	$(VENV)/lint-imports
+
+pytest: $(READY) $(LABEL_STUDIO_READY) browser ## all tests, the end-to-end ones last
+	$(VENV)/python -m pytest
+
+test-fast: $(READY) ## the tests that need no Label Studio and no browser
+	$(VENV)/python -m pytest -m "not e2e"
+
+# Chromium comes from the system (a test names itself as not run when it is missing; under CI=true that is a failure).
+browser:
+	@if command -v chromium chromium-browser google-chrome >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium fonts-liberation; \
+	else echo "Chromium is not installed: the browser tests will not run. Install the package 'chromium' to run them."; fi
+
+$(READY): pyproject.toml
+	@[ -n "$(PYTHON)" ] && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; say which with: make PYTHON=/path/to/python3.11"; exit 1; }
+	[ -x $(VENV)/python ] || "$(PYTHON)" -m venv .venv
+	$(VENV)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+# Label Studio pins an older rq and redis than we use, so it lives in an environment of its own.
+$(LABEL_STUDIO_READY):
+	[ -x .venv-label-studio/bin/python ] || "$(PYTHON)" -m venv .venv-label-studio
+	.venv-label-studio/bin/python -m pip install --quiet 'label-studio==$(LABEL_STUDIO_VERSION)'
+	touch $@
+
+clean: ## remove the demo's data and the caches (the environments stay)
+	rm -rf .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
+
+.PHONY: help demo test lint types floors pytest test-fast browser clean
