@@ -1,0 +1,1 @@
+"""From a project's label config and a task to the text prompts that the model is asked."""

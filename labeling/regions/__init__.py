@@ -1,0 +1,1 @@
+"""Masks to Label Studio regions and back."""

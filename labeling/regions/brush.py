@@ -1,0 +1,50 @@
+"""Brush regions: a mask as run lengths inside Label Studio's region dict, and back."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labeling.errors import RegionError
+from labeling.regions import brush_rle
+
+MASK_THRESHOLD = 128  # the browser's brush and eraser are antialiased
+
+
+def brush_region(
+    mask: NDArray[np.bool_] | NDArray[np.uint8],
+    *,
+    label: str | None,
+    from_name: str,
+    to_name: str,
+    region_type: str,
+    score: float | None,
+    region_id: str,
+) -> dict[str, Any]:
+    """A mask (height, width), at the image's upright size, as a region of a prediction."""
+    height, width = mask.shape
+    value: dict[str, Any] = {"format": "rle", "rle": brush_rle.encode(mask)}
+    if label is not None:
+        value[region_type] = [label]
+    return {
+        "id": region_id,
+        "type": region_type,
+        "from_name": from_name,
+        "to_name": to_name,
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "score": score,
+        "value": value,
+    }
+
+
+def brush_mask(region: dict[str, Any]) -> NDArray[np.bool_]:
+    """A brush region's mask, bool (height, width). RegionError where its sizes or run lengths are malformed."""
+    value = region.get("value")
+    if not isinstance(value, dict) or "rle" not in value:
+        raise RegionError(f"Region {region.get('id')!r} holds no brush mask (value.rle). It is of type {region.get('type')!r}.")
+    width, height = region.get("original_width"), region.get("original_height")
+    if not isinstance(width, int) or not isinstance(height, int):
+        raise RegionError(f"Region {region.get('id')!r} needs original_width and original_height as whole numbers.")
+    return brush_rle.decode(value["rle"], width, height) >= MASK_THRESHOLD

@@ -1,0 +1,139 @@
+"""Label Studio's brush RLE, byte for byte as label-studio-sdk writes it (after thi.ng/rle-pack).
+
+A bit stream, most significant bit first, over the mask's values repeated four times (RGBA):
+a 32-bit count of values, 5 bits word size - 1, four times 4 bits run size - 1 (for us 3, 4, 8, 16), then codes:
+1, 2 bits size class, length - 1 in that many bits, one word: a run; 0, size class, length - 1, then `length` words: literals.
+At the end 1 to 8 zero bits, up to the next byte.
+"""
+
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labeling.errors import RegionError
+
+MAX_PIXELS = 100_000_000  # of a mask that we decode: a few bytes must not claim all memory
+
+_CHANNELS = 4
+_WORD_BITS = 8
+_SIZE_BITS = np.array([3, 4, 8, 16], dtype=np.int64)  # of a run's length, by size class
+_LONGEST_RUN = 1 << 16
+_HEADER_BITS = 32 + 5 + 4 * 4
+_HEADER_TAIL = (_WORD_BITS - 1) << 16 | 2 << 12 | 3 << 8 | 7 << 4 | 15  # word size and run sizes, each minus one
+_read_u64 = struct.Struct(">Q").unpack_from
+
+
+def encode(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> list[int]:
+    """Encode a mask (height, width); bool is taken as 0/255, uint8 as it is. Returns bytes as ints."""
+    if mask.ndim != 2 or mask.size == 0 or mask.dtype not in (np.bool_, np.uint8):
+        raise RegionError(f"A mask must be bool or uint8 of (height, width), not {mask.dtype} of {mask.shape}.")
+    if mask.size * _CHANNELS >= 1 << 32:
+        raise RegionError(f"A mask of {mask.shape} is too large for brush RLE. Scale the image down.")
+    values = np.ascontiguousarray(mask).reshape(-1).view(np.uint8)
+    starts = _run_starts(values)
+    words = values[starts].astype(np.int64)
+    if mask.dtype == np.bool_:
+        words *= 255
+    lengths = np.diff(starts, append=values.size) * _CHANNELS
+    size_class = np.searchsorted(np.array([8, 16, 256]), lengths)
+    if lengths.max() > _LONGEST_RUN:
+        lengths, words, size_class = _split_long_runs(lengths, words, size_class)
+    size_bits = _SIZE_BITS[size_class]
+    codes = (4 + size_class << size_bits | lengths - 1) << _WORD_BITS | words
+    return _pack(mask.size * _CHANNELS, codes, 3 + size_bits + _WORD_BITS)
+
+
+def _run_starts(values: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Where a run begins: eight comparisons are looked at as one word, since masks have few edges."""
+    changed = np.zeros(-(-values.size // 8) * 8, dtype=np.bool_)
+    changed[0] = True
+    np.not_equal(values[1:], values[:-1], out=changed[1 : values.size])
+    words = np.flatnonzero(changed.view(np.uint64))
+    word, byte = np.nonzero(changed.reshape(-1, 8)[words])
+    return words[word] * 8 + byte
+
+
+def _split_long_runs(
+    lengths: NDArray[np.int64], words: NDArray[np.int64], size_class: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Cut runs at 65,536 values. The rest keeps the size class of the whole run, as the SDK does."""
+    pieces = -(-lengths // _LONGEST_RUN)
+    last = np.cumsum(pieces) - 1
+    split = np.full(last[-1] + 1, _LONGEST_RUN, dtype=np.int64)
+    split[last] = lengths - (pieces - 1) * _LONGEST_RUN
+    return split, np.repeat(words, pieces), np.repeat(size_class, pieces)
+
+
+def _pack(count: int, codes: NDArray[np.int64], code_bits: NDArray[np.int64]) -> list[int]:
+    """Concatenate codes of 14 to 27 bits behind the header."""
+    ends = _HEADER_BITS + np.cumsum(code_bits)
+    first_byte = ends - code_bits >> 3
+    aligned = codes << 40 - (ends - code_bits & 7) - code_bits  # within the 5 bytes that a code can touch
+    packed = np.zeros((int(ends[-1]) >> 3) + 5, dtype=np.uint8)
+    packed[:7] = list((count << 24 | _HEADER_TAIL << 3).to_bytes(7, "big"))
+    for offset in range(5):  # codes are longer than a byte: first_byte + offset has no duplicates
+        packed[first_byte + offset] |= (aligned >> 32 - 8 * offset & 0xFF).astype(np.uint8)
+    return packed[: (int(ends[-1]) >> 3) + 1].tolist()
+
+
+def decode(rle: list[int], width: int, height: int) -> NDArray[np.uint8]:
+    """Decode to uint8 (height, width), the alpha channel.
+
+    RegionError where the data is not the RLE of an image of this size, is cut short, or is over 100 million pixels.
+    """
+    count = _check_size(width, height) * _CHANNELS
+    try:
+        if not isinstance(rle, list):
+            raise TypeError
+        data = bytes(rle)
+    except (TypeError, ValueError):
+        raise RegionError("A brush RLE must be a list of whole numbers from 0 to 255.") from None
+    if len(data) * 8 < _HEADER_BITS or int.from_bytes(data[:4], "big") != count:
+        raise RegionError(f"The brush RLE is not that of an image of {width} x {height} px. Send the mask at the image's upright size.")
+    lengths, words = _read_codes(data, count)
+    ends = np.cumsum(lengths)
+    pixels = np.diff(ends // _CHANNELS, prepend=0)  # of each run, those values that are an alpha: indices 3, 7, 11, ...
+    return np.repeat(np.frombuffer(words, dtype=np.uint8), pixels).reshape(height, width)
+
+
+def _check_size(width: int, height: int) -> int:
+    if not 0 < width < 1 << 31 or not 0 < height < 1 << 31 or width * height > MAX_PIXELS:
+        raise RegionError(f"A mask of {width} x {height} px is not between 1 and {MAX_PIXELS:,} pixels.")
+    return width * height
+
+
+def _read_codes(data: bytes, count: int) -> tuple[list[int], bytearray]:
+    """All runs (literals are runs of one) as lengths and words. Their lengths add up to `count`."""
+    header = int.from_bytes(data[4:7], "big") >> 3
+    word_bits = (header >> 16) + 1
+    size_bits = [(header >> shift & 15) + 1 for shift in (12, 8, 4, 0)]
+    if word_bits > 8:
+        raise RegionError(f"The brush RLE has words of {word_bits} bits. A mask has 8.")
+    word_mask = (1 << word_bits) - 1
+    available, padded = len(data) * 8, data + bytes(8)
+    lengths: list[int] = []
+    words = bytearray()
+    position, done = _HEADER_BITS, 0
+    while done < count:
+        if position >= available:
+            raise RegionError("The brush RLE ends too early. Draw the region again.")
+        (window,) = _read_u64(padded, position >> 3)
+        window = window << (position & 7) & 0xFFFFFFFFFFFFFFFF  # the code is its topmost bits
+        bits = size_bits[window >> 61 & 3]
+        length = (window >> 61 - bits & (1 << bits) - 1) + 1
+        position += 3 + bits
+        if window >> 63:
+            words.append(window >> 61 - bits - word_bits & word_mask)
+            lengths.append(length)
+            position += word_bits
+        else:
+            end = position + length * word_bits
+            literals = int.from_bytes(data[position >> 3 : (end + 7) >> 3], "big") >> (-end & 7)
+            words.extend(literals >> shift & word_mask for shift in range((length - 1) * word_bits, -1, -word_bits))
+            lengths.extend([1] * length)
+            position = end
+        done += length
+    if done > count or position > available:
+        raise RegionError("The brush RLE does not end where its image does. Draw the region again.")
+    return lengths, words

@@ -1,0 +1,81 @@
+"""Everything that is configured by the environment. Each process's `main` reads it once and passes it down."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MEGABYTE = 10**6
+
+
+def _database_default(fields: dict[str, Any]) -> str:
+    return f"sqlite:///{fields['data_dir']}/argenseg.db"
+
+
+def _blob_default(fields: dict[str, Any]) -> str:
+    return f"{fields['data_dir']}/blobs"
+
+
+class Settings(BaseSettings):
+    """One installation's settings: `Settings()` reads the environment, arguments override it.
+
+    Times are in seconds, sizes in bytes and pixels.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore", env_ignore_empty=True)
+
+    label_studio_url: str | None = Field(None, validation_alias=AliasChoices("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST"))
+    label_studio_api_key: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("LABEL_STUDIO_API_KEY", "LABEL_STUDIO_ACCESS_TOKEN")
+    )
+    data_dir: Path = Field(Path("~/.argenseg"), validation_alias="ARGENSEG_DATA_DIR", validate_default=True)
+    redis_url: str | None = Field(None, validation_alias="REDIS_URL")  # None: the embedded Redis
+    database_url: str = Field(default_factory=_database_default, validation_alias="DATABASE_URL")
+    blob_url: str = Field(default_factory=_blob_default, validation_alias="BLOB_URL")
+
+    model: str = Field("starter", validation_alias=AliasChoices("ARGENSEG_MODEL", "MODEL_DIR"))
+    device: str = Field("auto", validation_alias="DEVICE")
+
+    host: str = Field("127.0.0.1", validation_alias="HOST")
+    port: int = Field(9090, validation_alias="PORT", ge=0, le=65535)
+    threads: int = Field(8, validation_alias="THREADS", ge=3)
+    log_level: str = Field("INFO", validation_alias="LOG_LEVEL")
+    basic_auth_user: str | None = Field(None, validation_alias="BASIC_AUTH_USER")
+    basic_auth_pass: SecretStr | None = Field(None, validation_alias="BASIC_AUTH_PASS")
+
+    predict_wait_s: float = Field(8.0, validation_alias="PREDICT_WAIT_S", ge=0)
+    segment_timeout_s: float = Field(300.0, validation_alias="SEGMENT_TIMEOUT_S", gt=0)
+    image_timeout_s: float = Field(30.0, validation_alias="IMAGE_TIMEOUT_S", gt=0)
+    max_image_bytes: int = Field(200 * MEGABYTE, validation_alias="MAX_IMAGE_BYTES", gt=0)
+    max_image_pixels: int = Field(100 * MEGABYTE, validation_alias="MAX_IMAGE_PIXELS", gt=0)
+    allow_private_image_hosts: bool = Field(False, validation_alias="ALLOW_PRIVATE_IMAGE_HOSTS")
+
+    @field_validator("label_studio_url")
+    @classmethod
+    def _strip_slash(cls, url: str | None) -> str | None:
+        return url.strip().rstrip("/") or None if url else None
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        return folder.expanduser().absolute()
+
+    @field_validator("log_level")
+    @classmethod
+    def _upper(cls, level: str) -> str:
+        return level.upper()
+
+    @property
+    def redis_socket(self) -> Path:
+        """The embedded Redis's unix socket."""
+        return self.data_dir / "redis" / "redis.sock"
+
+    @property
+    def image_cache(self) -> Path:
+        """The folder of fetched images, named by their content."""
+        return self.data_dir / "images"
+
+    def redis_connection_url(self) -> str:
+        """`redis_url`, or the embedded Redis's socket as a `unix://` URL."""
+        return self.redis_url or f"unix://{self.redis_socket}"

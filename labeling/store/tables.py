@@ -1,0 +1,156 @@
+"""The tables. Times are UTC; masks are named by the SHA-256 of their PNG in the blob folder."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, Text, TypeDecorator, UniqueConstraint, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A time with its zone: SQLite drops the zone, so it is put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {datetime: UtcDateTime, str: Text, dict[str, Any]: JSON, list[dict[str, Any]]: JSON}
+
+
+class ProjectRow(Base):
+    """A project of one Label Studio; its label config is the newest that was seen."""
+
+    __tablename__ = "projects"
+    __table_args__ = (UniqueConstraint("label_studio_url", "project_id", name="uq_projects_url_project"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    label_studio_url: Mapped[str] = mapped_column(String(500))
+    project_id: Mapped[int]
+    label_config: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class PredictionRow(Base):
+    """A wanted prediction: a row before it is a job, and the truth about how far it got."""
+
+    __tablename__ = "predictions"
+    __table_args__ = (
+        Index(
+            "uq_predictions_wish",
+            "project_row_id",
+            "task_id",
+            "model_version",
+            "plan_digest",
+            unique=True,
+            sqlite_where=text("interactive = 0"),
+            postgresql_where=text("NOT interactive"),
+        ),
+        Index("ix_predictions_status", "status", "updated_at"),
+        Index("ix_predictions_task", "project_row_id", "task_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_row_id: Mapped[int] = mapped_column(ForeignKey("projects.id", name="fk_predictions_project"))
+    task_id: Mapped[int]
+    task_data: Mapped[dict[str, Any]]
+    plan: Mapped[list[dict[str, Any]]]
+    plan_digest: Mapped[str] = mapped_column(String(64))
+    model_version: Mapped[str] = mapped_column(String(200))
+    delivery: Mapped[str] = mapped_column(String(8))
+    interactive: Mapped[bool]
+    status: Mapped[str] = mapped_column(String(16))
+    error: Mapped[str | None]
+    result: Mapped[list[dict[str, Any]] | None]
+    score: Mapped[float | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    label_studio_prediction_id: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+    project: Mapped[ProjectRow] = relationship(lazy="joined", innerjoin=True)
+
+
+class PredictedRegionRow(Base):
+    """A region as the model drew it: what the annotator's version is compared with."""
+
+    __tablename__ = "predicted_regions"
+    __table_args__ = (Index("ix_predicted_regions_region", "region_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    prediction_id: Mapped[int] = mapped_column(
+        ForeignKey("predictions.id", name="fk_predicted_regions_prediction", ondelete="CASCADE"), index=True
+    )
+    region_id: Mapped[str] = mapped_column(String(64))
+    label: Mapped[str | None]
+    prompt: Mapped[str]
+    score: Mapped[float | None]
+    mask: Mapped[str] = mapped_column(String(64))
+
+    prediction: Mapped[PredictionRow] = relationship(lazy="joined", innerjoin=True)
+
+
+class EventRow(Base):
+    """A webhook's payload, stored before it was answered."""
+
+    __tablename__ = "events"
+    __table_args__ = (Index("ix_events_processed", "processed_at", "received_at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    action: Mapped[str] = mapped_column(String(64))
+    payload: Mapped[dict[str, Any]]
+    payload_sha256: Mapped[str] = mapped_column(String(64), index=True)
+    label_studio_url: Mapped[str | None] = mapped_column(String(500))
+    received_at: Mapped[datetime] = mapped_column(default=utc_now)
+    processed_at: Mapped[datetime | None]
+    error: Mapped[str | None]
+    note: Mapped[str | None]
+
+
+class ReviewRow(Base):
+    """One annotation as one event told it. The review with the highest event id is the annotation's current state."""
+
+    __tablename__ = "reviews"
+    __table_args__ = (
+        UniqueConstraint("event_id", "annotation_id", name="uq_reviews_event_annotation"),
+        Index("ix_reviews_annotation", "project_row_id", "annotation_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    event_id: Mapped[int] = mapped_column(ForeignKey("events.id", name="fk_reviews_event"))
+    project_row_id: Mapped[int] = mapped_column(ForeignKey("projects.id", name="fk_reviews_project"))
+    annotation_id: Mapped[int]
+
+
+class CorrectionRow(Base):
+    """What became of one region in one review."""
+
+    __tablename__ = "corrections"
+    __table_args__ = (UniqueConstraint("review_id", "region_id", name="uq_corrections_review_region"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    review_id: Mapped[int] = mapped_column(ForeignKey("reviews.id", name="fk_corrections_review", ondelete="CASCADE"))
+    task_id: Mapped[int] = mapped_column(index=True)
+    region_id: Mapped[str] = mapped_column(String(64))
+    label: Mapped[str | None]
+    kind: Mapped[str] = mapped_column(String(16))
+    mask_before: Mapped[str | None] = mapped_column(String(64))
+    mask_after: Mapped[str | None] = mapped_column(String(64))
+    iou: Mapped[float]
+    annotator_id: Mapped[int | None]
+    lead_time_s: Mapped[float | None]
+    capped_lead_time_s: Mapped[float | None]
+    model_version: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+    review: Mapped[ReviewRow] = relationship(lazy="joined", innerjoin=True)

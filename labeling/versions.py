@@ -1,0 +1,69 @@
+"""A model version's name: weights + prompts + options, short enough to read, and different when any of them differs."""
+
+import hashlib
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from labeling.prompts.label_config import LabelConfig
+from labeling.prompts.plan import PromptPlan, plan_prompts
+
+_SAMPLE_BYTES = 1 << 20  # read of each part of a large weight file
+_SAMPLES = 16
+
+
+def weights_name(model: str) -> tuple[str, str]:
+    """A model's readable name and a digest (hex) of its weights, without loading torch.
+
+    `model` is "starter", a folder, or a hub id. The name is `model_name` of its config.json, else the folder's own. Small
+    weight files are hashed whole, large ones by size, head and samples, so that /setup can be answered at once. A hub id's
+    digest is that of the id.
+    """
+    folder = _model_folder(model)
+    if not folder.is_dir():
+        return Path(model).name or model, hashlib.sha256(model.encode()).hexdigest()
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.suffix in {".safetensors", ".json", ".model"} and file.is_file():
+            stat = file.stat()
+            digest.update(f"{file.name}\0{_file_digest(str(file), stat.st_size, stat.st_mtime_ns)}\0".encode())
+    return _model_name(folder), digest.hexdigest()
+
+
+def model_version(model: str, prompts: PromptPlan | LabelConfig) -> str:
+    """Such as "starter-1 · a1b2c3". Pass the project's label config: then every task of a project has the same version."""
+    name, weights = weights_name(model)
+    plan = prompts if isinstance(prompts, PromptPlan) else plan_prompts(prompts, {})
+    digest = hashlib.sha256(f"{weights} {plan.digest()}".encode()).hexdigest()
+    return f"{name} · {digest[:6]}"
+
+
+def _model_folder(model: str) -> Path:
+    if model == "starter":
+        from argenseg_model.starter import STARTER_DIR  # only this choice needs floor 1
+
+        return Path(STARTER_DIR)
+    return Path(model).expanduser()
+
+
+def _model_name(folder: Path) -> str:
+    try:
+        name = json.loads((folder / "config.json").read_text()).get("model_name")
+    except (OSError, ValueError, AttributeError):
+        name = None
+    name = name if isinstance(name, str) and name.strip() else folder.resolve().name
+    return re.sub(r"\s+", " ", name).strip()[:60]
+
+
+@lru_cache(maxsize=256)
+def _file_digest(path: str, size: int, modified_ns: int) -> str:
+    digest = hashlib.sha256(f"{size}\0".encode())
+    with open(path, "rb") as file:
+        if size <= 4 * _SAMPLES * _SAMPLE_BYTES:
+            digest.update(file.read())
+        else:
+            for sample in range(_SAMPLES):
+                file.seek(sample * (size - _SAMPLE_BYTES) // (_SAMPLES - 1))
+                digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()
