@@ -1,0 +1,144 @@
+"""Training tiles of real microscope images: the public-domain nuclei of the 2018 Data Science Bowl."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from argenseg_model.errors import ARGenSegError
+from argenseg_model.scenes.drawing import pick
+from argenseg_model.scenes.prompts import absent_anywhere
+from argenseg_model.training.samples import Sample
+
+NUCLEI_PROMPTS = (
+    "all nuclei", "all nuclei", "all nuclei", "nuclei", "nuclei", "every nucleus", "nucleus", "the nuclei", "cell nuclei",
+    "all cell nuclei", "each nucleus", "bright nuclei", "all the nuclei", "all of the nuclei", "cells", "all cells",
+    "every cell", "cell", "the cells", "Nuclei", "Nucleus", "All nuclei", "Cell", "all bright nuclei", "stained nuclei",
+    "find all nuclei", "segment the nuclei", "bright blobs", "all bright spots", "every cell nucleus",
+)  # fmt: skip
+_SCALES = (0.6, 1.6)  # magnification of a training tile
+_EVALUATION_SPLITS = ("test", "demo")
+
+
+class TrainingDataError(ARGenSegError):
+    """The training data is missing or broken, or what was asked for must not be trained on."""
+
+
+@dataclass(frozen=True)
+class NucleiImage:
+    id: str
+    picture: np.ndarray  # (H, W) or (H, W, 3) uint8, RGB
+    nuclei: np.ndarray  # (H, W) uint8: 255 on any nucleus, else 0
+
+
+class NucleiTiles:
+    """Random tiles of one split and modality, held in memory.
+
+    `data_dir` has manifest.csv (id, split, modality, ...), images/ID.png and instances/ID.png (16-bit: 0 background,
+    1..n nuclei). Raises TrainingDataError for data that is held out: the splits "test" and "demo" and every histology
+    image, unless `for_evaluation` says that nothing is trained on them.
+    """
+
+    def __init__(
+        self, data_dir: str | Path, split: str = "train", modality: str = "fluorescence", side: int = 128,
+        *, for_evaluation: bool = False,
+    ) -> None:  # fmt: skip
+        if not for_evaluation and (split in _EVALUATION_SPLITS or modality == "histology"):
+            raise TrainingDataError(
+                f"{modality} images of split {split!r} are held out and must not be trained on; "
+                "pass for_evaluation=True to measure on them"
+            )
+        self.side = side
+        self.images = _load_images(Path(data_dir), split, modality)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def sample(self, rng: np.random.Generator, absent_share: float = 0.15) -> Sample:
+        """One augmented tile; `absent_share` (0..1) of the prompts ask for something that no microscope image shows."""
+        source = pick(rng, self.images)
+        picture, nuclei = self._crop(rng, source)
+        picture, nuclei = _turn(rng, picture, nuclei)
+        absent = rng.random() < absent_share
+        image = _to_rgb(rng, picture, tinted=not absent and rng.random() < 0.2)  # "blue ovals" are absent from grey ones
+        if absent:
+            return Sample(image, absent_anywhere(rng), np.zeros(nuclei.shape, bool), f"nuclei:{source.id}")
+        return Sample(image, pick(rng, NUCLEI_PROMPTS), nuclei >= 128, f"nuclei:{source.id}")
+
+    def _crop(self, rng: np.random.Generator, source: NucleiImage) -> tuple[np.ndarray, np.ndarray]:
+        """A random window of the image, magnified to side x side; a small image is continued by reflection."""
+        low, high = _SCALES
+        scale = low * (high / low) ** rng.random()
+        window = round(self.side / scale)
+        picture, nuclei = source.picture, source.nuclei
+        height, width = nuclei.shape
+        if height < window or width < window:
+            border = (0, max(window - height, 0), 0, max(window - width, 0), cv2.BORDER_REFLECT_101)
+            picture, nuclei = cv2.copyMakeBorder(picture, *border), cv2.copyMakeBorder(nuclei, *border)
+            height, width = nuclei.shape
+        top, left = int(rng.random() * (height - window + 1)), int(rng.random() * (width - window + 1))
+        cut = (slice(top, top + window), slice(left, left + window))
+        size, interpolation = (self.side, self.side), cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        return (
+            cv2.resize(picture[cut], size, interpolation=interpolation),
+            cv2.resize(nuclei[cut], size, interpolation=interpolation),
+        )
+
+
+def _load_images(data_dir: Path, split: str, modality: str) -> list[NucleiImage]:
+    manifest = data_dir / "manifest.csv"
+    if not manifest.is_file():
+        raise TrainingDataError(f"no manifest.csv in {data_dir}: give the folder that holds manifest.csv, images/ and instances/")
+    with manifest.open(newline="") as lines:
+        ids = [row["id"] for row in csv.DictReader(lines) if row["split"] == split and row["modality"] == modality]
+    if not ids:
+        raise TrainingDataError(f"{manifest} lists no {modality} image of split {split!r}")
+    return [_load_image(data_dir, image_id) for image_id in ids]
+
+
+def _load_image(data_dir: Path, image_id: str) -> NucleiImage:
+    picture = cv2.imread(str(data_dir / "images" / f"{image_id}.png"), cv2.IMREAD_ANYCOLOR)
+    instances = cv2.imread(str(data_dir / "instances" / f"{image_id}.png"), cv2.IMREAD_UNCHANGED)
+    if picture is None or instances is None or picture.shape[:2] != instances.shape:
+        raise TrainingDataError(f"{data_dir}: images/{image_id}.png and instances/{image_id}.png are not a readable pair")
+    if picture.ndim == 3:
+        picture = np.ascontiguousarray(picture[:, :, ::-1])
+    return NucleiImage(image_id, picture, np.where(instances > 0, 255, 0).astype(np.uint8))
+
+
+def _turn(rng: np.random.Generator, picture: np.ndarray, nuclei: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One of the eight turns and reflections of a square."""
+    turn = int(rng.random() * 8)
+    if turn >= 4:
+        picture, nuclei = picture[:, ::-1], nuclei[:, ::-1]
+    return np.rot90(picture, turn % 4), np.rot90(nuclei, turn % 4)
+
+
+def _to_rgb(rng: np.random.Generator, picture: np.ndarray, tinted: bool) -> np.ndarray:
+    """Another exposure, contrast, gamma and, at times, blur or noise. (S, S[, 3]) -> (S, S, 3) uint8."""
+    levels = np.arange(256, dtype=np.float32) / 255
+    if rng.random() < 0.8:
+        brightest = max(float(picture.max()) / 255, 0.02)
+        aim = 0.15 + 0.85 * rng.random()  # the brightest pixel afterwards
+        gain = (aim / brightest) ** rng.random()  # at most as far as that
+        levels = np.clip(levels * gain + (rng.random() * 0.12 - 0.04), 0, 1) ** (0.65 * 2.4 ** rng.random())
+    tint = np.ones((1, 3), np.float32)
+    if tinted:
+        tint = 1 - rng.random((1, 3), dtype=np.float32) * rng.random(dtype=np.float32)
+        tint /= tint.max()
+    table = np.rint(levels[:, None] * tint * 255).astype(np.uint8)  # (256, 3)
+    if picture.ndim == 2:
+        picture = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_GRAY2RGB)
+    image = cv2.LUT(np.ascontiguousarray(picture), table[:, None, :].reshape(1, 256, 3))
+    if rng.random() < 0.15:
+        image = cv2.GaussianBlur(image, (3, 3), 0.4 + 0.6 * rng.random())
+    if rng.random() < 0.2:
+        strength = 1 + int(rng.random() * 8)
+        noise = rng.integers(0, 2 * strength + 1, image.shape[:2], dtype=np.uint8)  # grey, like a sensor's
+        noise = cv2.cvtColor(noise, cv2.COLOR_GRAY2RGB)
+        image = cv2.subtract(cv2.add(image, noise), np.full_like(noise, strength))
+    return image
