@@ -1,0 +1,22 @@
+"""Writing a file so that a killed process never leaves a half-written one."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; it takes `path`'s place when the block ends, or goes when the block fails.
+
+    The temporary name is always the same, `.NAME.part`: what a killed run left is overwritten by the next one.
+    Not meant for two processes that write the same file at the same time.
+    """
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
