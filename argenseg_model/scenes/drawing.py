@@ -18,9 +18,11 @@ LEVELS = (0, 1, 2, 3)
 _OBJECT_COUNTS = {0: (1, 1), 1: (2, 4), 2: (2, 5), 3: (1, 6)}  # level -> fewest, most
 # Radius of the circumscribed circle, as a share of the side. The gaps keep "small" and "large" beyond doubt.
 _RADII = {"small": (0.075, 0.105), "medium": (0.125, 0.165), "large": (0.205, 0.29)}
-_COLOUR_JITTER = 14  # RGB steps to either side
+_COLOUR_JITTER = 14  # RGB steps to either side, for bright true colours
+_GREY_JITTER = 6  # for white, gray and black, which a tint would make doubtful
 _LEAST_CONTRAST = 85.0  # RGB distance between an object and what lies behind it
 _LEAST_VISIBLE = 0.65  # share of an object that others must leave visible
+_SHAPE_NAMES, _COLOUR_NAMES, _GREYS = tuple(SHAPES), tuple(COLOURS), ("white", "gray", "black")
 _NORMAL = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)], np.float32)  # a byte -> normal noise
 
 
@@ -109,7 +111,8 @@ def _contrasting_colour(rng: np.random.Generator, families, backgrounds: np.ndar
         family = pick(rng, families)
         shades = COLOURS[family]
         shade = family if rng.random() < 0.6 else pick(rng, list(shades))
-        rgb = np.clip(np.array(shades[shade]) + (rng.random(3) * 2 - 1) * _COLOUR_JITTER, 0, 255).astype(np.float32)
+        jitter = _GREY_JITTER if family in _GREYS else _COLOUR_JITTER * (0.4 + 0.6 / 255 * max(shades[shade]))
+        rgb = np.clip(np.array(shades[shade]) + (rng.random(3) * 2 - 1) * jitter, 0, 255).astype(np.float32)
         if np.sqrt(((backgrounds - rgb) ** 2).sum(axis=1)).min() >= _LEAST_CONTRAST:
             return family, shade, rgb
     return None
@@ -169,10 +172,6 @@ def _place_object(rng: np.random.Generator, placed: list[_Placed], backgrounds: 
     return new, rows, columns, coverage
 
 
-_SHAPE_NAMES = tuple(SHAPES)
-_COLOUR_NAMES = tuple(COLOURS)
-
-
 def draw_scene(rng: np.random.Generator, side: int = 128, level: int = 3) -> Scene:
     """One scene, fully determined by the state of `rng`.
 
@@ -186,7 +185,7 @@ def draw_scene(rng: np.random.Generator, side: int = 128, level: int = 3) -> Sce
     while not placed:  # a background may leave no room for the first colour picked
         backgrounds = _background_colours(rng)
         texture = _texture(rng, side)
-        image = backgrounds[0] + texture[:, :, None] * (backgrounds[1] - backgrounds[0])  # (side, side, 3)
+        image = cv2.merge([texture * (second - first) + first for first, second in backgrounds.T])  # (side, side, 3)
         crowded = wanted > 1 and rng.random() < 0.3
         shaded, outlined = rng.random() < 0.3, rng.random() < 0.12
         for _ in range(2 * wanted):
@@ -198,9 +197,7 @@ def draw_scene(rng: np.random.Generator, side: int = 128, level: int = 3) -> Sce
             placed.append(scene_object)
             if len(placed) == wanted:
                 break
-    objects = tuple(
-        SceneObject(p.shape, p.colour, p.shade, p.size, p.x / side, p.y / side, p.visible) for p in placed
-    )
+    objects = tuple(SceneObject(p.shape, p.colour, p.shade, p.size, p.x / side, p.y / side, p.visible) for p in placed)
     return Scene(_photograph(rng, image), objects)
 
 

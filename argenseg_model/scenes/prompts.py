@@ -77,6 +77,9 @@ class Direction:
         return False if along <= 0.0 else None
 
 
+_SHAPE_NAMES, _COLOUR_NAMES = tuple(SHAPES), tuple(COLOURS)
+_CHROMATIC = tuple(c for c in COLOURS if c not in ("white", "gray", "black"))
+_ROUND = ("circle", "oval", "ring")
 _LOW, _HIGH = 0.40, 0.58  # a side of the picture begins below _LOW and is left for certain beyond _HIGH
 
 
@@ -93,10 +96,22 @@ def _corner(words: str, x_first: bool, y_first: bool) -> Place:
 
 
 PLACES = (
-    Place(lambda o: o.x < _LOW, lambda o: o.x > _HIGH, ("on the left", "on the left side", "at the left"), ("left",)),
-    Place(lambda o: 1 - o.x < _LOW, lambda o: 1 - o.x > _HIGH, ("on the right", "on the right side", "at the right"), ("right",)),
-    Place(lambda o: o.y < _LOW, lambda o: o.y > _HIGH, ("at the top", "in the upper half", "in the upper part"), ("upper", "top")),
-    Place(lambda o: 1 - o.y < _LOW, lambda o: 1 - o.y > _HIGH, ("at the bottom", "in the lower half", "in the lower part"), ("lower", "bottom")),
+    Place(
+        lambda o: o.x < _LOW, lambda o: o.x > _HIGH,
+        ("on the left", "on the left side", "at the left", "in the left half"), ("left",),
+    ),
+    Place(
+        lambda o: 1 - o.x < _LOW, lambda o: 1 - o.x > _HIGH,
+        ("on the right", "on the right side", "at the right", "in the right half"), ("right",),
+    ),
+    Place(
+        lambda o: o.y < _LOW, lambda o: o.y > _HIGH,
+        ("at the top", "in the upper half", "in the upper part"), ("upper", "top"),
+    ),
+    Place(
+        lambda o: 1 - o.y < _LOW, lambda o: 1 - o.y > _HIGH,
+        ("at the bottom", "in the lower half", "in the lower part"), ("lower", "bottom"),
+    ),
     Place(
         lambda o: max(abs(o.x - 0.5), abs(o.y - 0.5)) < 0.16,
         lambda o: max(abs(o.x - 0.5), abs(o.y - 0.5)) > 0.26,
@@ -120,15 +135,15 @@ _WHOLE_SCENE = Description()
 
 _PLURAL_FORMS = ("all {}", "{}", "the {}", "all the {}", "all of the {}")
 _SINGULAR_FORMS = ("{}", "the {}", "every {}", "each {}", "{}", "the {}", "a {}", "any {}")
-_COMMANDS = ("find {}", "segment {}", "mark {}", "please select {}", "show me {}", "outline {}", "where is {}?", "highlight {}")
+_COMMANDS = ("find {}", "segment {}", "mark {}", "please select {}", "show me {}", "outline {}", "highlight {}")
 
 # kind -> weight, per level. "position", "relation" and "superlative" make a quarter of level 3.
 KINDS: dict[int, dict[str, float]] = {
     0: {"all": 0.1, "colour": 0.45, "shape": 0.45},
     1: {"all": 0.1, "colour": 0.45, "shape": 0.45},
     2: {"all": 0.06, "colour": 0.2, "shape": 0.2, "colour shape": 0.36, "size": 0.18},
-    3: {"all": 0.05, "colour": 0.15, "shape": 0.15, "colour shape": 0.25, "size": 0.1, "position": 0.11, "relation": 0.1,
-        "superlative": 0.05, "several": 0.03, "except": 0.01},
+    3: {"all": 0.05, "colour": 0.15, "shape": 0.15, "colour shape": 0.25, "size": 0.1, "position": 0.11,
+        "relation": 0.1, "superlative": 0.05, "several": 0.03, "except": 0.01},
 }  # fmt: skip
 ABSENT_KINDS: dict[int, dict[str, float]] = {
     0: {"absent colour": 0.4, "absent shape": 0.4, "foreign": 0.2},
@@ -180,7 +195,8 @@ class _Wording:
     def phrase(self, description: Description, tail: str = "", adjective: str = "") -> str:
         """A noun phrase for all objects that fit, with an optional place after or before the noun."""
         rng = self.rng
-        if description.colour and not (description.shape or description.size or tail or adjective) and rng.random() < 0.2:
+        bare = not (description.shape or description.size or tail or adjective)
+        if description.colour and bare and rng.random() < 0.2:
             colour = self.colour(description.colour)
             return pick(rng, ("everything {}", "anything {}", "everything that is {}", "{}", "{} ones")).format(colour)
         plural = rng.random() < 0.45
@@ -205,14 +221,14 @@ class _Wording:
         return text + "." if habit < 0.14 else text
 
 
-def _describe(rng: np.random.Generator, scene_object: SceneObject, shape: bool, colour: bool) -> Description:
+def _describe(scene_object: SceneObject, shape: bool, colour: bool) -> Description:
     return Description(scene_object.shape if shape else None, scene_object.colour if colour else None)
 
 
 def _random_description(rng: np.random.Generator, scene_object: SceneObject) -> Description:
     """By shape, by colour, by both, or by neither."""
     kind = rng.random()
-    return _describe(rng, scene_object, shape=kind < 0.65, colour=0.35 < kind < 0.9)
+    return _describe(scene_object, shape=kind < 0.65, colour=0.35 < kind < 0.9)
 
 
 def _ask(kind: str, rng: np.random.Generator, objects: Objects, words: _Wording) -> tuple[str, Objects] | None:
@@ -223,7 +239,7 @@ def _ask(kind: str, rng: np.random.Generator, objects: Objects, words: _Wording)
             return pick(rng, ("everything", "everything in the picture", "foreground")), objects
         return words.phrase(_WHOLE_SCENE), objects
     if kind in ("colour", "shape", "colour shape"):
-        description = _describe(rng, chosen, shape="shape" in kind, colour="colour" in kind)
+        description = _describe(chosen, shape="shape" in kind, colour="colour" in kind)
         return words.phrase(description), description.select(objects)
     description = _random_description(rng, chosen)
     candidates = description.select(objects)
@@ -287,7 +303,7 @@ def _phrase_place(rng, description: Description, place: Place, words: _Wording) 
 def _relation(rng, objects: Objects, description: Description, candidates: Objects, words: _Wording):
     """The question for the candidates in some direction of another object, and those that are there (maybe none)."""
     reference = pick(rng, objects)
-    named = _describe(rng, reference, *pick(rng, ((True, True), (True, False), (False, True))))
+    named = _describe(reference, *pick(rng, ((True, True), (True, False), (False, True))))
     if description.fits(reference) or len(named.select(objects)) != 1:
         return None
     direction = pick(rng, DIRECTIONS)
@@ -318,7 +334,7 @@ def _ask_absent(
         return _phrase_place(rng, description, place, words) if all(map(place.outside, candidates)) else None
     if kind == "absent size":
         opposite = {"small": "large", "large": "small"}.get(chosen.size)
-        description = _describe(rng, chosen, shape=True, colour=rng.random() < 0.5)
+        description = _describe(chosen, shape=True, colour=rng.random() < 0.5)
         if opposite is None or any(o.size != chosen.size for o in description.select(objects)):
             return None
         return words.phrase(Description(description.shape, description.colour, opposite))
@@ -331,14 +347,6 @@ def _ask_absent(
     else:
         description = Description(pick(rng, _SHAPE_NAMES))
     return None if any(_might_fit(description, o) for o in objects) else words.phrase(description)
-
-
-_SHAPE_NAMES = tuple(SHAPES)
-_COLOUR_NAMES = tuple(COLOURS)
-
-
-_CHROMATIC = tuple(c for c in COLOURS if c not in ("white", "gray", "black"))
-_ROUND = ("circle", "oval", "ring")
 
 
 def absent_anywhere(rng: np.random.Generator) -> str:
@@ -356,7 +364,7 @@ def _might_fit(description: Description, scene_object: SceneObject) -> bool:
     """Whether the words could be taken for this object, lookalike shapes included."""
     if description.colour not in (None, scene_object.colour):
         return False
-    return description.shape in (None, scene_object.shape) or description.shape in LOOKALIKES.get(scene_object.shape, ())
+    return description.shape in (None, scene_object.shape, *LOOKALIKES.get(scene_object.shape, ()))
 
 
 def _pick_kind(rng: np.random.Generator, weights: dict[str, float]) -> str:

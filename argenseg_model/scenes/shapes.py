@@ -24,10 +24,10 @@ def _box(aspect: float) -> np.ndarray:
     return corners / np.hypot(aspect, 1.0)
 
 
-def _cross(arm: float) -> np.ndarray:
-    a = arm
-    outline = [[-a, -1], [a, -1], [a, -a], [1, -a], [1, a], [a, a], [a, 1], [-a, 1], [-a, a], [-1, a], [-1, -a], [-a, -a]]
-    return np.array(outline) / np.hypot(1.0, a)
+def _cross(a: float) -> np.ndarray:
+    quarter = np.array([[-a, -1.0], [a, -1.0], [a, -a]])
+    turns = [np.array([[c, s], [-s, c]]) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))]
+    return np.concatenate([quarter @ turn for turn in turns]) / np.hypot(1.0, a)
 
 
 _ROUND = _regular(40)

@@ -1,4 +1,4 @@
-"""The words of drawn scenes: colours, shapes and sizes with their synonyms, and words for things that no scene shows."""
+"""The words of drawn scenes: colours, shapes and sizes with synonyms, and words for what no scene shows."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ ANY_SHAPE: tuple[tuple[str, str], ...] = (("object", "objects"), ("shape", "shap
                                           ("figure", "figures"), ("item", "items"))  # fmt: skip
 SIZES: dict[str, tuple[str, ...]] = {"small": ("small", "tiny", "little"), "large": ("large", "big", "huge")}
 
-MICROSCOPY_WORDS = ("nuclei", "all nuclei", "nucleus", "every nucleus", "cell nuclei", "the nuclei", "cells", "all cells",
-                    "bright nuclei", "cell")  # fmt: skip
+MICROSCOPY_WORDS = ("nuclei", "all nuclei", "nucleus", "every nucleus", "cell nuclei", "the nuclei", "cells",
+                    "all cells", "bright nuclei", "cell")  # fmt: skip
 
 # Things that neither a scene nor a microscope image shows: prompts that must stay empty.
 FOREIGN_OBJECTS: tuple[str, ...] = tuple(
@@ -63,12 +63,12 @@ FOREIGN_OBJECTS: tuple[str, ...] = tuple(
     building house roof window door wall fence stairs chimney tower tree trees bush grass flower flowers leaf leaves
     branch plant fruit apple banana lemon strawberry grape tomato potato carrot pepper onion bread cake pizza sandwich
     cup mug glass bottle bowl fork knife spoon pan kettle table chair sofa bed desk lamp shelf drawer cabinet
-    curtain carpet mirror book newspaper letter envelope text logo word number barcode label sticker stamp 
+    curtain carpet mirror book newspaper letter envelope text logo word number barcode label sticker stamp
     phone keyboard laptop monitor television camera screen cable charger battery switch pen pencil
     scissors hammer screw bolt nail wrench drill saw pipe valve tank bag backpack suitcase package pallet
     container shirt jacket dress trousers shoe shoes hat glove glasses watch necklace umbrella bat racket
     skateboard surfboard sky cloud clouds rain snow mountain hill river lake sea beach sand rock stone
     field forest fire smoke shadow reflection tooth teeth bone heart lung liver kidney brain tumor lesion wound scar
-    vessel crack scratch dent rust defect weld solder wire chip ship buoy animal vehicle 
+    vessel crack scratch dent rust defect weld solder wire chip ship buoy animal vehicle
     worker vest forklift crane excavator tractor solar panel antenna drone satellite""".split()  # noqa: SIM905
 )

@@ -14,11 +14,12 @@ from argenseg_model.scenes.drawing import pick
 from argenseg_model.scenes.prompts import absent_anywhere
 from argenseg_model.training.samples import Sample
 
-NUCLEI_PROMPTS = (
-    "all nuclei", "all nuclei", "all nuclei", "nuclei", "nuclei", "every nucleus", "nucleus", "the nuclei", "cell nuclei",
-    "all cell nuclei", "each nucleus", "bright nuclei", "all the nuclei", "all of the nuclei", "cells", "all cells",
-    "every cell", "cell", "the cells", "Nuclei", "Nucleus", "All nuclei", "Cell", "all bright nuclei", "stained nuclei",
-    "find all nuclei", "segment the nuclei", "bright blobs", "all bright spots", "every cell nucleus",
+NUCLEI_PROMPTS = (  # the usual ones several times
+    "all nuclei", "all nuclei", "all nuclei", "nuclei", "nuclei", "every nucleus", "nucleus", "the nuclei",
+    "cell nuclei", "all cell nuclei", "each nucleus", "bright nuclei", "all the nuclei", "all of the nuclei", "cells",
+    "all cells", "every cell", "cell", "the cells", "Nuclei", "Nucleus", "All nuclei", "Cell", "all bright nuclei",
+    "stained nuclei", "find all nuclei", "segment the nuclei", "bright blobs", "all bright spots", "every cell nucleus",
+    "every nucleus, also faint ones", "All cells", "Cells", "Cell nuclei", "every single nucleus",
 )  # fmt: skip
 _SCALES = (0.6, 1.6)  # magnification of a training tile
 _EVALUATION_SPLITS = ("test", "demo")
@@ -33,6 +34,7 @@ class NucleiImage:
     id: str
     picture: np.ndarray  # (H, W) or (H, W, 3) uint8, RGB
     nuclei: np.ndarray  # (H, W) uint8: 255 on any nucleus, else 0
+    brightest: float  # its brightest pixels, 0..1
 
 
 class NucleiTiles:
@@ -62,9 +64,12 @@ class NucleiTiles:
         """One augmented tile; `absent_share` (0..1) of the prompts ask for something that no microscope image shows."""
         source = pick(rng, self.images)
         picture, nuclei = self._crop(rng, source)
+        if rng.random() < 0.8 and not nuclei.any():  # background teaches too, but a little of it is enough
+            picture, nuclei = self._crop(rng, source)
         picture, nuclei = _turn(rng, picture, nuclei)
         absent = rng.random() < absent_share
-        image = _to_rgb(rng, picture, tinted=not absent and rng.random() < 0.2)  # "blue ovals" are absent from grey ones
+        tinted = not absent and rng.random() < 0.2  # in a blue tint, "blue objects" would not be absent
+        image = _to_rgb(rng, picture, source.brightest, tinted)
         if absent:
             return Sample(image, absent_anywhere(rng), np.zeros(nuclei.shape, bool), f"nuclei:{source.id}")
         return Sample(image, pick(rng, NUCLEI_PROMPTS), nuclei >= 128, f"nuclei:{source.id}")
@@ -92,7 +97,7 @@ class NucleiTiles:
 def _load_images(data_dir: Path, split: str, modality: str) -> list[NucleiImage]:
     manifest = data_dir / "manifest.csv"
     if not manifest.is_file():
-        raise TrainingDataError(f"no manifest.csv in {data_dir}: give the folder that holds manifest.csv, images/ and instances/")
+        raise TrainingDataError(f"no manifest.csv in {data_dir}: it should lie there beside images/ and instances/")
     with manifest.open(newline="") as lines:
         ids = [row["id"] for row in csv.DictReader(lines) if row["split"] == split and row["modality"] == modality]
     if not ids:
@@ -104,10 +109,11 @@ def _load_image(data_dir: Path, image_id: str) -> NucleiImage:
     picture = cv2.imread(str(data_dir / "images" / f"{image_id}.png"), cv2.IMREAD_ANYCOLOR)
     instances = cv2.imread(str(data_dir / "instances" / f"{image_id}.png"), cv2.IMREAD_UNCHANGED)
     if picture is None or instances is None or picture.shape[:2] != instances.shape:
-        raise TrainingDataError(f"{data_dir}: images/{image_id}.png and instances/{image_id}.png are not a readable pair")
+        raise TrainingDataError(f"{data_dir}: {image_id}.png in images/ and instances/ are not a readable pair")
     if picture.ndim == 3:
         picture = np.ascontiguousarray(picture[:, :, ::-1])
-    return NucleiImage(image_id, picture, np.where(instances > 0, 255, 0).astype(np.uint8))
+    brightest = max(float(np.percentile(picture, 99.9)) / 255, 0.02)
+    return NucleiImage(image_id, picture, np.where(instances > 0, 255, 0).astype(np.uint8), brightest)
 
 
 def _turn(rng: np.random.Generator, picture: np.ndarray, nuclei: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -118,14 +124,16 @@ def _turn(rng: np.random.Generator, picture: np.ndarray, nuclei: np.ndarray) -> 
     return np.rot90(picture, turn % 4), np.rot90(nuclei, turn % 4)
 
 
-def _to_rgb(rng: np.random.Generator, picture: np.ndarray, tinted: bool) -> np.ndarray:
-    """Another exposure, contrast, gamma and, at times, blur or noise. (S, S[, 3]) -> (S, S, 3) uint8."""
+def _to_rgb(rng: np.random.Generator, picture: np.ndarray, brightest: float, tinted: bool) -> np.ndarray:
+    """Another exposure, contrast, gamma and, at times, blur or noise. (S, S[, 3]) -> (S, S, 3) uint8.
+
+    `brightest` (0..1) is that of the whole image: a tile of mere background must not be turned up until it shows noise.
+    """
     levels = np.arange(256, dtype=np.float32) / 255
     if rng.random() < 0.8:
-        brightest = max(float(picture.max()) / 255, 0.02)
-        aim = 0.15 + 0.85 * rng.random()  # the brightest pixel afterwards
-        gain = (aim / brightest) ** rng.random()  # at most as far as that
-        levels = np.clip(levels * gain + (rng.random() * 0.12 - 0.04), 0, 1) ** (0.65 * 2.4 ** rng.random())
+        aim = brightest * ((0.25 + 0.75 * rng.random()) / brightest) ** rng.random()  # what the brightest becomes
+        levels = np.minimum(levels / brightest, 2) ** (0.65 * 2.4 ** rng.random())  # gamma 0.65 to 1.56
+        levels = np.clip((levels + rng.random() * 0.15 - 0.04) * aim, 0, 1)
     tint = np.ones((1, 3), np.float32)
     if tinted:
         tint = 1 - rng.random((1, 3), dtype=np.float32) * rng.random(dtype=np.float32)
