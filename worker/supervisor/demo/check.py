@@ -1,0 +1,119 @@
+"""`argenseg demo --check`: do all tasks hold editable masks near the truth, and does a correction come back?"""
+
+import io
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from argenseg_model.metrics import iou
+from labeling.predictions import validate_prediction
+from labeling.regions.brush import brush_mask, brush_region
+from labeling.store.records import CorrectionRecord
+from worker.supervisor.demo.sample_project import SampleProject, SampleTask, label_config, truth_png
+
+MIN_MEAN_IOU = 0.6
+WEBHOOK_WAIT_S = 30.0
+
+Corrections = Callable[[], list[CorrectionRecord]]
+
+
+class CheckFailed(Exception):
+    """What the demo promises is not so; the message says what was found instead."""
+
+
+def check_demo(project: SampleProject, model_version: str, corrections: Corrections, console: Console) -> None:
+    """Print each image's IoU, then correct one mask through the API and wait for its stored correction, else CheckFailed."""
+    check_masks(project, model_version, console)
+    correction = check_correction(project, model_version, corrections)
+    console.print(f"A corrected mask came back by webhook and is stored: {correction.kind}, IoU {correction.iou:.3f}.")
+
+
+def check_masks(project: SampleProject, model_version: str, console: Console) -> None:
+    """Every task of the sample project has editable brush regions of `model_version`, on average close to the truth."""
+    table = Table("image", "regions", "IoU", "score", title="Masks of the sample project against the known truth")
+    values = []
+    tasks = project.tasks()
+    if not tasks:
+        raise CheckFailed("The sample project holds no images.")
+    for task in tasks:
+        prediction = _prediction(project, task, model_version)
+        if problems := validate_prediction(prediction, label_config()):
+            raise CheckFailed(f"The prediction of image {task.image_id} does not fit the label config: {problems}")
+        regions = prediction["result"]
+        if any(region.get("readonly") for region in regions):
+            raise CheckFailed(f"A region of image {task.image_id} cannot be edited.")
+        truth = true_mask(task.image_id)
+        values.append(iou(_union(regions, truth.shape), truth))
+        table.add_row(task.image_id, str(len(regions)), f"{values[-1]:.3f}", f"{prediction['score'] or 0.0:.3f}")
+    mean = float(np.mean(values))
+    table.add_section()
+    table.add_row("mean", "", f"{mean:.3f}", "")
+    console.print(table)
+    if mean < MIN_MEAN_IOU:
+        raise CheckFailed(f"The masks overlap the truth too little: mean IoU {mean:.3f}, wanted {MIN_MEAN_IOU}.")
+
+
+def check_correction(project: SampleProject, model_version: str, corrections: Corrections) -> CorrectionRecord:
+    """Erase the upper half of one mask, submit it as an annotator would, and wait until its correction is stored."""
+    task = project.tasks()[0]
+    prediction = _prediction(project, task, model_version)
+    if not prediction["result"]:
+        raise CheckFailed(f"Image {task.image_id} has no mask that could be corrected.")
+    region = prediction["result"][0]
+    erased = {**erase_upper_half(region), "origin": "prediction-changed"}
+    result = [erased, *prediction["result"][1:]]
+    body = {"result": result, "lead_time": 4.0, "parent_prediction": prediction["id"]}
+    annotation_id = project.annotate(task.id, body)
+    deadline = time.monotonic() + WEBHOOK_WAIT_S
+    while time.monotonic() < deadline:
+        for correction in corrections():
+            if correction.annotation_id == annotation_id and correction.region_id == region["id"]:
+                if correction.kind != "edited" or not 0.0 < correction.iou < 1.0:
+                    raise CheckFailed(f"An erased mask was stored as {correction.kind}, IoU {correction.iou:.3f}.")
+                return correction
+        time.sleep(0.2)
+    raise CheckFailed(f"No correction of annotation {annotation_id} was stored within {WEBHOOK_WAIT_S:.0f} s.")
+
+
+def erase_upper_half(region: dict[str, Any]) -> dict[str, Any]:
+    """A brush region without the upper half of its mask's pixels: what an annotator's eraser would leave."""
+    mask = brush_mask(region)
+    drawn = np.flatnonzero(mask)
+    mask.flat[drawn[: len(drawn) // 2]] = False
+    label = next(iter(region["value"].get(region["type"], [])), None)
+    return brush_region(
+        mask,
+        label=label,
+        from_name=region["from_name"],
+        to_name=region["to_name"],
+        region_type=region["type"],
+        score=region.get("score"),
+        region_id=region["id"],
+    )
+
+
+def true_mask(image_id: str) -> NDArray[np.bool_]:
+    """The known foreground of a shipped image, bool (height, width)."""
+    with Image.open(io.BytesIO(truth_png(image_id))) as instances:
+        return np.asarray(instances) > 0
+
+
+def _prediction(project: SampleProject, task: SampleTask, model_version: str) -> dict[str, Any]:
+    found = [each for each in project.task(task.id)["predictions"] if each["model_version"] == model_version]
+    if len(found) != 1:
+        raise CheckFailed(f"Task {task.id} holds {len(found)} predictions of {model_version!r}, wanted one.")
+    prediction: dict[str, Any] = found[0]
+    return prediction
+
+
+def _union(regions: list[dict[str, Any]], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    union = np.zeros(shape, dtype=bool)
+    for region in regions:
+        union |= brush_mask(region)
+    return union

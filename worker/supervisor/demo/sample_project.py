@@ -1,0 +1,144 @@
+"""The sample project: made once, connected to our backend, pre-annotated through the queue; all repeatable."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from typing import Any
+
+import httpx
+
+from labeling.errors import LabelStudioError
+
+TITLE = "Nuclei: masks by ARGenSeg"
+BACKEND_TITLE = "ARGenSeg"
+_FILES = resources.files(__package__)
+
+
+@dataclass(frozen=True)
+class SampleTask:
+    """A task of the sample project. `image_id` names the shipped image and its truth."""
+
+    id: int
+    image_id: str
+
+
+class SampleProject:
+    """The sample project of one Label Studio, through its HTTP API. Errors are LabelStudioError."""
+
+    def __init__(self, label_studio_url: str, token: str) -> None:
+        self._http = httpx.Client(
+            base_url=label_studio_url, headers={"Authorization": f"Token {token}"}, timeout=120.0, trust_env=False
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    @cached_property
+    def id(self) -> int:
+        """Label Studio's number of the project, which is created when it is missing."""
+        found = self._call("GET", "/api/projects/", params={"title": TITLE})["results"]
+        if exact := [project for project in found if project["title"] == TITLE]:
+            return int(exact[0]["id"])
+        settings = {"title": TITLE, "label_config": label_config(), "show_collab_predictions": True}
+        return int(self._call("POST", "/api/projects/", json=settings)["id"])
+
+    def import_images(self) -> None:
+        """Upload the shipped images, in one request, if the project has no task yet: what people changed stays."""
+        if self._project()["task_number"]:
+            return
+        images = sorted((image for image in (_FILES / "images").iterdir() if image.name.endswith(".png")), key=str)
+        files = [(image.name, (image.name, image.read_bytes(), "image/png")) for image in images]
+        self._call("POST", f"/api/projects/{self.id}/import", files=files)
+
+    def connect_backend(self, backend_url: str) -> None:
+        """Connect the ML backend, for typed prompts too. Label Studio adds the webhook by itself.
+
+        A connection that an earlier start made with another port is moved to this one.
+        """
+        backends = self._call("GET", "/api/ml", params={"project": self.id})
+        ours = [backend for backend in backends if backend["title"] == BACKEND_TITLE]
+        if not ours:
+            wanted = {"project": self.id, "url": backend_url, "title": BACKEND_TITLE, "is_interactive": True}
+            self._call("POST", "/api/ml", json=wanted)
+        elif (old_url := ours[0]["url"]) != backend_url:
+            self._call("PATCH", f"/api/ml/{ours[0]['id']}", json={"url": backend_url, "project": self.id})
+            for webhook in self._call("GET", "/api/webhooks/", params={"project": self.id}):
+                if webhook["url"] == f"{old_url}/webhook":
+                    self._call("PATCH", f"/api/webhooks/{webhook['id']}/", json={"url": f"{backend_url}/webhook"})
+
+    def retrieve_predictions(self) -> None:
+        """What "Retrieve Predictions" does for all tasks: one /predict for those that lack the current version."""
+        selection = {"ordering": [], "selectedItems": {"all": True, "excluded": []}}
+        action = {"id": "retrieve_tasks_predictions", "project": self.id}
+        self._call("POST", "/api/dm/actions", params=action, json=selection)
+
+    def model_version(self) -> str:
+        """The version that the backend's /setup told Label Studio."""
+        backends = self._call("GET", "/api/ml", params={"project": self.id})
+        versions = [backend["model_version"] for backend in backends if backend["title"] == BACKEND_TITLE]
+        if not versions or not versions[0]:
+            raise LabelStudioError("Label Studio does not know the backend's model version: is the backend running?")
+        return str(versions[0])
+
+    def predicted(self, model_version: str) -> int:
+        """How many predictions of `model_version` the project holds."""
+        counts = self._call("GET", f"/api/projects/{self.id}/model-versions/")
+        return int(counts.get(model_version, 0))
+
+    def pin(self, model_version: str) -> None:
+        """Show annotators the masks of `model_version`, whatever becomes of the backend.
+
+        While the project follows the backend "live" (the default), masks vanish from the page as soon as /setup fails
+        or tells a new version. A task without any prediction asks /predict when it is opened, pinned or not.
+        """
+        if self._project()["model_version"] != model_version:
+            self._call("PATCH", f"/api/projects/{self.id}", json={"model_version": model_version})
+
+    def tasks(self) -> list[SampleTask]:
+        """The tasks with shipped images; tasks that somebody added are left out."""
+        shipped = {image.name.removesuffix(".png") for image in (_FILES / "truth").iterdir()}
+        listed = self._call("GET", "/api/tasks", params={"project": self.id, "page_size": 1000})["tasks"]
+        named = [SampleTask(int(task["id"]), _image_id(task["data"]["image"])) for task in listed]
+        return [task for task in named if task.image_id in shipped]
+
+    def task(self, task_id: int) -> dict[str, Any]:
+        """A task as Label Studio's API gives it, with its predictions."""
+        task: dict[str, Any] = self._call("GET", f"/api/tasks/{task_id}")
+        return task
+
+    def annotate(self, task_id: int, annotation: dict[str, Any]) -> int:
+        """Submit an annotation; its id."""
+        return int(self._call("POST", f"/api/tasks/{task_id}/annotations/", json=annotation)["id"])
+
+    def _project(self) -> dict[str, Any]:
+        project: dict[str, Any] = self._call("GET", f"/api/projects/{self.id}")
+        return project
+
+    def _call(self, method: str, path: str, **request: Any) -> Any:
+        try:
+            answer = self._http.request(method, path, **request)
+        except httpx.HTTPError as error:
+            raise LabelStudioError(
+                f"Label Studio did not answer {method} {path}: {error}", is_transient=True
+            ) from error
+        if answer.is_error:
+            raise LabelStudioError(
+                f"Label Studio refused {method} {path}: {answer.status_code} {answer.text[:300]}",
+                status=answer.status_code,
+            )
+        return answer.json() if answer.content else None
+
+
+def label_config() -> str:
+    """The sample project's label config: one brush label with its prompt, and a text field for typed prompts."""
+    return (_FILES / "label_config.xml").read_text(encoding="utf-8")
+
+
+def truth_png(image_id: str) -> bytes:
+    """The known nuclei of a shipped image: a 16-bit PNG, 0 background, 1..n nuclei."""
+    return (_FILES / "truth" / f"{image_id}.png").read_bytes()
+
+
+def _image_id(reference: str) -> str:
+    """`700afb1cd830` of `/data/upload/1/96360b92-700afb1cd830.png`."""
+    return reference.rpartition("/")[2].rpartition("-")[2].removesuffix(".png")
