@@ -7,7 +7,7 @@
   vocabulary. `train_byte_bpe` makes it.
 
 In both, text between special tokens is encoded piece by piece and `<s>` is put in front once. A tokenizer turns the
-text of a special token into that token: text that a person typed must be neutralised before it comes here (`prompting`).
+text of a special token into that token: text that a person typed must be neutralised before it comes here.
 """
 
 import json
