@@ -1,0 +1,128 @@
+"""Configuration of an ARGenSeg model: every size, id and preprocessing rule lives here, none in the code."""
+
+from typing import Any
+
+from transformers import CONFIG_MAPPING, InternVLVisionConfig, PreTrainedConfig
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+INTERNVL2_5_SYSTEM = (
+    "你是书生·万象，英文名是InternVL，是由上海人工智能实验室、清华大学及多家合作单位联合开发的多模态大语言模型。"
+)
+
+
+class VQVAEConfig(PreTrainedConfig):
+    """Multi-scale residual VQ-VAE; the defaults are VAR's `vae_ch160v4096z32` (arXiv 2404.02905).
+
+    Args:
+        ch: width of the first level; level i has `ch * ch_mult[i]` channels.
+        ch_mult: channel multipliers; every level but the last halves the picture.
+        num_res_blocks: residual blocks a level (the decoder has one more).
+        z_channels: channels of the latent and of a code.
+        num_codes: codes in a codebook.
+        scales: side of each scale's square token map, coarse to fine; the last is the latent's side.
+        num_phi: how many smoothing convolutions the scales share.
+        phi_ratio: share of the convolution in phi(x) = (1 - ratio) x + ratio conv(x).
+        codebook_per_scale: one codebook for each scale instead of one for all.
+        norm: "group" (GroupNorm, as VAR) or "pixel" (RMS over channels: codes depend on their place only).
+        attention: self-attention at the lowest resolution and in the middle (as VAR).
+        kernel_size: of the encoder's 3x3 convolutions; 1 keeps a code's receptive field to its own patch.
+        normalize_latent: RMS-normalise the latent before quantisation.
+    """
+
+    model_type = "argenseg_vqvae"
+
+    ch: int = 160
+    ch_mult: list[int] | tuple[int, ...] = (1, 1, 2, 2, 4)
+    num_res_blocks: int = 2
+    z_channels: int = 32
+    num_codes: int = 4096
+    scales: list[int] | tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
+    num_phi: int = 4
+    phi_ratio: float = 0.5
+    codebook_per_scale: bool = False
+    norm: str = "group"
+    attention: bool = True
+    encoder_kernel_size: int = 3
+    normalize_latent: bool = False
+
+    @property
+    def picture_side(self) -> int:
+        """Side in pixels of the picture that the VQ-VAE encodes and decodes."""
+        return self.scales[-1] * 2 ** (len(self.ch_mult) - 1)
+
+    @property
+    def tokens_per_mask(self) -> int:
+        return sum(side * side for side in self.scales)
+
+
+class ARGenSegConfig(PreTrainedConfig):
+    """InternVL vision tower + projector, a decoder LLM of the Llama/Qwen2 family, and a multi-scale VQ-VAE.
+
+    The defaults of ids and preprocessing are the release's (`inclusionAI/ARGenSeg-8B`).
+
+    Args:
+        model_name: name a person can read, e.g. "starter-1"; part of the version shown in Label Studio.
+        image_token_id: id of `<IMG_CONTEXT>`, replaced by image features.
+        ge_start_id, ge_end_id: ids that open and close a mask in an answer.
+        mask_context_id: placeholder of a visual token in training sequences.
+        visual_token_start: id of visual code 0; code c is token `visual_token_start + c`.
+        eos_token_id: end of the answer (`<|im_end|>`).
+        image_size: side in pixels of the vision tower's input.
+        image_mode: "squash" (the release: the whole image, resized to a square) or
+            "tile" (overlapping tiles at the image's own resolution; smaller images are squashed).
+        tile_overlap: overlap in pixels of neighbouring tiles.
+        autocontrast: stretch each image's grey range before tiling (share cut at both ends), 0 for never.
+        mask_resize_steps: sides through which a target mask is resized (bicubic) for training.
+        image_position_code: a learned position code is added to the projected image tokens (not in the release).
+        system_message: text of the system turn; empty for none.
+    """
+
+    model_type = "argenseg"
+
+    vision_config: Any = None
+    text_config: Any = None
+    vqvae_config: Any = None
+    model_name: str = "argenseg"
+    downsample_ratio: float = 0.5
+    projector_hidden_act: str = "gelu"
+    image_token_id: int = 92546
+    ge_start_id: int = 92554
+    ge_end_id: int = 92555
+    mask_context_id: int = 92556
+    visual_token_start: int = 92557
+    eos_token_id: int | list[int] | None = 92542
+    image_size: int = 448
+    image_mean: list[float] | tuple[float, ...] = IMAGENET_MEAN
+    image_std: list[float] | tuple[float, ...] = IMAGENET_STD
+    image_mode: str = "squash"
+    tile_overlap: int = 0
+    autocontrast: float = 0.0
+    mask_resize_steps: list[int] | tuple[int, ...] = (512, 256)
+    image_position_code: bool = False
+    system_message: str = INTERNVL2_5_SYSTEM
+    tie_word_embeddings: bool = False
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        self.vision_config = _as_config(self.vision_config, InternVLVisionConfig)
+        text = self.text_config
+        text_class = CONFIG_MAPPING[text.get("model_type", "llama") if isinstance(text, dict) else "llama"]
+        self.text_config = _as_config(text, text_class)
+        self.vqvae_config = _as_config(self.vqvae_config, VQVAEConfig)
+        super().__post_init__(**kwargs)
+
+    def get_text_config(self, *args: Any, **kwargs: Any) -> Any:
+        return self.text_config
+
+    @property
+    def num_image_tokens(self) -> int:
+        """LLM tokens of one image (or tile)."""
+        patches = self.image_size // self.vision_config.patch_size[0]
+        return int(patches * self.downsample_ratio) ** 2
+
+
+def _as_config(value: Any, config_class: type) -> Any:
+    """A sub-configuration from a configuration, a dict (`model_type` ignored) or None (defaults)."""
+    if isinstance(value, PreTrainedConfig):
+        return value
+    return config_class(**{k: v for k, v in (value or {}).items() if k != "model_type"})

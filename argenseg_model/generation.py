@@ -1,0 +1,167 @@
+"""Decoding: greedy text, next-scale visual tokens, and the batch of prompts that share an image's prefix."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import DynamicCache
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One decoded answer (no gradient).
+
+    Attributes:
+        text_ids: (n,) new text ids, with `<ge_end>` and `<|im_end|>`, without `<ge_start>` and visual tokens.
+        visual_ids: (masks, tokens_per_mask) codes 0..num_codes-1.
+        pictures: (masks, 3, side, side) in [-1, 1].
+    """
+
+    text_ids: Tensor
+    visual_ids: Tensor
+    pictures: Tensor
+
+
+@dataclass(frozen=True)
+class DecodedMasks:
+    """Visual tokens of B rows: `codes_BL`, their probabilities among the visual tokens `probability_BL`, `f_hat_BChw`."""
+
+    codes_BL: Tensor
+    probability_BL: Tensor
+    f_hat_BChw: Tensor
+
+
+class GenerationMixin:
+    """Decoding half of `ARGenSeg`."""
+
+    @torch.inference_mode()
+    def generate(self, pixel_values: Tensor, input_ids: Tensor, max_new_tokens: int = 64) -> Generation:
+        """Decode one row greedily, from the given ids to the end of the answer.
+
+        Args:
+            pixel_values: (images, 3, S, S) normalised pixels of the row's images.
+            input_ids: (1, L) or (L,); may hold a forced beginning of the answer, anywhere before `<ge_start>`.
+            max_new_tokens: most text ids to decode; masks do not count.
+        """
+        config = self.config
+        input_ids = torch.as_tensor(input_ids, device=self.device).view(1, -1)
+        eos = {config.eos_token_id} if isinstance(config.eos_token_id, int) else set(config.eos_token_id or ())
+        embeds = self.prompt_embeds(input_ids, self.image_features(pixel_values.to(self.device)).flatten(0, 1))
+        cache = DynamicCache(config=config.text_config)
+        text_ids: list[int] = []
+        masks: list[DecodedMasks] = []
+        hidden_D = self._extend(embeds, cache)[0, -1]
+        while len(text_ids) < max_new_tokens:
+            token = int(self.lm_head(hidden_D).argmax())
+            if token == config.ge_start_id:
+                masks.append(self.decode_masks(cache))
+                token = config.ge_end_id  # forced: the mask has a fixed length
+            text_ids.append(token)
+            if token in eos:
+                break
+            hidden_D = self._extend(self._embed(token, 1), cache)[0, -1]
+        vqvae = self.image_tokenizer
+        if masks:
+            codes, f_hat = torch.cat([m.codes_BL for m in masks]), torch.cat([m.f_hat_BChw for m in masks])
+            pictures = vqvae.decode(f_hat)
+        else:
+            codes = input_ids.new_zeros(0, config.vqvae_config.tokens_per_mask)
+            side = config.vqvae_config.picture_side
+            pictures = torch.zeros(0, 3, side, side, device=self.device, dtype=self.dtype)
+        # clone: tensors made in inference mode could not be used where gradients are recorded
+        with torch.inference_mode(False):
+            return Generation(input_ids.new_tensor(text_ids), codes.clone(), pictures.clone())
+
+    def decode_masks(self, cache: DynamicCache, attention_mask: Tensor | None = None) -> DecodedMasks:
+        """Decode one mask in each row after what `cache` holds; all tokens of a scale in one forward pass.
+
+        Attention stays causal inside a scale, as in the release (facts: not VAR's block-full attention).
+
+        Args:
+            cache: keys and values of the rows so far, without `<ge_start>`; it grows by tokens_per_mask.
+            attention_mask: (B, cached) 0 where a cached place is padding.
+        """
+        vqvae, scale_of_token = self.image_tokenizer, self.scale_of_token()
+        B = cache.layers[0].keys.shape[0]
+        side, C = vqvae.config.scales[-1], vqvae.config.z_channels
+        head_VD = self.lm_head.weight[self.config.visual_token_start :][: vqvae.config.num_codes]
+        f_hat = torch.zeros(B, C, side, side, device=self.device, dtype=self.dtype)
+        codes, probabilities, offset = [], [], 0
+        for k, scale_side in enumerate(vqvae.config.scales):
+            L = scale_side * scale_side
+            if k == 0:
+                inputs_BLD = self._embed(self.config.ge_start_id, B)
+            else:
+                visual = vqvae.quantize.next_input(f_hat, k)
+                inputs_BLD = self.visual_embeds(visual, offset, scale_of_token[offset : offset + L])
+            if attention_mask is not None:
+                attention_mask = F.pad(attention_mask, (0, L), value=1)
+            hidden_BLD = self._extend(inputs_BLD, cache, attention_mask)
+            logits_BLV = F.linear(hidden_BLD, head_VD).float()
+            codes_BL = logits_BLV.argmax(-1)
+            codes.append(codes_BL)
+            probabilities.append(logits_BLV.softmax(-1).gather(-1, codes_BL[..., None])[..., 0])
+            f_hat = vqvae.quantize.add_scale(f_hat, codes_BL, k)
+            offset += L
+        return DecodedMasks(torch.cat(codes, 1), torch.cat(probabilities, 1), f_hat)
+
+    def decode_prompts(self, image_features: Tensor, row_image: list[int], row_ids: list[list[int]]) -> DecodedMasks:
+        """Decode a mask for each row; rows of one image share the computation of their common prefix.
+
+        Args:
+            image_features: (images, num_image_tokens, D).
+            row_image: index of each row's image, ascending from 0 without gaps.
+            row_ids: ids of each row up to where `<ge_start>` follows; all rows hold one image.
+        """
+        device = self.device
+        shared = _common_prefix(row_ids)
+        prefix = torch.tensor(row_ids[0][:shared], device=device).expand(len(image_features), -1)
+        cache = DynamicCache(config=self.config.text_config)
+        self._extend(self.prompt_embeds(prefix, image_features), cache)
+        rows = _select_rows(cache, torch.tensor(row_image, device=device), self.config.text_config)
+        rest = [ids[shared:] for ids in row_ids]
+        longest = max(map(len, rest))
+        pad = [longest - len(ids) for ids in rest]
+        ids_BL = torch.tensor([[0] * p + ids for p, ids in zip(pad, rest, strict=True)], device=device)
+        keep_BL = torch.ones(len(rest), shared + longest, dtype=torch.long, device=device)
+        for row, p in enumerate(pad):
+            keep_BL[row, shared : shared + p] = 0
+        mask = keep_BL if any(pad) else None
+        self._extend(self.get_input_embeddings()(ids_BL), rows, mask)
+        return self.decode_masks(rows, mask)
+
+    def _embed(self, token: int, rows: int) -> Tensor:
+        ids = torch.full((rows, 1), token, device=self.device)
+        return self.get_input_embeddings()(ids)
+
+    def _extend(self, embeds_BLD: Tensor, cache: DynamicCache, attention_mask: Tensor | None = None) -> Tensor:
+        """Run the LLM on new inputs after `cache` (which grows); hidden states (B, L, D) after the final norm."""
+        if attention_mask is None:
+            position_ids = None
+        else:  # positions count only what is kept, so that padding changes nothing
+            position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -embeds_BLD.shape[1] :]
+        return self.language_model(
+            inputs_embeds=embeds_BLD,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state
+
+
+def _common_prefix(rows: list[list[int]]) -> int:
+    """Length of the ids that all rows begin with; at least one id of every row is left over."""
+    length = min(map(len, rows)) - 1
+    first = rows[0]
+    for row in rows[1:]:
+        length = next((i for i in range(length) if row[i] != first[i]), length)
+    return length
+
+
+def _select_rows(cache: DynamicCache, index: Tensor, config: object) -> DynamicCache:
+    """A new cache whose rows are the given ones of `cache`."""
+    selected = DynamicCache(config=config)
+    for i, layer in enumerate(cache.layers):
+        selected.update(layer.keys[index], layer.values[index], i)
+    return selected

@@ -1,0 +1,61 @@
+"""Prompts: the question a model was trained on, as token ids, with the user's words made harmless."""
+
+from collections.abc import Iterable
+
+from argenseg_model.errors import PromptError
+from argenseg_model.tokenizer import Tokenizer
+
+QUESTIONS = {
+    "class": "<image>\n Please segment {} in this image.",
+    "referring": (
+        "<image>\n Given the following instructions: {}; please perform referring segmentation on this image."
+    ),
+    "reasoning": "<image>\n Please perform instance segmentation following the instructions below: {}.",
+}
+"""The release's wording of a question, by template."""
+
+ANSWERS = {
+    "class": "Sure, the segmentation result: ",
+    "referring": "Sure, the segmentation result: ",
+    "reasoning": "Sure, the segmentation results are: ",
+}
+"""What a trained model says before `<ge_start>`; forced, so that it is prefilled instead of decoded."""
+
+MAX_PROMPT_CHARACTERS = 2000
+
+
+def neutralise(text: str, special_tokens: Iterable[str]) -> str:
+    """User text in which no special token's text is left: a space is put after the token's first character."""
+    special = [token for token in special_tokens if token]
+    while found := [token for token in special if token in text]:
+        longest = max(found, key=len)
+        text = text.replace(longest, f"{longest[0]} {longest[1:]}")
+    return text
+
+
+def build_prompt(tokenizer: Tokenizer, prompt: str, template: str, system_message: str, num_image_tokens: int) -> list[int]:
+    """Ids from `<s>` to the end of the forced preamble; `<ge_start>` follows.
+
+    Args:
+        prompt: the user's words, e.g. "all nuclei".
+        template: "class", "referring" or "reasoning".
+        system_message: text of the system turn; empty for none.
+        num_image_tokens: `<IMG_CONTEXT>` tokens of the one image.
+
+    Raises:
+        PromptError: empty or too long prompt, unknown template.
+    """
+    if template not in QUESTIONS:
+        raise PromptError(f"unknown template {template!r}: use one of {', '.join(QUESTIONS)}")
+    words = " ".join(prompt.split()) if isinstance(prompt, str) else ""
+    if not words:
+        raise PromptError("the prompt is empty: say what to segment, for example 'all nuclei'")
+    if len(words) > MAX_PROMPT_CHARACTERS:
+        raise PromptError(f"the prompt has {len(words)} characters; at most {MAX_PROMPT_CHARACTERS} are taken")
+    question = QUESTIONS[template].format(neutralise(words, tokenizer.special_tokens))
+    image = "<img>" + "<IMG_CONTEXT>" * num_image_tokens + "</img>"
+    system = f"<|im_start|>system\n{system_message}<|im_end|>\n" if system_message else ""
+    return tokenizer.encode(
+        f"{system}<|im_start|>user\n{question.replace('<image>', image, 1)}<|im_end|>\n"
+        f"<|im_start|>assistant\n{ANSWERS[template]}"
+    )

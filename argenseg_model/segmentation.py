@@ -1,0 +1,116 @@
+"""`segment(images, prompts)`: the one call that most programs need."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from argenseg_model.errors import PromptError, TokenizerError
+from argenseg_model.images import load_image
+from argenseg_model.processing import cut_tiles, image_to_pixels, merge_tiles, picture_to_uint8
+from argenseg_model.prompting import build_prompt
+
+ImageLike = str | Path | Image.Image | np.ndarray
+ROWS_PER_BATCH = 64
+"""Rows (a tile with a prompt) decoded together."""
+
+
+@dataclass(frozen=True)
+class SegmentationResult:
+    """One prompt's answer on one image.
+
+    Attributes:
+        prompt: the prompt as given.
+        mask: (H, W) bool at the upright original size.
+        score: 0..1, geometric mean of the token probabilities of the finest scale (uncalibrated).
+        probability: (H, W) float32 in [0, 1], the grey value of the generated picture.
+        tokens: (tiles, tokens_per_mask) codes of the generated picture(s).
+    """
+
+    prompt: str
+    mask: np.ndarray
+    score: float
+    probability: np.ndarray
+    tokens: np.ndarray
+
+
+class SegmentationMixin:
+    """Inference half of `ARGenSeg`."""
+
+    @torch.inference_mode()
+    def segment(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        prompts: str | Sequence[str] | Sequence[Sequence[str]],
+        template: str = "class",
+    ) -> list[list[SegmentationResult]]:
+        """Segment images by text prompts.
+
+        Args:
+            images: path, PIL image, uint8 array (H, W[, 3|4]), or a list of them; EXIF rotation is applied.
+            prompts: prompts for every image, or one list of prompts for each image.
+            template: wording of the question: "class", "referring" or "reasoning".
+
+        Returns:
+            For each image a list with one result for each of its prompts.
+
+        Raises:
+            ImageError, PromptError: what was wrong with the input; TokenizerError: the model has no tokenizer.
+        """
+        if self.tokenizer is None:
+            raise TokenizerError(
+                "this model was loaded from a folder without tokenizer files: "
+                "put the checkpoint's tokenizer files beside its weights to segment by text"
+            )
+        images = [images] if isinstance(images, str | Path | Image.Image | np.ndarray) else list(images)
+        return [
+            self._segment_image(load_image(image), prompts_of_image, template)
+            for image, prompts_of_image in zip(images, _prompts_by_image(prompts, len(images)), strict=True)
+        ]
+
+    def _segment_image(self, image: Image.Image, prompts: list[str], template: str) -> list[SegmentationResult]:
+        config = self.config
+        ids = [
+            build_prompt(self.tokenizer, prompt, template, config.system_message, config.num_image_tokens)
+            for prompt in prompts
+        ]
+        tiles, crops, size = cut_tiles(image, config)
+        pictures: list[list[np.ndarray]] = [[] for _ in prompts]
+        tokens: list[list[np.ndarray]] = [[] for _ in prompts]
+        log_probability = np.zeros(len(prompts))
+        finest = config.vqvae_config.scales[-1] ** 2
+        tiles_per_batch = max(1, ROWS_PER_BATCH // max(1, len(prompts)))
+        for start in range(0, len(crops) if prompts else 0, tiles_per_batch):
+            batch = crops[start : start + tiles_per_batch]
+            pixels = torch.stack([image_to_pixels(crop, config) for crop in batch]).to(self.device, self.dtype)
+            rows = [(tile, i) for tile in range(len(batch)) for i in range(len(prompts))]
+            masks = self.decode_prompts(self.image_features(pixels), [t for t, _ in rows], [ids[i] for _, i in rows])
+            decoded = picture_to_uint8(self.image_tokenizer.decode(masks.f_hat_BChw))
+            codes = masks.codes_BL.cpu().numpy()
+            row_log_probability = masks.probability_BL[:, -finest:].clamp(min=1e-9).log().mean(1).cpu().numpy()
+            for row, (_, i) in enumerate(rows):
+                pictures[i].append(decoded[row])
+                tokens[i].append(codes[row])
+                log_probability[i] += row_log_probability[row] / len(crops)
+        results = []
+        for i, prompt in enumerate(prompts):
+            probability = merge_tiles(np.stack(pictures[i]), tiles, size, image.size)
+            results.append(
+                SegmentationResult(
+                    prompt, probability > 0.5, float(np.exp(log_probability[i])), probability, np.stack(tokens[i])
+                )
+            )
+        return results
+
+
+def _prompts_by_image(prompts: str | Sequence[str] | Sequence[Sequence[str]], images: int) -> list[list[str]]:
+    if isinstance(prompts, str):
+        return [[prompts]] * images
+    if all(isinstance(prompt, str) for prompt in prompts):
+        return [list(prompts)] * images  # type: ignore[arg-type]
+    if len(prompts) != images:
+        raise PromptError(f"{len(prompts)} lists of prompts for {images} images: give one list for each image")
+    return [list(prompts_of_image) for prompts_of_image in prompts]
