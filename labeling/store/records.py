@@ -49,8 +49,9 @@ class WantedPrediction:
 
 @dataclass(frozen=True)
 class PredictedRegionRecord:
-    """A region as it was predicted. `mask` is bool (height, width)."""
+    """A region as it was predicted, in which of our predictions. `mask` is bool (height, width)."""
 
+    prediction_id: int
     region_id: str
     label: str | None
     prompt: str

@@ -21,11 +21,19 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 def utc_now() -> datetime:
+    """The default of every time column."""
     return datetime.now(UTC)
 
 
 class Base(DeclarativeBase):
-    type_annotation_map = {datetime: UtcDateTime, str: Text, dict[str, Any]: JSON, list[dict[str, Any]]: JSON}
+    """What the tables share: which Python type is which column type."""
+
+    type_annotation_map = {
+        datetime: UtcDateTime,
+        str: Text,
+        dict[str, Any]: JSON(none_as_null=True),
+        list[dict[str, Any]]: JSON(none_as_null=True),
+    }
 
 
 class ProjectRow(Base):
@@ -76,7 +84,7 @@ class PredictionRow(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     label_studio_prediction_id: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
-    updated_at: Mapped[datetime] = mapped_column(default=utc_now)
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now)
 
     project: Mapped[ProjectRow] = relationship(lazy="joined", innerjoin=True)
 
@@ -91,7 +99,7 @@ class PredictedRegionRow(Base):
     prediction_id: Mapped[int] = mapped_column(
         ForeignKey("predictions.id", name="fk_predicted_regions_prediction", ondelete="CASCADE"), index=True
     )
-    region_id: Mapped[str] = mapped_column(String(64))
+    region_id: Mapped[str]
     label: Mapped[str | None]
     prompt: Mapped[str]
     score: Mapped[float | None]
@@ -141,7 +149,7 @@ class CorrectionRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     review_id: Mapped[int] = mapped_column(ForeignKey("reviews.id", name="fk_corrections_review", ondelete="CASCADE"))
     task_id: Mapped[int] = mapped_column(index=True)
-    region_id: Mapped[str] = mapped_column(String(64))
+    region_id: Mapped[str]
     label: Mapped[str | None]
     kind: Mapped[str] = mapped_column(String(16))
     mask_before: Mapped[str | None] = mapped_column(String(64))

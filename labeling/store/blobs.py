@@ -1,0 +1,79 @@
+"""Content-addressed blobs: a file is named by the SHA-256 of what is in it, local or on any store that fsspec knows."""
+
+import hashlib
+import io
+import os
+import uuid
+
+import fsspec
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from labeling.errors import StoreError
+
+
+class BlobStore:
+    """Blobs below one folder or URL, such as "/data/blobs" or "s3://bucket/blobs"."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._filesystem, root = fsspec.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise StoreError(f"The blob folder cannot be used: {error}. Check BLOB_URL.") from error
+        self._root = str(root).rstrip("/")
+        self._is_local = isinstance(self._filesystem, fsspec.get_filesystem_class("file"))
+
+    def put(self, content: bytes) -> str:
+        """Store bytes and return their digest (hex). A blob is written once, and is whole as soon as it has its name."""
+        digest = hashlib.sha256(content).hexdigest()
+        path = self._path(digest)
+        try:
+            if self._filesystem.exists(path):
+                return digest
+            self._filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+            if self._is_local:
+                self._write_local(path, content)
+            else:
+                self._filesystem.pipe_file(path, content)  # an object appears whole
+        except OSError as error:
+            raise StoreError(f"A blob could not be written: {error}. Check BLOB_URL and its free space.", is_transient=True) from error
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """The bytes behind a digest; StoreError if they are missing or are not those that were stored."""
+        try:
+            content: bytes = self._filesystem.cat_file(self._path(digest))
+        except FileNotFoundError:
+            raise StoreError(f"Blob {digest} is missing. Restore the blob folder from a backup.") from None
+        except OSError as error:
+            raise StoreError(f"Blob {digest} could not be read: {error}. Check BLOB_URL.", is_transient=True) from error
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise StoreError(f"Blob {digest} is damaged. Restore the blob folder from a backup.")
+        return content
+
+    def put_mask(self, mask: NDArray[np.bool_]) -> str:
+        """Store a mask (height, width) as a 1-bit PNG."""
+        buffer = io.BytesIO()
+        Image.fromarray(mask.astype(np.bool_)).save(buffer, "PNG")
+        return self.put(buffer.getvalue())
+
+    def get_mask(self, digest: str) -> NDArray[np.bool_]:
+        """The mask, bool (height, width), behind a digest."""
+        with Image.open(io.BytesIO(self.get(digest)), formats=["PNG"]) as image:
+            return np.array(image, dtype=np.bool_)
+
+    def _path(self, digest: str) -> str:
+        return f"{self._root}/{digest[:2]}/{digest}"
+
+    def _write_local(self, path: str, content: bytes) -> None:
+        unfinished = f"{path}.{uuid.uuid4().hex}.part"
+        try:
+            with open(unfinished, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        finally:
+            if os.path.exists(unfinished):
+                os.unlink(unfinished)

@@ -1,0 +1,107 @@
+"""Connections to the database: SQLite in WAL mode or PostgreSQL, brought to the newest schema under a lock."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from sqlite3 import Connection as SqliteConnection
+
+import alembic.command
+from alembic.config import Config
+from alembic.util import CommandError
+from filelock import FileLock, Timeout
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from labeling.errors import StoreError
+
+_MIGRATION_WAIT_S = 120.0
+_MIGRATION_LOCK = 0x61726773  # an arbitrary number for PostgreSQL's advisory lock: "args"
+
+
+class Database:
+    """Sessions on one database. `busy_timeout_s` is how long a write waits for another one's end on SQLite."""
+
+    def __init__(self, url: str, *, busy_timeout_s: float) -> None:
+        self.engine = _create_engine(url, busy_timeout_s)
+        self._read = sessionmaker(self.engine, expire_on_commit=False)
+        self._write = sessionmaker(self.engine.execution_options(writes=True), expire_on_commit=False)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session for queries; errors become StoreError."""
+        with _store_errors(), self._read.begin() as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session that commits at the end. On SQLite it takes the write lock at once, so reading then writing is safe."""
+        with _store_errors(), self._write.begin() as session:
+            yield session
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest revision. Any number of processes may call this at once."""
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+        try:
+            with _store_errors(), self._migration_lock(), self.engine.execution_options(writes=True).connect() as connection:
+                config.attributes["connection"] = connection
+                alembic.command.upgrade(config, "head")
+                connection.commit()
+        except CommandError as error:
+            raise StoreError(f"The database was made by a newer argenseg ({error}). Update argenseg.") from error
+
+    @contextmanager
+    def _migration_lock(self) -> Iterator[None]:
+        if self.engine.dialect.name == "sqlite":
+            try:
+                with FileLock(f"{self.engine.url.database}.lock", timeout=_MIGRATION_WAIT_S):
+                    yield
+            except Timeout:
+                raise StoreError("Another process has been migrating the database for two minutes. Is it stuck?") from None
+        else:
+            with self.engine.connect() as connection:
+                connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+                yield  # the lock ends with the connection's session
+                connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _MIGRATION_LOCK})
+
+
+def _create_engine(url: str, busy_timeout_s: float) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() != "sqlite":
+            return create_engine(parsed, pool_pre_ping=True)
+        if not parsed.database or parsed.database == ":memory:":
+            raise StoreError("DATABASE_URL must name a file, such as sqlite:////data/argenseg.db.")
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    except (ArgumentError, ImportError, OSError) as error:
+        raise StoreError(f"The database cannot be used: {error}. Check DATABASE_URL.") from error
+    engine = create_engine(parsed, connect_args={"timeout": busy_timeout_s})
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: SqliteConnection, _: object) -> None:
+    connection.isolation_level = None  # we begin transactions ourselves, see below
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA synchronous=FULL")  # an answered webhook survives a power cut
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """A transaction that starts as a read and then writes fails at once if another one wrote meanwhile: lock first."""
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        reason = getattr(error, "orig", None) or error
+        raise StoreError(
+            f"The database failed: {reason}. Check DATABASE_URL, its free space and its rights.",
+            is_transient=isinstance(error, OperationalError),
+        ) from error

@@ -1,0 +1,266 @@
+"""Wanted predictions: from the wish over the computed result to its delivery, each step atomic."""
+
+from datetime import timedelta
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, Select, Update, func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from labeling.errors import StoreError
+from labeling.predictions import Prediction
+from labeling.prompts.plan import PromptPlan
+from labeling.store.blobs import BlobStore
+from labeling.store.database import Database
+from labeling.store.records import Delivery, PredictedRegionRecord, PredictionStatus, Project, WantedPrediction
+from labeling.store.tables import PredictedRegionRow, PredictionRow, ProjectRow, utc_now
+
+
+class PredictionStore:
+    """The part of `Store` that is about predictions."""
+
+    _database: Database
+    _blobs: BlobStore
+
+    def want_prediction(
+        self,
+        project: Project,
+        task_id: int,
+        task_data: dict[str, Any],
+        plan: PromptPlan,
+        model_version: str,
+        *,
+        delivery: Delivery,
+        interactive: bool = False,
+    ) -> WantedPrediction:
+        """Record a wish; the same wish (project, task, version, prompts) is one row, except for interactive ones.
+
+        An existing row is wanted anew if it had failed. "sync" turns a queued push into an answer that someone waits for. A
+        "push" of what was already sent makes it `ready` again: Label Studio only asks for what it does not have.
+        """
+        row = PredictionRow(
+            project_row_id=project.id,
+            task_id=task_id,
+            task_data=task_data,
+            plan=plan.to_json(),
+            plan_digest=plan.digest(),
+            model_version=model_version,
+            delivery=delivery,
+            interactive=interactive,
+            status="wanted",
+        )
+        with self._database.writing() as session:
+            existing = None if interactive else _existing_wish(session, row)
+            if existing is None:
+                try:
+                    with session.begin_nested():
+                        session.add(row)
+                except IntegrityError:  # another process was faster
+                    existing = _existing_wish(session, row)
+            if existing is not None:
+                _want_again(existing, delivery)
+                existing.task_data = task_data
+                row = existing
+            session.flush()
+            session.refresh(row)
+            return _wanted(row)
+
+    def get_prediction(self, prediction_id: int) -> WantedPrediction:
+        """StoreError if there is none of this id."""
+        with self._database.reading() as session:
+            return _wanted(_row(session, prediction_id))
+
+    def begin_prediction(self, prediction_id: int) -> WantedPrediction | None:
+        """Count an attempt and return the row if it is still wanted; None if there is nothing to do any more."""
+        with self._database.writing() as session:
+            change = {"attempts": PredictionRow.attempts + 1}
+            begun = _change(session, _where(prediction_id, "wanted").values(change))
+            return _wanted(_row(session, prediction_id)) if begun else None
+
+    def finish_prediction(self, prediction_id: int, prediction: Prediction) -> Delivery:
+        """Store a result and its regions' masks, and return how it is to be delivered as of now.
+
+        "sync": someone waits for it and takes it with `deliver_now`. "push": publish it. Finishing twice changes nothing.
+        """
+        regions = [
+            PredictedRegionRow(
+                prediction_id=prediction_id,
+                region_id=region.region_id,
+                label=region.label,
+                prompt=region.prompt,
+                score=region.score,
+                mask=self._blobs.put_mask(region.mask),
+            )
+            for region in prediction.regions
+        ]
+        with self._database.writing() as session:
+            finished = _change(
+                session,
+                _where(prediction_id, "wanted", "failed").values(
+                    status="ready", result=prediction.result, score=prediction.score, error=None
+                ),
+            )
+            if finished:
+                session.add_all(regions)
+            return cast(Delivery, _row(session, prediction_id).delivery)
+
+    def deliver_now(self, prediction_id: int) -> WantedPrediction | None:
+        """End a wait: the row with its result, now `delivered`; or None, and then it will be pushed when it is ready.
+
+        A row that was sent before is returned as it is.
+        """
+        with self._database.writing() as session:
+            ready = _where(prediction_id, "ready").where(PredictionRow.delivery == "sync")
+            while True:
+                if _change(session, ready.values(status="delivered")):
+                    return _wanted(_row(session, prediction_id))
+                if _change(session, _where(prediction_id, "wanted").values(delivery="push")):
+                    return None
+                row = _row(session, prediction_id)
+                if row.status in ("published", "delivered"):
+                    return _wanted(row)
+                if row.status == "failed" or row.delivery == "push":
+                    return None  # otherwise it became ready between the two updates
+
+    def fail_prediction(self, prediction_id: int, reason: str) -> None:
+        """Give up, with a reason for people. A row that already has a result keeps it, unless it could not be published."""
+        with self._database.writing() as session:
+            _change(session, _where(prediction_id, "wanted", "ready").values(status="failed", error=reason))
+
+    def mark_published(self, prediction_id: int, label_studio_prediction_id: int | None) -> None:
+        """Label Studio holds it, under this id."""
+        change = {"status": "published", "label_studio_prediction_id": label_studio_prediction_id, "error": None}
+        with self._database.writing() as session:
+            _change(session, _where(prediction_id, "ready", "published", "delivered").values(change))
+
+    def stale_predictions(self, older_than_s: float) -> list[int]:
+        """Ids of rows that have been wanted, and not begun, for longer than this: their jobs may be lost."""
+        return self._unchanged("wanted", older_than_s)
+
+    def unpublished_predictions(self, older_than_s: float) -> list[int]:
+        """Ids of rows that have been ready for longer than this, also those whose waiter never came back."""
+        return self._unchanged("ready", older_than_s)
+
+    def counts(self, project_id: int | None = None) -> dict[str, int]:
+        """How many predictions are in each status (absent: none), of one Label Studio project or of all."""
+        query = select(PredictionRow.status, func.count()).group_by(PredictionRow.status)
+        if project_id is not None:
+            query = query.join(ProjectRow).where(ProjectRow.project_id == project_id)
+        with self._database.reading() as session:
+            return {status: count for status, count in session.execute(query)}
+
+    def find_predicted_region(self, project: Project, task_id: int, region_id: str) -> PredictedRegionRecord | None:
+        """The region of this id that we predicted for the task, the newest if there are several."""
+        query = _regions(project, task_id).where(PredictedRegionRow.region_id == region_id)
+        with self._database.reading() as session:
+            row = session.scalar(query.order_by(PredictedRegionRow.id.desc()).limit(1))
+            return None if row is None else self._region(row)
+
+    def predicted_regions(self, prediction_id: int) -> list[PredictedRegionRecord]:
+        """All regions of one of our predictions."""
+        query = select(PredictedRegionRow).where(PredictedRegionRow.prediction_id == prediction_id)
+        with self._database.reading() as session:
+            return [self._region(row) for row in session.scalars(query.order_by(PredictedRegionRow.id))]
+
+    def find_sent_prediction(self, project: Project, task_id: int, label_studio_prediction_id: int) -> int | None:
+        """Our id of the prediction that Label Studio knows under its id.
+
+        Label Studio never tells the id of a prediction that it got as an answer to /predict. So if none has this id, it is
+        the newest of the task that was delivered that way.
+        """
+        sent = select(PredictionRow.id).where(
+            PredictionRow.project_row_id == project.id,
+            PredictionRow.task_id == task_id,
+            PredictionRow.status.in_(["published", "delivered"]),
+        )
+        known = sent.where(PredictionRow.label_studio_prediction_id == label_studio_prediction_id)
+        unknown = sent.where(PredictionRow.label_studio_prediction_id.is_(None), PredictionRow.interactive.is_(False))
+        with self._database.reading() as session:
+            for query in (known, unknown):
+                found = session.scalar(query.order_by(PredictionRow.id.desc()).limit(1))
+                if found is not None:
+                    return found
+        return None
+
+    def _region(self, row: PredictedRegionRow) -> PredictedRegionRecord:
+        return PredictedRegionRecord(
+            prediction_id=row.prediction_id,
+            region_id=row.region_id,
+            label=row.label,
+            prompt=row.prompt,
+            score=row.score,
+            mask=self._blobs.get_mask(row.mask),
+            model_version=row.prediction.model_version,
+        )
+
+    def _unchanged(self, status: str, older_than_s: float) -> list[int]:
+        before = utc_now() - timedelta(seconds=older_than_s)
+        query = select(PredictionRow.id).where(PredictionRow.status == status, PredictionRow.updated_at <= before)
+        with self._database.reading() as session:
+            return list(session.scalars(query.order_by(PredictionRow.id)))
+
+
+def _existing_wish(session: Session, row: PredictionRow) -> PredictionRow | None:
+    query = select(PredictionRow).where(
+        PredictionRow.project_row_id == row.project_row_id,
+        PredictionRow.task_id == row.task_id,
+        PredictionRow.model_version == row.model_version,
+        PredictionRow.plan_digest == row.plan_digest,
+        PredictionRow.interactive.is_(False),
+    )
+    return session.scalar(query.with_for_update(of=PredictionRow))
+
+
+def _want_again(row: PredictionRow, delivery: Delivery) -> None:
+    if row.status == "failed":
+        row.status, row.error, row.delivery = "wanted", None, delivery
+    elif row.status in ("wanted", "ready"):
+        row.delivery = "sync" if delivery == "sync" else row.delivery
+    elif delivery == "push":
+        row.status, row.delivery, row.label_studio_prediction_id = "ready", "push", None
+
+
+def _row(session: Session, prediction_id: int) -> PredictionRow:
+    row = session.get(PredictionRow, prediction_id, populate_existing=True)
+    if row is None:
+        raise StoreError(f"There is no prediction {prediction_id} in the store. Was the database replaced?")
+    return row
+
+
+def _where(prediction_id: int, *statuses: str) -> Update:
+    return update(PredictionRow).where(PredictionRow.id == prediction_id, PredictionRow.status.in_(statuses))
+
+
+def _change(session: Session, change: Update) -> bool:
+    """Run a conditional update of one row; whether its condition held."""
+    result = session.execute(change, execution_options={"synchronize_session": False})
+    return cast(CursorResult[Any], result).rowcount == 1
+
+
+def _regions(project: Project, task_id: int) -> Select[tuple[PredictedRegionRow]]:
+    of_task = (PredictionRow.project_row_id == project.id) & (PredictionRow.task_id == task_id)
+    return select(PredictedRegionRow).where(PredictedRegionRow.prediction.has(of_task))
+
+
+def _wanted(row: PredictionRow) -> WantedPrediction:
+    return WantedPrediction(
+        id=row.id,
+        project=project_record(row.project),
+        task_id=row.task_id,
+        task_data=row.task_data,
+        plan=PromptPlan.from_json(row.plan),
+        model_version=row.model_version,
+        delivery=cast(Delivery, row.delivery),
+        interactive=row.interactive,
+        status=cast(PredictionStatus, row.status),
+        error=row.error,
+        result=row.result,
+        score=row.score,
+        attempts=row.attempts,
+        label_studio_prediction_id=row.label_studio_prediction_id,
+    )
+
+
+def project_record(row: ProjectRow) -> Project:
+    """A project's row as it is handed out."""
+    return Project(row.id, row.label_studio_url, row.project_id, row.label_config)

@@ -1,0 +1,83 @@
+"""The store: one object for the database and the blob folder."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from labeling.store.blobs import BlobStore
+from labeling.store.database import Database
+from labeling.store.events import EventStore
+from labeling.store.predictions import PredictionStore, project_record
+from labeling.store.records import Project
+from labeling.store.tables import ProjectRow
+
+_BUSY_TIMEOUT_S = 15.0
+_WEBHOOK_BUSY_TIMEOUT_S = 0.5  # Label Studio waits one second for a webhook's answer
+
+
+class Store(PredictionStore, EventStore):
+    """What was wanted, predicted and corrected. Safe to share between threads; open it again in each process.
+
+        store = Store.open("sqlite:////data/argenseg.db", "/data/blobs")
+    """
+
+    def __init__(self, database: Database, webhook_database: Database, blobs: BlobStore) -> None:
+        self._database = database
+        self._webhook_database = webhook_database
+        self._blobs = blobs
+
+    @classmethod
+    def open(cls, database_url: str, blob_url: str) -> "Store":
+        """Open a store, made or migrated as needed. StoreError if it cannot be used."""
+        blobs = BlobStore(blob_url)
+        database = Database(database_url, busy_timeout_s=_BUSY_TIMEOUT_S)
+        database.migrate()
+        return cls(database, Database(database_url, busy_timeout_s=_WEBHOOK_BUSY_TIMEOUT_S), blobs)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._database.engine.dispose()
+        self._webhook_database.engine.dispose()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def upsert_project(self, label_studio_url: str, project_id: int, label_config: str) -> Project:
+        """The project of this URL and number, with its label config brought up to date."""
+        url = label_studio_url.rstrip("/")
+        with self._database.writing() as session:
+            row = _project_row(session, url, project_id)
+            if row is None:
+                row = ProjectRow(label_studio_url=url, project_id=project_id, label_config=label_config)
+                try:
+                    with session.begin_nested():
+                        session.add(row)
+                except IntegrityError:  # another process was faster
+                    row = _project_row(session, url, project_id) or row
+            row.label_config = label_config
+            session.flush()
+            return project_record(row)
+
+    def find_project(self, project_id: int, label_studio_url: str | None = None) -> Project | None:
+        """The project of this number; without a URL, the newest one that has it."""
+        query = select(ProjectRow).where(ProjectRow.project_id == project_id).order_by(ProjectRow.id.desc()).limit(1)
+        if label_studio_url is not None:
+            query = query.where(ProjectRow.label_studio_url == label_studio_url.rstrip("/"))
+        with self._database.reading() as session:
+            row = session.scalar(query)
+            return None if row is None else project_record(row)
+
+    def read_mask(self, digest: str) -> NDArray[np.bool_]:
+        """A correction's mask, bool (height, width). StoreError if the blob is missing or damaged."""
+        return self._blobs.get_mask(digest)
+
+
+def _project_row(session: Session, url: str, project_id: int) -> ProjectRow | None:
+    return session.scalar(select(ProjectRow).filter_by(label_studio_url=url, project_id=project_id))
