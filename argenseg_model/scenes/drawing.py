@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from argenseg_model.scenes.shapes import draw_coverage
 from argenseg_model.scenes.vocabulary import COLOURS, SHAPES
+
+T = TypeVar("T")
 
 cv2.setNumThreads(1)  # the pictures are small: threads would only fight with the training that waits for them
 
@@ -54,7 +58,7 @@ class Scene:
         return mask
 
 
-def pick(rng: np.random.Generator, choices):
+def pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
     """One of `choices`; several times faster than rng.choice on short sequences."""
     return choices[int(rng.random() * len(choices))]
 
@@ -80,8 +84,9 @@ def _texture(rng: np.random.Generator, side: int) -> np.ndarray:
     if kind < 0.50:  # gradient
         return along * 0.35 + 0.5
     if kind < 0.72:  # blotches
-        cells = int(_between(rng, 3, 17))
-        return cv2.resize(rng.random((cells, cells), dtype=np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
+        blotches = int(_between(rng, 3, 17))
+        coarse = rng.random((blotches, blotches), dtype=np.float32)
+        return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR)
     if kind < 0.82:  # stripes
         return np.sin(along * np.float32(_between(rng, 6, 40))) * 0.5 + 0.5
     if kind < 0.90:  # checkers
@@ -105,7 +110,9 @@ def _background_colours(rng: np.random.Generator) -> np.ndarray:
     return np.clip(np.stack([first, second]), 0, 255).astype(np.float32)
 
 
-def _contrasting_colour(rng: np.random.Generator, families, backgrounds: np.ndarray):
+def _contrasting_colour(
+    rng: np.random.Generator, families: Sequence[str], backgrounds: np.ndarray
+) -> tuple[str, str, np.ndarray] | None:
     """(family, shade, RGB) that stands out from every one of `backgrounds`, or None after a few tries."""
     for _ in range(6):
         family = pick(rng, families)
@@ -132,15 +139,18 @@ class _Placed:
     full_area: int
 
 
-def _place_object(rng: np.random.Generator, placed: list[_Placed], backgrounds: np.ndarray, side: int, crowded: bool):
+def _place_object(
+    rng: np.random.Generator, placed: list[_Placed], backgrounds: np.ndarray, side: int, crowded: bool
+) -> tuple[_Placed, slice, slice, np.ndarray] | None:
     """A new object with its rows, columns and coverage, or None where none fits.
 
     Objects often share a colour or a shape with an earlier one: a prompt then needs both words to tell them apart.
     """
-    like = pick(rng, placed) if placed else None
-    same = rng.random() if like else 1.0
-    shape = like.shape if same < 0.25 else pick(rng, _SHAPE_NAMES)
-    colour = _contrasting_colour(rng, (like.colour,) if 0.25 <= same < 0.5 else _COLOUR_NAMES, backgrounds)
+    shape, colours = pick(rng, _SHAPE_NAMES), _COLOUR_NAMES
+    if placed and rng.random() < 0.5:
+        like = pick(rng, placed)
+        shape, colours = (like.shape, colours) if rng.random() < 0.5 else (shape, (like.colour,))
+    colour = _contrasting_colour(rng, colours, backgrounds)
     if colour is None:
         return None
     family, shade, rgb = colour
@@ -162,12 +172,12 @@ def _place_object(rng: np.random.Generator, placed: list[_Placed], backgrounds: 
     rows, columns, coverage = draw_coverage(shape, radius, x, y, side, rng)
     visible = np.zeros((side, side), bool)
     visible[rows, columns] = coverage >= 128
-    if crowded:
-        remaining = [other.visible & ~visible for other in placed]
-        if any(np.count_nonzero(r) < _LEAST_VISIBLE * o.full_area for r, o in zip(remaining, placed, strict=True)):
-            return None
-        for other, mask in zip(placed, remaining, strict=True):
-            other.visible = mask
+    near = [other for other in placed if np.hypot(x - other.x, y - other.y) < radius + other.radius + 2]
+    remaining = [other.visible & ~visible for other in near]
+    if any(np.count_nonzero(r) < _LEAST_VISIBLE * o.full_area for r, o in zip(remaining, near, strict=True)):
+        return None
+    for other, mask in zip(near, remaining, strict=True):
+        other.visible = mask
     new = _Placed(shape, family, shade, size, rgb, float(x), float(y), radius, visible, int(np.count_nonzero(visible)))
     return new, rows, columns, coverage
 
@@ -201,7 +211,9 @@ def draw_scene(rng: np.random.Generator, side: int = 128, level: int = 3) -> Sce
     return Scene(_photograph(rng, image), objects)
 
 
-def _paint(rng, patch: np.ndarray, coverage: np.ndarray, rgb: np.ndarray, shaded: bool, outlined: bool) -> None:
+def _paint(
+    rng: np.random.Generator, patch: np.ndarray, coverage: np.ndarray, rgb: np.ndarray, shaded: bool, outlined: bool
+) -> None:
     """Blend one object into `patch` (h, w, 3) float32, in place."""
     paint = np.broadcast_to(rgb, patch.shape)
     if shaded:
@@ -224,5 +236,6 @@ def _photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     picture = np.clip(image, 0, 255).astype(np.uint8)
     if rng.random() < 0.08:
         quality = int(_between(rng, 60, 95))
-        picture = cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+        jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        return np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR))
     return picture

@@ -12,37 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from argenseg_model.scenes.drawing import Scene, SceneObject, pick
-from argenseg_model.scenes.vocabulary import (
-    ANY_SHAPE,
-    COLOUR_SYNONYMS,
-    COLOURS,
-    FOREIGN_OBJECTS,
-    LOOKALIKES,
-    MICROSCOPY_WORDS,
-    SHAPES,
-    SIZES,
-)
-
-Objects = tuple[SceneObject, ...]
-
-
-@dataclass(frozen=True)
-class Description:
-    """A class of objects; None means any."""
-
-    shape: str | None = None
-    colour: str | None = None
-    size: str | None = None
-
-    def fits(self, scene_object: SceneObject) -> bool:
-        return (
-            self.shape in (None, scene_object.shape)
-            and self.colour in (None, scene_object.colour)
-            and self.size in (None, scene_object.size)
-        )
-
-    def select(self, objects: Objects) -> Objects:
-        return tuple(o for o in objects if self.fits(o))
+from argenseg_model.scenes.vocabulary import COLOURS, FOREIGN_OBJECTS, LOOKALIKES, MICROSCOPY_WORDS, SHAPES, SIZES
+from argenseg_model.scenes.wording import Description, Objects, Wording
 
 
 @dataclass(frozen=True)
@@ -74,7 +45,7 @@ class Direction:
         across = abs(self.dy * dx) + abs(self.dx * dy)
         if along >= 0.15 and across <= 1.5 * along:
             return True
-        return False if along <= 0.0 else None
+        return False if along <= -0.05 else None
 
 
 _SHAPE_NAMES, _COLOUR_NAMES = tuple(SHAPES), tuple(COLOURS)
@@ -132,18 +103,16 @@ DIRECTIONS = (
 _SUPERLATIVE_MARGIN = 0.1  # of the side, to the runner-up
 _AREA_MARGIN = 1.5  # times the runner-up's area
 _WHOLE_SCENE = Description()
+_TRIES = 12
 
-_PLURAL_FORMS = ("all {}", "{}", "the {}", "all the {}", "all of the {}")
-_SINGULAR_FORMS = ("{}", "the {}", "every {}", "each {}", "{}", "the {}", "a {}", "any {}")
-_COMMANDS = ("find {}", "segment {}", "mark {}", "please select {}", "show me {}", "outline {}", "highlight {}")
-
-# kind -> weight, per level. "position", "relation" and "superlative" make a quarter of level 3.
+# kind -> weight, per level. Many a scene has no clear "position", "relation" or "superlative" to
+# offer and gets "colour shape" instead: in the end they make a quarter of level 3.
 KINDS: dict[int, dict[str, float]] = {
     0: {"all": 0.1, "colour": 0.45, "shape": 0.45},
     1: {"all": 0.1, "colour": 0.45, "shape": 0.45},
     2: {"all": 0.06, "colour": 0.2, "shape": 0.2, "colour shape": 0.36, "size": 0.18},
-    3: {"all": 0.05, "colour": 0.15, "shape": 0.15, "colour shape": 0.25, "size": 0.1, "position": 0.11,
-        "relation": 0.1, "superlative": 0.05, "several": 0.03, "except": 0.01},
+    3: {"all": 0.05, "colour": 0.15, "shape": 0.15, "colour shape": 0.25, "size": 0.1, "position": 0.13,
+        "relation": 0.16, "superlative": 0.07, "several": 0.03, "except": 0.01},
 }  # fmt: skip
 ABSENT_KINDS: dict[int, dict[str, float]] = {
     0: {"absent colour": 0.4, "absent shape": 0.4, "foreign": 0.2},
@@ -152,73 +121,6 @@ ABSENT_KINDS: dict[int, dict[str, float]] = {
     3: {"absent colour": 0.12, "absent shape": 0.12, "absent pair": 0.42, "absent size": 0.08, "absent position": 0.06,
         "absent relation": 0.05, "foreign": 0.15},
 }  # fmt: skip
-
-
-class _Wording:
-    """Turns descriptions into words, for one scene."""
-
-    def __init__(self, rng: np.random.Generator, objects: Objects, synonym_share: float):
-        self.rng, self.objects, self.synonym_share = rng, objects, synonym_share
-
-    def _synonym(self) -> bool:
-        return self.rng.random() < self.synonym_share
-
-    def colour(self, family: str) -> str:
-        if not self._synonym():
-            return family
-        words = [family, *COLOUR_SYNONYMS.get(family, ())]
-        shades = {o.shade for o in self.objects if o.colour == family}
-        if len(shades) <= 1:  # a shade's own word is right only if all objects of its family show it
-            words += [w for w in shades or COLOURS[family] if w not in words]
-        return pick(self.rng, words)
-
-    def noun(self, description: Description, plural: bool) -> str:
-        """For example "large red circle", "circles that are red", "navy thing"."""
-        rng = self.rng
-        if description.shape is None:
-            words = pick(rng, ANY_SHAPE) if self.synonym_share else pick(rng, ANY_SHAPE[:2])
-        else:
-            names = SHAPES[description.shape]
-            words = pick(rng, names) if self._synonym() else names[0]
-        noun = words[1] if plural else words[0]
-        adjectives = []
-        if description.size:
-            adjectives.append(pick(rng, SIZES[description.size]) if self.synonym_share else description.size)
-        if description.colour:
-            colour = self.colour(description.colour)
-            if rng.random() < 0.06:
-                noun = f"{noun} {'that are' if plural else 'that is'} {colour}"
-            else:
-                adjectives.append(colour)
-        return " ".join([*adjectives, noun])
-
-    def phrase(self, description: Description, tail: str = "", adjective: str = "") -> str:
-        """A noun phrase for all objects that fit, with an optional place after or before the noun."""
-        rng = self.rng
-        bare = not (description.shape or description.size or tail or adjective)
-        if description.colour and bare and rng.random() < 0.2:
-            colour = self.colour(description.colour)
-            return pick(rng, ("everything {}", "anything {}", "everything that is {}", "{}", "{} ones")).format(colour)
-        plural = rng.random() < 0.45
-        noun = self.noun(description, plural)
-        if adjective:
-            noun = f"{adjective} {noun}"
-        if tail:
-            noun = f"{noun} {tail}"
-        text = pick(rng, _PLURAL_FORMS if plural else _SINGULAR_FORMS).format(noun)
-        return f"an {text[2:]}" if text.startswith("a ") and text[2] in "aeiou" else text
-
-    def single(self, description: Description) -> str:
-        return pick(self.rng, ("the {}", "the {}", "{}")).format(self.noun(description, plural=False))
-
-    def finish(self, text: str) -> str:
-        """Small habits of typing: a command, a capital, a full stop."""
-        habit = self.rng.random()
-        if habit < 0.04:
-            return pick(self.rng, _COMMANDS).format(text)
-        if habit < 0.12:
-            return text[0].upper() + text[1:]
-        return text + "." if habit < 0.14 else text
 
 
 def _describe(scene_object: SceneObject, shape: bool, colour: bool) -> Description:
@@ -231,7 +133,7 @@ def _random_description(rng: np.random.Generator, scene_object: SceneObject) -> 
     return _describe(scene_object, shape=kind < 0.65, colour=0.35 < kind < 0.9)
 
 
-def _ask(kind: str, rng: np.random.Generator, objects: Objects, words: _Wording) -> tuple[str, Objects] | None:
+def _ask(kind: str, rng: np.random.Generator, objects: Objects, words: Wording) -> tuple[str, Objects] | None:
     """A question of `kind` about one of `objects` and all objects that answer it, or None where it would be unclear."""
     chosen = pick(rng, objects)
     if kind == "all":
@@ -273,7 +175,9 @@ def _ask(kind: str, rng: np.random.Generator, objects: Objects, words: _Wording)
     return form.format(f"the {words.noun(description, plural=True)}"), rest
 
 
-def _ask_superlative(rng, description: Description, candidates: Objects, words: _Wording) -> tuple[str, Objects] | None:
+def _ask_superlative(
+    rng: np.random.Generator, description: Description, candidates: Objects, words: Wording
+) -> tuple[str, Objects] | None:
     if len(candidates) < 2:
         return None
     if rng.random() < 0.35:
@@ -294,13 +198,15 @@ def _ask_superlative(rng, description: Description, candidates: Objects, words: 
     return pick(rng, ("the {} {}", "{} {}")).format(word, words.noun(description, plural=False)), (found,)
 
 
-def _phrase_place(rng, description: Description, place: Place, words: _Wording) -> str:
+def _phrase_place(rng: np.random.Generator, description: Description, place: Place, words: Wording) -> str:
     if rng.random() < 0.25:
         return words.phrase(description, adjective=pick(rng, place.adjectives))
     return words.phrase(description, tail=pick(rng, place.phrases))
 
 
-def _relation(rng, objects: Objects, description: Description, candidates: Objects, words: _Wording):
+def _relation(
+    rng: np.random.Generator, objects: Objects, description: Description, candidates: Objects, words: Wording
+) -> tuple[str, Objects] | None:
     """The question for the candidates in some direction of another object, and those that are there (maybe none)."""
     reference = pick(rng, objects)
     named = _describe(reference, *pick(rng, ((True, True), (True, False), (False, True))))
@@ -316,7 +222,7 @@ def _relation(rng, objects: Objects, description: Description, candidates: Objec
 
 
 def _ask_absent(
-    kind: str, rng: np.random.Generator, objects: Objects, words: _Wording, *, microscopy: bool = True
+    kind: str, rng: np.random.Generator, objects: Objects, words: Wording, *, microscopy: bool = True
 ) -> str | None:
     """A question of `kind` that nothing answers, or None where something might."""
     if kind == "foreign":
@@ -351,7 +257,7 @@ def _ask_absent(
 
 def absent_anywhere(rng: np.random.Generator) -> str:
     """A prompt that no grey microscope image answers: an everyday thing, a colour, or a shape with corners."""
-    words = _Wording(rng, (), synonym_share=0.25)
+    words = Wording(rng, (), synonym_share=0.25)
     if rng.random() < 0.4:
         return words.finish(str(_ask_absent("foreign", rng, (), words, microscopy=False)))
     shape = pick(rng, _SHAPE_NAMES) if rng.random() < 0.75 else None
@@ -385,16 +291,16 @@ def sample_prompt(
     Draws of the same scene are independent: call it as often as there should be prompts.
     """
     objects = scene.objects
-    words = _Wording(rng, objects, synonym_share=0.25 if level >= 2 else 0.0)
+    words = Wording(rng, objects, synonym_share=0.25 if level >= 2 else 0.0)
     if absent:
         kind = _pick_kind(rng, ABSENT_KINDS[level])
-        for _ in range(8):
+        for _ in range(_TRIES):
             text = _ask_absent(kind, rng, objects, words)
             if text is not None:
                 return words.finish(text), scene.union(()), kind
         return words.finish(str(_ask_absent("foreign", rng, objects, words))), scene.union(()), "foreign"
     kind = _pick_kind(rng, KINDS[level])
-    for _ in range(8):
+    for _ in range(_TRIES):
         asked = _ask(kind, rng, objects, words)
         if asked is not None:
             return words.finish(asked[0]), scene.union(asked[1]), kind

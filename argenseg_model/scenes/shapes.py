@@ -47,7 +47,9 @@ _OUTLINES: dict[str, tuple[Callable[[float], list[np.ndarray]], float]] = {
 }
 
 
-def draw_coverage(shape: str, radius: float, x: float, y: float, side: int, rng: np.random.Generator):
+def draw_coverage(
+    shape: str, radius: float, x: float, y: float, side: int, rng: np.random.Generator
+) -> tuple[slice, slice, np.ndarray]:
     """Coverage of the pixels near one shape.
 
     `radius`, `x`, `y` in pixels of a side x side picture. Returns (rows, columns, coverage): two slices of the picture

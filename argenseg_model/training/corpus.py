@@ -25,8 +25,8 @@ def _vocabulary() -> list[str]:
     words = [*FOREIGN_OBJECTS, *MICROSCOPY_WORDS, *NUCLEI_PROMPTS]
     for pairs in (*SHAPES.values(), ANY_SHAPE):
         words += [word for pair in pairs for word in pair]
-    for names in (COLOURS, *COLOURS.values(), *COLOUR_SYNONYMS.values(), *SIZES.values()):
-        words += names
+    words += [shade for shades in COLOURS.values() for shade in shades]
+    words += [word for names in (*COLOUR_SYNONYMS.values(), *SIZES.values()) for word in names]
     return list(dict.fromkeys(words))
 
 

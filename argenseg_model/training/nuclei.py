@@ -112,7 +112,7 @@ def _load_image(data_dir: Path, image_id: str) -> NucleiImage:
         raise TrainingDataError(f"{data_dir}: {image_id}.png in images/ and instances/ are not a readable pair")
     if picture.ndim == 3:
         picture = np.ascontiguousarray(picture[:, :, ::-1])
-    brightest = max(float(np.percentile(picture, 99.9)) / 255, 0.02)
+    brightest = max(float(np.percentile(np.asarray(picture), 99.9)) / 255, 0.02)
     return NucleiImage(image_id, picture, np.where(instances > 0, 255, 0).astype(np.uint8), brightest)
 
 
@@ -129,19 +129,19 @@ def _to_rgb(rng: np.random.Generator, picture: np.ndarray, brightest: float, tin
 
     `brightest` (0..1) is that of the whole image: a tile of mere background must not be turned up until it shows noise.
     """
-    levels = np.arange(256, dtype=np.float32) / 255
+    levels: np.ndarray = np.arange(256, dtype=np.float32) / 255
     if rng.random() < 0.8:
         aim = brightest * ((0.25 + 0.75 * rng.random()) / brightest) ** rng.random()  # what the brightest becomes
         levels = np.minimum(levels / brightest, 2) ** (0.65 * 2.4 ** rng.random())  # gamma 0.65 to 1.56
         levels = np.clip((levels + rng.random() * 0.15 - 0.04) * aim, 0, 1)
-    tint = np.ones((1, 3), np.float32)
+    tint: np.ndarray = np.ones((1, 3), np.float32)
     if tinted:
         tint = 1 - rng.random((1, 3), dtype=np.float32) * rng.random(dtype=np.float32)
         tint /= tint.max()
     table = np.rint(levels[:, None] * tint * 255).astype(np.uint8)  # (256, 3)
     if picture.ndim == 2:
         picture = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_GRAY2RGB)
-    image = cv2.LUT(np.ascontiguousarray(picture), table[:, None, :].reshape(1, 256, 3))
+    image = cv2.LUT(np.ascontiguousarray(picture), table[None])
     if rng.random() < 0.15:
         image = cv2.GaussianBlur(image, (3, 3), 0.4 + 0.6 * rng.random())
     if rng.random() < 0.2:
