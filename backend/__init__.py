@@ -1,0 +1,1 @@
+"""HTTP: Label Studio's ML backend protocol, its webhooks, and the `argenseg` command."""

@@ -1,0 +1,82 @@
+"""The command `argenseg`: one table of names. A command's code is imported when it is run, so `--help` is quick."""
+
+import importlib
+import logging
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
+
+import click
+
+
+class Command(NamedTuple):
+    """Where a command lives, and what it does in one line."""
+
+    target: str  # "module:click command"
+    help: str
+
+
+COMMANDS = {
+    "segment": Command("argenseg_model.cli:segment", "Segment images by text prompts; write masks and overlays."),
+    "demo": Command("worker.supervisor.demo.cli:demo", "Start everything with Label Studio and a sample project."),
+    "up": Command("worker.cli:up", "Start Redis, worker, publisher, sweeper and backend on this machine."),
+    "backend": Command("backend.cli:backend", "Serve the Label Studio ML backend (port 9090)."),
+    "worker": Command("worker.cli:worker", "Compute wanted predictions with the model."),
+    "publisher": Command("worker.cli:publisher", "Send predictions to Label Studio and store corrections."),
+    "sweeper": Command("worker.cli:sweeper", "Find and queue again what got lost."),
+}
+
+
+class CommandTable(click.Group):
+    """A group whose commands are imported by name, one at a time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].target.partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command), COMMANDS[cmd_name].target
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
+
+
+def _installed_version() -> str:
+    try:
+        return version("argenseg-labeling")
+    except PackageNotFoundError:
+        return "(not installed: run from a checkout)"
+
+
+@click.group(cls=CommandTable)
+@click.version_option(_installed_version(), prog_name="argenseg")
+def main() -> None:
+    """A labeling assistant for Label Studio: ARGenSeg draws masks from text prompts, and every correction is kept.
+
+    Example: argenseg segment photo.jpg --prompt "every cell" --out masks
+    """
+
+
+@click.command()
+@click.option("--host", help="Address to listen on (HOST, default 127.0.0.1).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (PORT, default 9090).")
+def backend(host: str | None, port: int | None) -> None:
+    """Serve the Label Studio ML backend. Everything else is set by the environment.
+
+    Example: LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=... argenseg backend --port 9090
+    """
+    from backend.server import serve  # flask and gunicorn, which no other command needs
+    from labeling.settings import Settings
+
+    given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
+    settings = Settings().model_copy(update=given)
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    serve(settings)
+
+
+if __name__ == "__main__":
+    main()

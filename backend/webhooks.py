@@ -1,0 +1,52 @@
+"""Label Studio's webhooks: stored before they are answered, because Label Studio never sends one twice.
+
+Label Studio waits 1 s, inside the annotator's Submit. What follows from an event is a worker's job; if that job cannot
+be queued, the sweeper finds the event.
+"""
+
+import logging
+from typing import Any
+
+from flask import Blueprint, Response, jsonify
+from werkzeug.exceptions import BadRequest, ServiceUnavailable
+
+from backend.messages import read_json
+from backend.services import Services
+from labeling.errors import StoreError
+from worker.queues import enqueue_event
+from worker.spool import spool_folder, write_event
+from worker.wishes import label_studio_url
+
+logger = logging.getLogger(__name__)
+
+
+def make_blueprint(services: Services) -> Blueprint:
+    """The route /webhook."""
+    webhooks = Blueprint("webhooks", __name__)
+
+    @webhooks.post("/webhook")
+    def webhook() -> tuple[Response, int]:
+        payload = read_json()
+        action = payload.get("action")
+        if not isinstance(action, str) or not action:
+            raise BadRequest('The body must name what happened under "action".')
+        event_id = keep_event(services, action, payload)
+        if event_id is not None:
+            services.background.submit(enqueue_event, services.connection, event_id)
+        return jsonify(status="ok"), 201
+
+    return webhooks
+
+
+def keep_event(services: Services, action: str, payload: dict[str, Any]) -> int | None:
+    """Commit the event and return its id; None if the store is busy or down: it waits in the spool folder."""
+    try:
+        return services.store.record_event(action, payload, label_studio_url=label_studio_url(services.settings))
+    except StoreError as error:
+        logger.warning("The event %s goes to the spool folder: %s", action, error)
+    try:
+        write_event(spool_folder(services.settings), action, payload)
+    except OSError as error:
+        logger.error("The event %s is LOST: neither the store nor the spool folder took it: %s", action, error)
+        raise ServiceUnavailable("The event could not be stored. Is the disk full?") from None
+    return None

@@ -1,0 +1,105 @@
+"""What Label Studio sends to an ML backend, checked for its shape before anything is done with it.
+
+Fields that we do not use are ignored: Label Studio sends many, and more in every version.
+"""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+RowId = Annotated[int, Field(ge=0, lt=2**63)]  # what a database column holds
+LabelConfigXml = Annotated[str, Field(max_length=1_000_000)]
+
+
+def _project_number(project: Any) -> Any:
+    """Label Studio names a project "id.ts" in calls to ML backends: its number, and when it was created."""
+    if not isinstance(project, str):
+        return project
+    number = re.match(r"[0-9]{1,19}(?=\.|$)", project)
+    return int(number[0]) if number else project
+
+
+ProjectNumber = Annotated[RowId, BeforeValidator(_project_number)]
+
+
+class Message(BaseModel):
+    """Base of all messages. Strict: a number in quotes is no number."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class Task(Message):
+    """A task as every message carries it."""
+
+    id: RowId
+    data: dict[str, Any]
+
+
+class SetupRequest(Message):
+    """POST /setup."""
+
+    project: ProjectNumber
+    label_config: LabelConfigXml = Field("", alias="schema")
+
+
+class InteractiveContext(Message):
+    """What the annotator just did on the page, as regions; an empty list after Submit."""
+
+    result: list[dict[str, Any]] | None = None
+
+    def typed_text(self, text_prompt_tag: str | None) -> str | None:
+        """The newest text in the TextArea of this name; None if there is none in it."""
+        texts = [
+            text
+            for region in self.result or []
+            if region.get("type") == "textarea" and region.get("from_name") == text_prompt_tag
+            for text in _texts(region.get("value"))
+            if text.strip()
+        ]
+        return texts[-1] if texts else None
+
+
+def _texts(value: Any) -> list[str]:
+    texts = value.get("text") if isinstance(value, dict) else None
+    return [text for text in (texts if isinstance(texts, list) else [texts]) if isinstance(text, str)]
+
+
+class PredictParams(Message):
+    """The `params` of POST /predict."""
+
+    context: InteractiveContext | None = None
+
+
+class PredictRequest(Message):
+    """POST /predict: a task that was opened, a prompt typed on its page, or all the tasks of Retrieve Predictions."""
+
+    project: ProjectNumber
+    label_config: LabelConfigXml
+    tasks: list[Task]
+    params: PredictParams | None = None
+
+    @property
+    def context(self) -> InteractiveContext | None:
+        """Set when an annotator's page asks, None when Label Studio itself does."""
+        context = self.params.context if self.params else None
+        return context if context and context.result is not None else None
+
+
+class ProjectState(Message):
+    """The `project` of a webhook."""
+
+    id: RowId
+    label_config: LabelConfigXml
+
+
+class ProjectUpdated(Message):
+    """The webhook PROJECT_UPDATED."""
+
+    project: ProjectState
+
+
+class TasksCreated(ProjectUpdated):
+    """The webhook TASKS_CREATED."""
+
+    tasks: list[Task]

@@ -1,0 +1,112 @@
+"""From tasks to wanted predictions: each one a row in the store first, and a job in its queue then."""
+
+import logging
+from collections.abc import Iterable
+
+from pydantic import ValidationError
+from redis import Redis, RedisError
+
+from labeling.errors import LabelConfigError
+from labeling.label_studio.messages import ProjectUpdated, Task, TasksCreated
+from labeling.prompts.label_config import LabelConfig, parse_label_config
+from labeling.prompts.plan import PromptPlan, plan_prompts
+from labeling.settings import Settings
+from labeling.store.records import Delivery, Project, WantedPrediction
+from labeling.store.store import Store
+from labeling.versions import model_version
+from worker.errors import WorkerError
+from worker.queues import enqueue_prediction, enqueue_publish
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_LABEL_STUDIO_URL = "http://localhost:8080"  # the key of projects while LABEL_STUDIO_URL is not set
+
+
+def label_studio_url(settings: Settings) -> str:
+    """The URL that, with a project's number, names the project in the store."""
+    return settings.label_studio_url or DEFAULT_LABEL_STUDIO_URL
+
+
+class Wishes:
+    """Wishes for the tasks of one project, under its label config and model version of now.
+
+    Raises LabelConfigError, with advice, where the label config cannot be used; StoreError where the store fails.
+    """
+
+    def __init__(self, settings: Settings, store: Store, project_id: int, label_config: str) -> None:
+        self.config: LabelConfig = parse_label_config(label_config)
+        self.model_version = model_version(settings.model, self.config)
+        self._store = store
+        self._project: Project = store.upsert_project(label_studio_url(settings), project_id, label_config)
+
+    def want(self, task: Task, *, delivery: Delivery, typed_text: str | None = None) -> WantedPrediction:
+        """Record the wish for one task, or for the text that an annotator typed on its page.
+
+        A task that can never be predicted is recorded as failed, with the reason. StoreError if the store fails.
+        """
+        plan = plan_prompts(self.config, task.data, typed_text)
+        wish = self._store.want_prediction(
+            self._project,
+            task.id,
+            task.data,
+            plan,
+            self.model_version,
+            delivery=delivery,
+            interactive=typed_text is not None,
+        )
+        reason = self._why_impossible(task, plan)
+        if reason is None:
+            return wish
+        self._store.fail_prediction(wish.id, reason)
+        return self._store.get_prediction(wish.id)
+
+    def _why_impossible(self, task: Task, plan: PromptPlan) -> str | None:
+        key = self.config.image_key
+        image = task.data.get(key)
+        if not isinstance(image, str) or not image.strip():
+            return f'The task has no image: its data has no text under "{key}", which <Image value="${key}"/> names.'
+        return None if plan.items else "There is nothing to ask: no label of the project has a prompt or a name."
+
+
+def enqueue_wishes(connection: "Redis", wishes: Iterable[WantedPrediction]) -> int:
+    """Queue the jobs of wishes that nobody waits for, and return how many. The sweeper finds those left out."""
+    queued = 0
+    try:
+        for wish in wishes:
+            if wish.status == "wanted":
+                enqueue_prediction(connection, wish.id)
+            elif wish.status == "ready":  # it was computed before, and Label Studio does not have it
+                enqueue_publish(connection, wish.id)
+            else:
+                continue
+            queued += 1
+    except (RedisError, WorkerError) as error:
+        logger.warning("%d jobs were queued, then: %s. The others are queued later.", queued, error)
+    return queued
+
+
+def follow_event(settings: Settings, store: Store, connection: "Redis", event_id: int) -> int:
+    """Do what a stored webhook event asks for besides corrections, and return how many tasks were wanted.
+
+    TASKS_CREATED: predict the new tasks before anyone opens them. PROJECT_UPDATED: remember the label config. Doing it
+    again changes nothing. Never raises for the event's content; StoreError if the store fails.
+    """
+    event = store.get_event(event_id)
+    try:
+        if event.action == "TASKS_CREATED":
+            return _want_new_tasks(settings, store, connection, TasksCreated.model_validate(event.payload))
+        if event.action == "PROJECT_UPDATED":
+            project = ProjectUpdated.model_validate(event.payload).project
+            store.upsert_project(label_studio_url(settings), project.id, project.label_config)
+    except ValidationError as error:
+        logger.warning("Event %d is no %s: %d of its fields do not fit.", event_id, event.action, error.error_count())
+    except LabelConfigError as error:
+        logger.warning("Event %d: the new tasks are not predicted. %s", event_id, error)
+    return 0
+
+
+def _want_new_tasks(settings: Settings, store: Store, connection: "Redis", event: TasksCreated) -> int:
+    wishes = Wishes(settings, store, event.project.id, event.project.label_config)
+    rows = [wishes.want(task, delivery="push") for task in event.tasks]
+    enqueue_wishes(connection, rows)
+    return len(rows)
