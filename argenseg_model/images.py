@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from argenseg_model.errors import ImageError
 
@@ -42,7 +42,7 @@ _DEEP_MODES: Final = frozenset(("I;16", "I;16L", "I;16B", "I;16N", "I", "F"))
 
 
 def load_image(
-    source: str | Path | bytes | Image.Image | np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
+    source: str | Path | bytes | Image.Image | np.ndarray,
     max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
     """The image as a new, upright RGB picture (8 bits a channel) without metadata.
@@ -86,7 +86,7 @@ def _opened(file: Path | BytesIO, name: str) -> Iterator[Image.Image]:
         image = Image.open(file, formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name}: is too large ({error}); scale it down or cut it into parts") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise ImageError(f"{name}: is not an image that can be read; save it as PNG, JPEG, TIFF or WebP") from error
     except PermissionError as error:
         raise ImageError(f"{name}: may not be read; give this user the permission") from error
@@ -96,7 +96,7 @@ def _opened(file: Path | BytesIO, name: str) -> Iterator[Image.Image]:
         yield image
 
 
-def _from_array(array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Image.Image:
+def _from_array(array: np.ndarray) -> Image.Image:
     if array.dtype != np.uint8:
         raise ImageError(f"the array has type {array.dtype}; give uint8 with values from 0 to 255")
     if array.ndim == 3 and array.shape[2] == 1:
@@ -119,15 +119,15 @@ def _load(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
         image.load()
     except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
         raise _damaged(name, error) from error
-    upright = _UPRIGHT.get(_orientation(image))
-    if upright is not None:
-        image = image.transpose(upright)
+    orientation = _orientation(image)
+    if orientation in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[orientation])
     rgb = _to_rgb(image)
     rgb.info = {}  # an orientation that was applied must not be applied again
     return rgb
 
 
-def _orientation(image: Image.Image) -> int | None:
+def _orientation(image: Image.Image) -> object:
     try:
         return image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # noqa: BLE001 (a damaged EXIF block, as many cameras' editors leave it; Pillow raises nearly anything)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-Mask = np.ndarray[tuple[int, int], np.dtype[np.generic]]
+Mask = np.ndarray
 
 
 def iou(predicted: Mask, truth: Mask) -> float:

@@ -163,7 +163,7 @@ class ByteBPETokenizer(Tokenizer):
         return self._bpe.decode(ids, skip_special_tokens=False)
 
     def _special_text(self, token_id: int) -> str:
-        return self._bpe.id_to_token(token_id)
+        return str(self._bpe.id_to_token(token_id))
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:

@@ -1,0 +1,82 @@
+"""The model's own commands. Torch is imported when a command runs, not for `--help`."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from argenseg_model.errors import ARGenSegError
+from argenseg_model.prompting import QUESTIONS
+from argenseg_model.segment_files import RESULTS, ResultLine, find_images, segment_files
+
+SEGMENT_EPILOG = """\b
+Examples:
+  argenseg segment cell.png --prompt "all nuclei" --out result
+  argenseg segment slides/ more/field-7.tif --prompt "all nuclei" --prompt "the largest nucleus" --out result
+
+\b
+The output folder then holds
+  masks/PROMPT/IMAGE.png     0 or 255, upright, at the image's size; an empty mask is written too
+  overlays/PROMPT/IMAGE.png  the mask drawn over the image
+  results.jsonl              a line per image and prompt: image, prompt, mask, score, area_px, seconds, error
+
+An image that cannot be read is reported and skipped. Exit code: 0 when all images were segmented, 1 when some were
+not, or the model could not be loaded; 2 for a wrong command line.
+"""
+
+
+def _prompts_with_words(
+    context: click.Context, parameter: click.Parameter, prompts: tuple[str, ...]
+) -> tuple[str, ...]:
+    if not all(prompt.strip() for prompt in prompts):
+        raise click.BadParameter("a prompt is empty; say what to segment, for example 'all nuclei'")
+    return prompts
+
+
+@click.command(epilog=SEGMENT_EPILOG)
+@click.argument("sources", nargs=-1, required=True, metavar="IMAGE|FOLDER...")
+@click.option("--prompt", "prompts", multiple=True, required=True, callback=_prompts_with_words,
+              help="What to segment, in words; may be given several times.")  # fmt: skip
+@click.option("--model", default="starter", show_default=True, metavar="FOLDER|ID",
+              help="A checkpoint folder, a Hugging Face id, or `starter`: the small model that ships.")  # fmt: skip
+@click.option("--template", type=click.Choice(list(QUESTIONS)), default="class", show_default=True,
+              help="How the prompt is put to the model.")  # fmt: skip
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True,
+              help="Where the model runs; `auto` takes the GPU if there is one.")  # fmt: skip
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="The folder for masks, overlays and results.jsonl; it may exist.")  # fmt: skip
+def segment(
+    sources: tuple[str, ...], prompts: tuple[str, ...], model: str, template: str, device: str, out: Path
+) -> None:
+    """Segment images by text prompts and write the masks as PNG files."""
+    from argenseg_model import ARGenSeg
+
+    images = find_images(sources, out)
+    console = Console(stderr=True)
+    bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    failed = 0
+    with Progress(*bar, console=console) as progress:
+        task = progress.add_task("Loading the model", total=len(images))
+
+        def report(lines: list[ResultLine]) -> None:
+            nonlocal failed
+            image, error = lines[0].image, lines[0].error
+            if error:
+                failed += 1
+                text = error if error.startswith(image) else f"{image}: {error}"
+                console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+            progress.advance(task)
+
+        try:
+            segmenter = ARGenSeg.from_pretrained(model, device=device)
+        except ARGenSegError as error:
+            raise click.ClickException(str(error)) from error
+        progress.update(task, description="Segmenting")
+        try:
+            segment_files(segmenter, images, prompts, out, template, report)
+        except OSError as error:
+            raise click.ClickException(f"cannot write to {out}: {error}") from error
+    click.echo(f"{len(images) - failed} of {len(images)} images segmented: {click.format_filename(out / RESULTS)}")
+    if failed:
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,171 @@
+"""Segment image files into a folder: `masks/PROMPT/IMAGE.png`, `overlays/PROMPT/IMAGE.png` and `results.jsonl`."""
+
+import json
+import re
+import time
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain, count
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from argenseg_model.errors import ARGenSegError
+from argenseg_model.files import replace_file
+from argenseg_model.images import SUFFIXES, load_image
+from argenseg_model.overlays import COLOURS, draw_overlay
+
+MASKS, OVERLAYS, RESULTS = "masks", "overlays", "results.jsonl"
+
+
+class SegmentedPrompt(Protocol):
+    """What is used of a `SegmentationResult`."""
+
+    @property
+    def mask(self) -> np.ndarray: ...
+    @property
+    def score(self) -> float: ...
+
+
+class Segmenter(Protocol):
+    """What is used of `ARGenSeg`."""
+
+    def segment(
+        self, images: Sequence[Image.Image], prompts: Sequence[str], template: str
+    ) -> Sequence[Sequence[SegmentedPrompt]]: ...
+
+
+@dataclass(frozen=True)
+class ResultLine:
+    """A line of `results.jsonl`: one image and one prompt.
+
+    Attributes:
+        image: as given; for an image of a given folder, the folder as given with the path inside it.
+        prompt: as given.
+        mask: path of the 8-bit PNG (0 or 255, upright original size) relative to the output folder; None on error.
+        score: 0..1; None on error.
+        area_px: foreground pixels; None on error.
+        seconds: the prompt's share of the time the image took, reading and writing included.
+        error: None, or why there is no mask.
+    """
+
+    image: str
+    prompt: str
+    mask: str | None
+    score: float | None
+    area_px: int | None
+    seconds: float
+    error: str | None
+
+
+def find_images(sources: Iterable[str], out: Path) -> list[str]:
+    """The files as given, and for a folder the image files in it and below (by suffix, sorted).
+
+    Hidden files and what an earlier run wrote into `out` are left out. A folder without images stays in the list as it
+    is: it becomes an error line, like a file that is missing.
+    """
+    written = [(out / part).resolve() for part in (MASKS, OVERLAYS)]
+    return [image for source in sources for image in _images_of(source, written)]
+
+
+def _images_of(source: str, written: Sequence[Path]) -> list[str]:
+    folder = Path(source)
+    try:
+        if folder.is_dir():
+            images = [
+                str(path)
+                for path in sorted(folder.rglob("*"))
+                if path.suffix.lower() in SUFFIXES
+                and path.is_file()
+                and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+                and not any(path.resolve().is_relative_to(part) for part in written)
+            ]
+            return images or [source]
+    except OSError:  # a name that is too long, a folder that may not be searched: load_image will say so
+        pass
+    return [source]
+
+
+def segment_files(
+    segmenter: Segmenter,
+    images: Sequence[str],
+    prompts: Sequence[str],
+    out: Path,
+    template: str = "class",
+    report: Callable[[list[ResultLine]], None] = lambda lines: None,
+) -> list[ResultLine]:
+    """Segment every image by every prompt and write masks, overlays and `results.jsonl` into `out` (made if need be).
+
+    An image that cannot be read or segmented becomes lines with an error, and the next one follows. `report` gets the
+    lines of each image when it is done. Every file appears whole, by renaming; `results.jsonl` describes this run and
+    appears at its end, or on Ctrl-C, then with the images that were done.
+    Raises OSError when `out` cannot be written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    image_names, prompt_names = _UniqueNames(), _UniqueNames()
+    folders = [prompt_names.of(prompt) for prompt in prompts]
+    done: list[ResultLine] = []
+    interrupt: KeyboardInterrupt | None = None
+    with replace_file(out / RESULTS) as partial, partial.open("w", encoding="utf-8") as file:
+        try:
+            for image in images:
+                name = f"{image_names.of(Path(image).stem)}.png"
+                paths = [f"{folder}/{name}" for folder in folders]
+                lines = _segment_file(segmenter, image, prompts, paths, out, template)
+                file.write("".join(json.dumps(asdict(line)) + "\n" for line in lines))
+                done += lines
+                report(lines)
+        except KeyboardInterrupt as pressed:
+            interrupt = pressed
+    if interrupt:
+        raise interrupt
+    return done
+
+
+def _segment_file(
+    segmenter: Segmenter, image: str, prompts: Sequence[str], paths: Sequence[str], out: Path, template: str
+) -> list[ResultLine]:
+    start = time.perf_counter()
+    try:
+        picture = load_image(image)
+        results = segmenter.segment([picture], prompts, template=template)[0]
+    except (ARGenSegError, MemoryError, RuntimeError) as error:  # torch tells lack of memory by a RuntimeError
+        reason = str(error) if isinstance(error, ARGenSegError) else f"{type(error).__name__}: {error}"
+        seconds = _share(start, prompts)
+        return [ResultLine(image, prompt, None, None, None, seconds, reason) for prompt in prompts]
+    for number, (result, path) in enumerate(zip(results, paths, strict=True)):
+        overlay = draw_overlay(picture, result.mask, COLOURS[number % len(COLOURS)])
+        _write_png(Image.fromarray(result.mask.astype(np.uint8) * 255), out / MASKS / path)
+        _write_png(overlay, out / OVERLAYS / path)
+    seconds = _share(start, prompts)
+    return [
+        ResultLine(image, prompt, f"{MASKS}/{path}", float(result.score), int(result.mask.sum()), seconds, None)
+        for result, prompt, path in zip(results, prompts, paths, strict=True)
+    ]
+
+
+def _share(start: float, prompts: Sequence[str]) -> float:
+    return round((time.perf_counter() - start) / len(prompts), 4)
+
+
+def _write_png(picture: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replace_file(path) as partial:
+        picture.save(partial, format="PNG")
+
+
+class _UniqueNames:
+    """File names out of free text: readable on every system, short, never the same one twice (whatever the case)."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def of(self, text: str) -> str:
+        readable = re.sub(r"[^\w.]+", "-", unicodedata.normalize("NFC", text))[:50].strip("-.") or "unnamed"
+        numbered = chain([readable], (f"{readable}-{number}" for number in count(2)))
+        name = next(name for name in numbered if name.casefold() not in self._taken)
+        self._taken.add(name.casefold())
+        return name

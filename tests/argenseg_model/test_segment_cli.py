@@ -1,0 +1,385 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from argenseg_model.cli import segment
+from argenseg_model.errors import PromptError
+from argenseg_model.overlays import COLOURS, draw_overlay
+from argenseg_model.segment_files import ResultLine, find_images, segment_files
+from argenseg_model.starter import STARTER_DIR
+
+FIELDS = ["image", "prompt", "mask", "score", "area_px", "seconds", "error"]
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class BrightRegion:
+    mask: np.ndarray
+    score: float
+
+
+class BrightnessSegmenter:
+    """A real, if simple, segmenter: what Otsu's threshold calls "bright" or "dark"; other prompts find nothing."""
+
+    def segment(self, images: Sequence[Image.Image], prompts: Sequence[str], template: str) -> list[list[BrightRegion]]:
+        if template == "reasoning":
+            raise PromptError("a threshold does not reason")
+        return [[self._region(image, prompt) for prompt in prompts] for image in images]
+
+    def _region(self, image: Image.Image, prompt: str) -> BrightRegion:
+        grey = np.asarray(image.convert("L"))
+        _, bright = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+        found = {"bright": bright == 1, "dark": bright == 0}
+        return BrightRegion(found.get(prompt, np.zeros(grey.shape, bool)), 0.75)
+
+
+def square(path: Path, at: int = 4, size: tuple[int, int] = (40, 30)) -> Path:
+    """Write a picture of `size` (width, height): a bright square of 10 px on dark ground."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.new("RGB", size, (10, 20, 30))
+    image.paste((200, 210, 220), (at, at, at + 10, at + 10))
+    image.save(path)
+    return path
+
+
+def written(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "results.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def run(images: Sequence[Path | str], prompts: Sequence[str], out: Path, **options: str) -> list[ResultLine]:
+    return segment_files(BrightnessSegmenter(), [str(image) for image in images], prompts, out, **options)
+
+
+def test_masks_overlays_and_results_are_written(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    image = square(tmp_path / "cell.png")
+    lines = run([image], ["bright", "green dog"], out)
+    assert files(out) == [
+        *("masks/bright/cell.png", "masks/green-dog/cell.png"),
+        *("overlays/bright/cell.png", "overlays/green-dog/cell.png"),
+        "results.jsonl",
+    ]
+    truth = np.zeros((30, 40), bool)
+    truth[4:14, 4:14] = True
+    for prompt, expected in {"bright": truth, "green-dog": ~truth & truth}.items():
+        mask = Image.open(out / "masks" / prompt / "cell.png")
+        assert mask.mode == "L" and np.array_equal(mask, expected * np.uint8(255))
+        overlay = pixels(out / "overlays" / prompt / "cell.png")
+        assert np.array_equal((overlay != pixels(image)).any(2), expected)
+    first, second = written(out)
+    assert list(first) == list(second) == FIELDS
+    assert first | {"seconds": 0} == {
+        "image": str(image), "prompt": "bright", "mask": "masks/bright/cell.png",
+        "score": 0.75, "area_px": 100, "seconds": 0, "error": None,
+    }  # fmt: skip
+    assert (second["mask"], second["area_px"], second["error"]) == ("masks/green-dog/cell.png", 0, None)
+    assert 0 < first["seconds"] < 60
+    assert [line.prompt for line in lines] == ["bright", "green dog"]
+
+
+def test_masks_are_upright_at_the_original_size(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its left side
+    Image.open(square(tmp_path / "upright.png", size=(30, 50))).rotate(90, expand=True).save(
+        tmp_path / "lying.png", exif=exif
+    )
+    run([tmp_path / "upright.png", tmp_path / "lying.png"], ["bright"], tmp_path)
+    lying = Image.open(tmp_path / "masks/bright/lying.png")
+    assert lying.size == (30, 50)
+    assert lying == Image.open(tmp_path / "masks/bright/upright.png")
+
+
+def test_a_bad_image_is_reported_and_the_next_one_follows(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(square(tmp_path / "good.png").read_bytes()[:-40])
+    reported: list[list[ResultLine]] = []
+    images = [str(tmp_path / name) for name in ("bad.png", "missing.png", "good.png")]
+    segment_files(BrightnessSegmenter(), images, ["bright", "dark"], tmp_path, report=reported.append)
+    bad, _, missing, _, good, _ = lines = written(tmp_path)
+    assert [[line.prompt for line in lines] for lines in reported] == [["bright", "dark"]] * 3
+    assert "is damaged or incomplete" in bad["error"] and "no such file" in missing["error"]
+    for line in lines[:4]:
+        assert (line["mask"], line["score"], line["area_px"]) == (None, None, None)
+        assert line["seconds"] >= 0
+    assert good["error"] is None
+    assert files(tmp_path / "masks") == ["bright/good.png", "dark/good.png"]
+
+
+def test_what_the_model_refuses_or_lacks_memory_for_becomes_an_error_line(tmp_path: Path) -> None:
+    class Exhausted(BrightnessSegmenter):
+        def segment(self, *_: object, **__: object) -> list[list[BrightRegion]]:
+            raise RuntimeError("CUDA out of memory")
+
+    image = str(square(tmp_path / "a.png"))
+    assert run([image], ["bright"], tmp_path, template="reasoning")[0].error == "a threshold does not reason"
+    assert segment_files(Exhausted(), [image], ["x"], tmp_path)[0].error == "RuntimeError: CUDA out of memory"
+
+
+def test_equal_names_do_not_collide(tmp_path: Path) -> None:
+    images = [
+        square(tmp_path / name, at) for at, name in enumerate(["a/x.png", "b/x.png", "c/X.png", "a/x.bmp", "a/x-2.png"])
+    ]
+    lines = run(images, ["bright", "Bright", "dark!", "dark?"], tmp_path / "out")
+    masks = [line.mask for line in lines]
+    assert len({mask.casefold() for mask in masks}) == len(images) * 4
+    assert files(tmp_path / "out/masks") == sorted(mask.removeprefix("masks/") for mask in masks)
+    for at, image in enumerate(images):
+        line = next(line for line in lines if line.image == str(image))
+        assert np.argwhere(pixels(tmp_path / "out" / line.mask))[0].tolist() == [at, at]
+
+
+@pytest.mark.parametrize(
+    "prompt", ["/etc/../x", "..", "日本語 – все клетки", "a" * 600, "\N{COMBINING ACUTE ACCENT}", "-", "🙂" * 99]
+)
+def test_any_prompt_and_name_gives_files_inside_the_folder(tmp_path: Path, prompt: str) -> None:
+    name = prompt.replace("/", "_").encode()[:240].decode(errors="ignore")
+    image = square(tmp_path / "in" / f"i{name}.png")
+    (line,) = run([image], [prompt], tmp_path / "out")
+    (mask,) = files(tmp_path / "out" / "masks")
+    assert line.mask == f"masks/{mask}" and mask.count("/") == 1
+    assert written(tmp_path / "out")[0]["prompt"] == prompt
+
+
+def test_folders_give_their_images_but_not_what_was_written(tmp_path: Path) -> None:
+    out = tmp_path / "in"
+    for name in ("b.PNG", "a.png", "deep/c.tif", ".hidden/d.png", ".e.png"):
+        square(tmp_path / "in" / name)
+    (tmp_path / "in" / "notes.txt").write_text("no image")
+    expected = [str(tmp_path / "in" / name) for name in ("a.png", "b.PNG", "deep/c.tif")]
+    for _ in range(2):  # the second time, the output of the first lies in the same folder
+        assert find_images([str(tmp_path / "in")], out) == expected
+        run(expected, ["bright"], out)
+    assert find_images(["x.png", str(tmp_path / "in/deep"), "x.png"], out) == ["x.png", expected[2], "x.png"]
+
+
+def test_sources_without_images_become_error_lines(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    sources = [str(tmp_path / "empty"), "n" * 5000]
+    assert find_images(sources, tmp_path / "out") == sources
+    errors = [line.error for line in run(sources, ["bright"], tmp_path / "out")]
+    assert "is a folder" in errors[0] and "check the path" in errors[1]
+
+
+def test_a_second_run_replaces_the_results(tmp_path: Path) -> None:
+    run([square(tmp_path / "a.png"), square(tmp_path / "b.png")], ["bright"], tmp_path)
+    run([square(tmp_path / "a.png", at=9)], ["bright"], tmp_path)
+    assert [line["image"] for line in written(tmp_path)] == [str(tmp_path / "a.png")]
+    assert np.argwhere(pixels(tmp_path / "masks/bright/a.png"))[0].tolist() == [9, 9]
+
+
+def test_ctrl_c_keeps_the_results_of_what_is_done(tmp_path: Path) -> None:
+    def stop_after_two(lines: list[ResultLine]) -> None:
+        if lines[0].image.endswith("b.png"):
+            raise KeyboardInterrupt
+
+    images = [str(square(tmp_path / name)) for name in ("a.png", "b.png", "c.png")]
+    with pytest.raises(KeyboardInterrupt):
+        segment_files(BrightnessSegmenter(), images, ["bright"], tmp_path / "out", report=stop_after_two)
+    assert [Path(line["image"]).name for line in written(tmp_path / "out")] == ["a.png", "b.png"]
+
+
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from pathlib import Path
+from PIL import Image
+from test_segment_cli import BrightnessSegmenter, segment_files
+
+save, written = Image.Image.save, []
+
+def save_half_and_die(image, path, **options):
+    save(image, path, **options)
+    written.append(path)
+    if len(written) == 6:  # the first overlay of the second image
+        os.truncate(path, path.stat().st_size // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Image.Image.save = save_half_and_die
+segment_files(BrightnessSegmenter(), sys.argv[2:], ["bright", "dark"], Path(sys.argv[1]))
+"""
+
+
+def test_a_killed_run_leaves_no_half_written_file_and_the_next_run_cleans_up(tmp_path: Path) -> None:
+    images = [str(square(tmp_path / name)) for name in ("a.png", "b.png", "c.png")]
+    out = tmp_path / "out"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(ROOT)])}
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, out, *images], env=environment, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    whole = [name for name in files(out) if not Path(name).name.startswith(".")]
+    assert whole == [
+        *("masks/bright/a.png", "masks/bright/b.png", "masks/dark/a.png"),
+        *("overlays/bright/a.png", "overlays/dark/a.png"),
+    ]
+    for name in whole:
+        Image.open(out / name).load()
+    assert len(files(out)) > len(whole)  # the half-written one has its temporary name
+    run(images, ["bright", "dark"], out)
+    assert not [name for name in files(out) if Path(name).name.startswith(".")]
+    assert len(written(out)) == 6
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of ours with random weights: all parts are real, only nobody has trained them."""
+    import torch
+
+    from argenseg_model.configuration import ARGenSegConfig, VQVAEConfig
+    from argenseg_model.model import ARGenSeg
+    from argenseg_model.tokenizer import train_byte_bpe
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("tiny")
+    tokenizer = train_byte_bpe(["Please segment all nuclei in this image."] * 9, 300, folder)
+    special = tokenizer.special_tokens
+    vqvae = VQVAEConfig(
+        ch=32, ch_mult=(1, 1), num_res_blocks=1, z_channels=4, num_codes=16, scales=(1, 2, 4), num_phi=2
+    )
+    config = ARGenSegConfig(
+        vision_config={
+            "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32,
+            "image_size": [32, 32], "patch_size": [8, 8],
+        },
+        text_config={
+            "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2,
+            "intermediate_size": 64, "vocab_size": len(tokenizer) + 16,
+        },
+        vqvae_config=vqvae, image_size=32, model_name="tiny", system_message="",
+        image_token_id=special["<IMG_CONTEXT>"], ge_start_id=special["<ge_start>"], ge_end_id=special["<ge_end>"],
+        mask_context_id=special["<MASK_CONTEXT>"], eos_token_id=special["<|im_end|>"],
+        visual_token_start=len(tokenizer),
+    )  # fmt: skip
+    ARGenSeg(config).save_pretrained(folder)
+    return folder
+
+
+def argenseg_segment(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(segment, [str(argument) for argument in arguments])
+
+
+def test_the_command_segments_with_a_real_model(tiny_model: Path, tmp_path: Path) -> None:
+    images, out = [square(tmp_path / "in" / name) for name in ("a.png", "b.png")], tmp_path / "out"
+    result = argenseg_segment(
+        tmp_path / "in",
+        "--prompt",
+        "all nuclei",
+        "--prompt",
+        "a dog",
+        "--model",
+        tiny_model,
+        "--device",
+        "cpu",
+        "--out",
+        out,
+    )
+    assert result.exit_code == 0, result.output
+    assert "2 of 2 images segmented" in result.stdout
+    lines = written(out)
+    assert [(line["image"], line["prompt"]) for line in lines] == [
+        (str(image), prompt) for image in images for prompt in ("all nuclei", "a dog")
+    ]
+    for line in lines:
+        mask = pixels(out / line["mask"])
+        assert mask.shape == (30, 40) and set(np.unique(mask)) <= {0, 255}
+        assert line["area_px"] == np.count_nonzero(mask)
+        assert 0 <= line["score"] <= 1 and line["error"] is None
+
+
+def test_the_exit_code_tells_of_a_bad_image(tiny_model: Path, tmp_path: Path) -> None:
+    square(tmp_path / "good.png")
+    (tmp_path / "[bold] bad.png").write_text("no image")
+    result = argenseg_segment(
+        tmp_path, "--prompt", "x", "--model", tiny_model, "--device", "cpu", "--out", tmp_path / "out"
+    )
+    assert result.exit_code == 1
+    assert "[bold] bad.png: is not an image that can be read" in result.stderr
+    assert "1 of 2 images segmented" in result.stdout
+    assert [bool(line["error"]) for line in written(tmp_path / "out")] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--prompt", "x", "--out", "out"], 2, "Missing argument"),
+        (["a.png", "--out", "out"], 2, "Missing option '--prompt'"),
+        (["a.png", "--prompt", "x"], 2, "Missing option '--out'"),
+        (["a.png", "--prompt", " ", "--out", "out"], 2, "a prompt is empty"),
+        (["a.png", "--prompt", "x", "--out", __file__], 2, "is a file"),
+        (["a.png", "--prompt", "x", "--model", "./nowhere", "--out", "out"], 1, "nowhere"),
+    ],
+)
+def test_a_wrong_command_line_is_explained(
+    arguments: list[str], code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = argenseg_segment(*arguments)
+    assert (result.exit_code, message in result.stderr) == (code, True), result.output
+    assert "Traceback" not in result.output
+    assert not files(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "masks").touch()  # in the way of the folder
+    result = argenseg_segment(
+        square(tmp_path / "a.png"), "--prompt", "x", "--model", tiny_model, "--device", "cpu", "--out", tmp_path / "out"
+    )
+    assert result.exit_code == 1
+    assert f"cannot write to {tmp_path / 'out'}" in result.stderr
+    assert files(tmp_path / "out") == ["masks"]
+
+
+def test_help_shows_an_example_and_needs_no_torch() -> None:
+    code = "import sys; from argenseg_model.cli import segment; segment(['--help'], standalone_mode=False); " \
+           "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"  # fmt: skip
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert shown.returncode == 0, shown.stderr
+    assert 'argenseg segment cell.png --prompt "all nuclei" --out result' in shown.stdout
+
+
+def test_the_starter_segments_nuclei_and_finds_no_dog(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    height, width = np.mgrid[:200, :260]
+    nuclei = np.zeros((200, 260), bool)
+    for x, y in [(40, 40), (120, 50), (210, 45), (60, 120), (150, 130), (225, 150), (90, 175)]:
+        nuclei |= ((width - x) / 16) ** 2 + ((height - y) / 13) ** 2 < 1
+    grey = cv2.GaussianBlur(np.where(nuclei, 150.0, 12.0), (0, 0), 2) + rng.normal(0, 4, nuclei.shape)
+    Image.fromarray(grey.clip(0, 255).astype(np.uint8)).save(tmp_path / "nuclei.png")
+    result = argenseg_segment(
+        tmp_path / "nuclei.png", "--prompt", "all nuclei", "--prompt", "a dog",
+        "--model", STARTER_DIR, "--device", "cpu", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    found, dog = [pixels(tmp_path / "out" / line["mask"]) > 0 for line in written(tmp_path / "out")]
+    assert (found & nuclei).sum() / (found | nuclei).sum() > 0.6
+    assert dog.mean() < 0.02
+
+
+def test_an_overlay_tints_the_mask_and_outlines_it() -> None:
+    image, mask = Image.new("RGB", (20, 10), (100, 100, 100)), np.zeros((10, 20), bool)
+    mask[2:8, 3:9] = True
+    pixels = np.asarray(draw_overlay(image, mask, (200, 0, 0), opacity=0.5))
+    assert pixels[2, 3].tolist() == [200, 0, 0]
+    assert pixels[5, 5].tolist() == [150, 50, 50]
+    assert (pixels[~mask] == 100).all()
+    assert np.asarray(image)[2, 3].tolist() == [100, 100, 100]
+    assert draw_overlay(image, ~mask & mask) == image
+    assert len(set(COLOURS)) == len(COLOURS)
+    with pytest.raises(ValueError, match="height, width"):
+        draw_overlay(image, mask.T)
