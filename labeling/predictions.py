@@ -1,15 +1,25 @@
 """From the masks of one task to a prediction that Label Studio takes, checked before it is sent."""
 
+import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labeling.errors import RegionError
+from labeling.errors import LabelConfigError, RegionError
+from labeling.prompts.label_config import LabelConfig
+from labeling.regions import brush_rle
 from labeling.regions.brush import brush_region
+
+if TYPE_CHECKING:
+    from label_studio_sdk.label_interface.interface import LabelInterface
+
+_MAX_ERRORS = 3
+_MAX_ERROR_CHARACTERS = 200  # the SDK's own ones quote whole run lengths
 
 
 @dataclass(frozen=True)
@@ -77,3 +87,66 @@ def build_prediction(masks: Sequence[PredictedMask], model_version: str, width: 
         regions.append(PredictedRegion(region_id, item.label, item.prompt, score, item.mask))
     score_mean = float(np.mean([region.score for region in regions])) if regions else None
     return Prediction(result, score_mean, model_version, tuple(regions))
+
+
+def validate_prediction(prediction: Prediction, config: LabelConfig) -> None:
+    """Refuse, with RegionError, what Label Studio would store but show wrongly or not at all: its API checks nothing.
+
+    Checked are ids, sizes, scores, tags and labels, that every mask can be read, is not empty and is opaque (255)
+    somewhere; then label-studio-sdk's own rules.
+    """
+    errors = [
+        f"region {index}: {error}"
+        for index, region in enumerate(prediction.result)
+        for error in _region_errors(region, config)
+    ]
+    ids = [region["id"] for region in prediction.result if "id" in region]
+    errors += ["two regions have the same id"] if len(set(map(str, ids))) < len(ids) else []
+    errors += [] if _is_score(prediction.score) else [f"the score {prediction.score} is not from 0 to 1"]
+    errors = errors or _label_interface(config.xml).validate_prediction(prediction.to_json(), return_errors=True)  # type: ignore[no-untyped-call]
+    if errors:
+        cut = [error[:_MAX_ERROR_CHARACTERS] for error in errors[:_MAX_ERRORS]]
+        raise RegionError(f"The prediction does not fit the label config: {'; '.join(cut)}.")
+
+
+def _region_errors(region: dict[str, Any], config: LabelConfig) -> Iterator[str]:
+    brush, value = config.brush, region.get("value")
+    if not isinstance(region.get("id"), str) or not region["id"]:
+        yield "it has no id"
+    if not _is_score(region.get("score")):
+        yield f"its score {region.get('score')} is not from 0 to 1"
+    tag = tuple(region.get(key) for key in ("from_name", "to_name", "type"))
+    if tag != (brush.name, brush.to_name, brush.type):
+        yield f"its from_name, to_name and type {tag} are not those of <BrushLabels name={brush.name!r}>"
+    if not isinstance(value, dict) or value.get("format") != "rle":
+        yield "it holds no brush mask"
+        return
+    labels = value.get(brush.type, [])
+    if (bool(labels) != bool(brush.labels)) or set(labels) - {item.label for item in brush.labels}:
+        yield f"its labels {labels} are not in the label config"
+    width, height = region.get("original_width"), region.get("original_height")
+    if type(width) is not int or type(height) is not int:
+        yield "original_width and original_height must be whole numbers"
+        return
+    try:
+        mask = brush_rle.decode(value.get("rle", []), width, height)
+    except RegionError as error:
+        yield str(error)
+    else:
+        if mask.max() < 255:
+            yield "nothing in its mask reaches 255, so it is empty or cannot be seen"
+
+
+def _is_score(score: Any) -> bool:
+    return score is None or (isinstance(score, int | float) and math.isfinite(score) and 0 <= score <= 1)
+
+
+@lru_cache(maxsize=64)
+def _label_interface(xml: str) -> "LabelInterface":
+    """`xml` is parsed by lxml, which expands entities: it must come from `parse_label_config`, where there are none."""
+    from label_studio_sdk.label_interface.interface import LabelInterface  # takes a second; the web process needs none
+
+    try:
+        return LabelInterface(xml)
+    except Exception as error:  # it raises whatever it stumbles over
+        raise LabelConfigError(f"label-studio-sdk cannot read the label config: {error}.") from error

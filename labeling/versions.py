@@ -16,9 +16,9 @@ _SAMPLES = 16
 def weights_name(model: str) -> tuple[str, str]:
     """A model's readable name and a digest (hex) of its weights, without loading torch.
 
-    `model` is "starter", a folder, or a hub id. The name is `model_name` of its config.json, else the folder's own. Small
-    weight files are hashed whole, large ones by size, head and samples, so that /setup can be answered at once. A hub id's
-    digest is that of the id.
+    `model` is "starter", a folder, or a hub id. The name is `model_name` of its config.json, else the folder's own.
+    Small weight files are hashed whole, large ones by size and samples, so that /setup can be answered at once. A hub
+    id's digest is that of the id.
     """
     folder = _model_folder(model)
     if not folder.is_dir():
@@ -32,7 +32,7 @@ def weights_name(model: str) -> tuple[str, str]:
 
 
 def model_version(model: str, prompts: PromptPlan | LabelConfig) -> str:
-    """Such as "starter-1 · a1b2c3". Pass the project's label config: then every task of a project has the same version."""
+    """Such as "starter-1 · a1b2c3". Pass the project's label config: then all its tasks have the same version."""
     name, weights = weights_name(model)
     plan = prompts if isinstance(prompts, PromptPlan) else plan_prompts(prompts, {})
     digest = hashlib.sha256(f"{weights} {plan.digest()}".encode()).hexdigest()
@@ -59,7 +59,7 @@ def _model_name(folder: Path) -> str:
 @lru_cache(maxsize=256)
 def _file_digest(path: str, size: int, modified_ns: int) -> str:
     digest = hashlib.sha256(f"{size}\0".encode())
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         if size <= 4 * _SAMPLES * _SAMPLE_BYTES:
             digest.update(file.read())
         else:

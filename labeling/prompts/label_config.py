@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element, ParseError, tostring
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
@@ -32,12 +32,16 @@ class BrushControl:
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """What we use of a label config. `image_key` is the key of the image in a task's data ("image" for "$image")."""
+    """What we use of a label config.
+
+    `image_key` is the key of the image in a task's data ("image" for "$image"). `xml` is the whole config, free of
+    entities and declarations.
+    """
 
     xml: str
     image_tag: str
     image_key: str
-    brush: BrushControl | None
+    brush: BrushControl
     text_prompt_tag: str | None
 
 
@@ -49,6 +53,7 @@ def parse_label_config(xml: str) -> LabelConfig:
     root = _parse_xml(xml)
     image = _find_image(root)
     name, key = image.get("name", ""), image.get("value", "").removeprefix("$")
+    xml = tostring(root, encoding="unicode")
     return LabelConfig(xml, name, key, _find_brush(root, name), _find_text_prompt(root, name))
 
 
@@ -56,7 +61,9 @@ def _parse_xml(xml: str) -> Element:
     try:
         root: Element = fromstring(xml)
     except ParseError as error:
-        raise LabelConfigError(f"The label config is no valid XML ({error}). Check it in Settings > Labeling Interface.") from None
+        raise LabelConfigError(
+            f"The label config is no valid XML ({error}). Check it in Settings > Labeling Interface."
+        ) from None
     except (DefusedXmlException, ValueError) as error:
         raise LabelConfigError(f"The label config was refused: {error}. Remove its entity declarations.") from None
     return root
@@ -71,10 +78,10 @@ def _find_image(root: Element) -> Element:
     if not images:
         raise LabelConfigError('The label config has no image. Add <Image name="image" value="$image"/>.')
     if len(images) > 1:
-        raise LabelConfigError("The label config has several <Image> tags; only one image per task is supported. Keep one.")
+        raise LabelConfigError("The label config has several <Image> tags. Keep one: a task has one image here.")
     image = images[0]
     if image.get("valueList"):
-        raise LabelConfigError('<Image valueList="…"> (several pages) is not supported. Use value="$image", one image per task.')
+        raise LabelConfigError('<Image valueList="…"> (several pages) is not supported. Use value="$image".')
     if not image.get("name") or not re.fullmatch(r"\$\S+", image.get("value", "")):
         raise LabelConfigError('The <Image> tag needs a name and a value such as "$image", a key of the task data.')
     return image
@@ -95,12 +102,14 @@ def _find_brush(root: Element, image_name: str) -> BrushControl:
     kind, name = brush.tag.lower(), brush.get("name", "")
     labels = tuple(prompt for label in _tags(brush, "label") for prompt in _label_prompts(label))
     if kind == "brushlabels" and not labels:
-        raise LabelConfigError(f'<BrushLabels name="{name}"> has no labels. Add <Label value="cell" prompt="every cell"/> inside.')
+        raise LabelConfigError(
+            f'<BrushLabels name="{name}"> has no labels. Add <Label value="cell" prompt="every cell"/> inside.'
+        )
     return BrushControl(name, image_name, kind, labels)
 
 
 def _label_prompts(label: Element) -> list[LabelPrompt]:
-    """A label's own `prompt`, else each of its `predicted_values`, else its name. Regions carry its alias, if it has one."""
+    """A label's own `prompt`, else each of its `predicted_values`, else its name. Regions carry its alias, if any."""
     value = label.get("value", "").strip()
     if not value:
         return []
@@ -111,6 +120,6 @@ def _label_prompts(label: Element) -> list[LabelPrompt]:
 
 def _find_text_prompt(root: Element, image_name: str) -> str | None:
     """The first plain (not per-region) TextArea on the image, one named "prompt" before others."""
-    areas = [tag for tag in _tags(root, "textarea") if _points_at(tag, image_name) and tag.get("perRegion", "").lower() != "true"]
-    names = [name for tag in areas if (name := tag.get("name"))]
+    areas = [tag for tag in _tags(root, "textarea") if tag.get("perRegion", "").lower() != "true"]
+    names = [name for tag in areas if (name := tag.get("name")) and _points_at(tag, image_name)]
     return "prompt" if "prompt" in names else next(iter(names), None)

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from labeling.errors import LabelConfigError
 from labeling.prompts.label_config import BrushControl, LabelConfig
 
 MAX_PROMPT_CHARACTERS = 500
@@ -53,8 +52,6 @@ def plan_prompts(config: LabelConfig, task_data: Mapping[str, Any], typed_text: 
     Prompts lose control characters and are cut at 500 characters; empty ones are left out.
     """
     brush = config.brush
-    if brush is None:
-        raise LabelConfigError("The label config has no brush tag. Add <BrushLabels> with your labels.")
     names = list(dict.fromkeys(item.label for item in brush.labels))
     first = names[0] if names else None
     if typed_text is not None:

@@ -43,8 +43,10 @@ def brush_mask(region: dict[str, Any]) -> NDArray[np.bool_]:
     """A brush region's mask, bool (height, width). RegionError where its sizes or run lengths are malformed."""
     value = region.get("value")
     if not isinstance(value, dict) or "rle" not in value:
-        raise RegionError(f"Region {region.get('id')!r} holds no brush mask (value.rle). It is of type {region.get('type')!r}.")
+        raise RegionError(
+            f"Region {region.get('id')!r} of type {region.get('type')!r} holds no brush mask (value.rle)."
+        )
     width, height = region.get("original_width"), region.get("original_height")
-    if not isinstance(width, int) or not isinstance(height, int):
+    if type(width) is not int or type(height) is not int:
         raise RegionError(f"Region {region.get('id')!r} needs original_width and original_height as whole numbers.")
     return brush_rle.decode(value["rle"], width, height) >= MASK_THRESHOLD

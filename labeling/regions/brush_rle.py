@@ -2,8 +2,9 @@
 
 A bit stream, most significant bit first, over the mask's values repeated four times (RGBA):
 a 32-bit count of values, 5 bits word size - 1, four times 4 bits run size - 1 (for us 3, 4, 8, 16), then codes:
-1, 2 bits size class, length - 1 in that many bits, one word: a run; 0, size class, length - 1, then `length` words: literals.
-At the end 1 to 8 zero bits, up to the next byte.
+- a run: bit 1, 2 bits size class, length - 1 in the class's bits, one word;
+- literals: bit 0, 2 bits size class, length - 1 in the class's bits, `length` words;
+and at the end 1 to 8 zero bits, up to the next byte.
 """
 
 import struct
@@ -74,7 +75,8 @@ def _pack(count: int, codes: NDArray[np.int64], code_bits: NDArray[np.int64]) ->
     packed[:7] = list((count << 24 | _HEADER_TAIL << 3).to_bytes(7, "big"))
     for offset in range(5):  # codes are longer than a byte: first_byte + offset has no duplicates
         packed[first_byte + offset] |= (aligned >> 32 - 8 * offset & 0xFF).astype(np.uint8)
-    return packed[: (int(ends[-1]) >> 3) + 1].tolist()
+    rle: list[int] = packed[: (int(ends[-1]) >> 3) + 1].tolist()
+    return rle
 
 
 def decode(rle: list[int], width: int, height: int) -> NDArray[np.uint8]:
@@ -90,7 +92,7 @@ def decode(rle: list[int], width: int, height: int) -> NDArray[np.uint8]:
     except (TypeError, ValueError):
         raise RegionError("A brush RLE must be a list of whole numbers from 0 to 255.") from None
     if len(data) * 8 < _HEADER_BITS or int.from_bytes(data[:4], "big") != count:
-        raise RegionError(f"The brush RLE is not that of an image of {width} x {height} px. Send the mask at the image's upright size.")
+        raise RegionError(f"The brush RLE is not that of a mask of {width} x {height} px, the image's upright size.")
     lengths, words = _read_codes(data, count)
     ends = np.cumsum(lengths)
     pixels = np.diff(ends // _CHANNELS, prepend=0)  # of each run, those values that are an alpha: indices 3, 7, 11, ...

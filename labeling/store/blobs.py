@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import uuid
+from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -25,7 +26,7 @@ class BlobStore:
         self._is_local = isinstance(self._filesystem, fsspec.get_filesystem_class("file"))
 
     def put(self, content: bytes) -> str:
-        """Store bytes and return their digest (hex). A blob is written once, and is whole as soon as it has its name."""
+        """Store bytes and return their digest (hex). A blob is whole as soon as it has its name."""
         digest = hashlib.sha256(content).hexdigest()
         path = self._path(digest)
         try:
@@ -33,11 +34,13 @@ class BlobStore:
                 return digest
             self._filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
             if self._is_local:
-                self._write_local(path, content)
+                _write_whole(Path(path), content)
             else:
                 self._filesystem.pipe_file(path, content)  # an object appears whole
         except OSError as error:
-            raise StoreError(f"A blob could not be written: {error}. Check BLOB_URL and its free space.", is_transient=True) from error
+            raise StoreError(
+                f"A blob could not be written: {error}. Check BLOB_URL and its free space.", is_transient=True
+            ) from error
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -66,14 +69,14 @@ class BlobStore:
     def _path(self, digest: str) -> str:
         return f"{self._root}/{digest[:2]}/{digest}"
 
-    def _write_local(self, path: str, content: bytes) -> None:
-        unfinished = f"{path}.{uuid.uuid4().hex}.part"
-        try:
-            with open(unfinished, "xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
-        finally:
-            if os.path.exists(unfinished):
-                os.unlink(unfinished)
+
+def _write_whole(path: Path, content: bytes) -> None:
+    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with unfinished.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -35,7 +35,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A session that commits at the end. On SQLite it takes the write lock at once, so reading then writing is safe."""
+        """A session that commits at the end. On SQLite it takes the write lock at once: what it reads stays true."""
         with _store_errors(), self._write.begin() as session:
             yield session
 
@@ -44,10 +44,9 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
         try:
-            with _store_errors(), self._migration_lock(), self.engine.execution_options(writes=True).connect() as connection:
-                config.attributes["connection"] = connection
+            with _store_errors(), self._migration_lock(), self.engine.connect() as connection:
+                config.attributes["connection"] = connection.execution_options(writes=True)
                 alembic.command.upgrade(config, "head")
-                connection.commit()
         except CommandError as error:
             raise StoreError(f"The database was made by a newer argenseg ({error}). Update argenseg.") from error
 
@@ -58,7 +57,7 @@ class Database:
                 with FileLock(f"{self.engine.url.database}.lock", timeout=_MIGRATION_WAIT_S):
                     yield
             except Timeout:
-                raise StoreError("Another process has been migrating the database for two minutes. Is it stuck?") from None
+                raise StoreError("Another process has been migrating the database for minutes. Is it stuck?") from None
         else:
             with self.engine.connect() as connection:
                 connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _MIGRATION_LOCK})

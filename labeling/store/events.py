@@ -26,7 +26,7 @@ class EventStore:
     def record_event(self, action: str, payload: dict[str, Any], *, label_studio_url: str | None = None) -> int:
         """Commit a webhook's payload and return its id. Equal payloads are kept too: an event carries no id of its own.
 
-        Waits half a second at most for another writer; then StoreError (is_transient), and the payload must be kept elsewhere.
+        Waits half a second at most for another writer: then StoreError, and the payload must be kept elsewhere.
         """
         digest = hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
         row = EventRow(action=action[:64], payload=payload, payload_sha256=digest, label_studio_url=label_studio_url)
@@ -70,8 +70,8 @@ class EventStore:
     ) -> None:
         """Store what an event told about annotations; `annotation_ids` names those of which nothing is left.
 
-        For each annotation the newest event counts, in whatever order events are processed; what older ones told is kept.
-        Saving an event again replaces what it told.
+        For each annotation the newest event counts, in whatever order events are processed; what older ones told is
+        kept. Saving an event again replaces what it told.
         """
         rows = {
             annotation_id: ReviewRow(event_id=event_id, project_row_id=project.id, annotation_id=annotation_id)

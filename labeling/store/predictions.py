@@ -35,8 +35,8 @@ class PredictionStore:
     ) -> WantedPrediction:
         """Record a wish; the same wish (project, task, version, prompts) is one row, except for interactive ones.
 
-        An existing row is wanted anew if it had failed. "sync" turns a queued push into an answer that someone waits for. A
-        "push" of what was already sent makes it `ready` again: Label Studio only asks for what it does not have.
+        An existing row is wanted anew if it had failed. "sync" turns a queued push into an answer that someone waits
+        for. A "push" of what was sent before makes it `ready` again: Label Studio asks only for what it does not have.
         """
         row = PredictionRow(
             project_row_id=project.id,
@@ -80,7 +80,7 @@ class PredictionStore:
     def finish_prediction(self, prediction_id: int, prediction: Prediction) -> Delivery:
         """Store a result and its regions' masks, and return how it is to be delivered as of now.
 
-        "sync": someone waits for it and takes it with `deliver_now`. "push": publish it. Finishing twice changes nothing.
+        "sync": someone waits for it and takes it with `deliver_now`. "push": publish it. Doing so twice is harmless.
         """
         regions = [
             PredictedRegionRow(
@@ -123,7 +123,7 @@ class PredictionStore:
                     return None  # otherwise it became ready between the two updates
 
     def fail_prediction(self, prediction_id: int, reason: str) -> None:
-        """Give up, with a reason for people. A row that already has a result keeps it, unless it could not be published."""
+        """Give up computing or publishing it, with a reason for people. What was sent before stays as it is."""
         with self._database.writing() as session:
             _change(session, _where(prediction_id, "wanted", "ready").values(status="failed", error=reason))
 
@@ -147,7 +147,13 @@ class PredictionStore:
         if project_id is not None:
             query = query.join(ProjectRow).where(ProjectRow.project_id == project_id)
         with self._database.reading() as session:
-            return {status: count for status, count in session.execute(query)}
+            return dict(session.execute(query).tuples().all())
+
+    def model_versions(self, limit: int = 100) -> list[str]:
+        """The versions that predictions were wanted of, the newest first."""
+        query = select(PredictionRow.model_version).group_by(PredictionRow.model_version)
+        with self._database.reading() as session:
+            return list(session.scalars(query.order_by(func.max(PredictionRow.id).desc()).limit(limit)))
 
     def find_predicted_region(self, project: Project, task_id: int, region_id: str) -> PredictedRegionRecord | None:
         """The region of this id that we predicted for the task, the newest if there are several."""
@@ -162,21 +168,24 @@ class PredictionStore:
         with self._database.reading() as session:
             return [self._region(row) for row in session.scalars(query.order_by(PredictedRegionRow.id))]
 
-    def find_sent_prediction(self, project: Project, task_id: int, label_studio_prediction_id: int) -> int | None:
+    def find_sent_prediction(
+        self, project: Project, task_id: int, label_studio_prediction_id: int, *, or_newest: bool
+    ) -> int | None:
         """Our id of the prediction that Label Studio knows under its id.
 
-        Label Studio never tells the id of a prediction that it got as an answer to /predict. So if none has this id, it is
-        the newest of the task that was delivered that way.
+        Label Studio never tells the id of a prediction that it got as an answer to /predict. With `or_newest`, where
+        none has this id, it is the newest of the task that was delivered that way.
         """
         sent = select(PredictionRow.id).where(
             PredictionRow.project_row_id == project.id,
             PredictionRow.task_id == task_id,
             PredictionRow.status.in_(["published", "delivered"]),
+            PredictionRow.interactive.is_(False),
         )
         known = sent.where(PredictionRow.label_studio_prediction_id == label_studio_prediction_id)
-        unknown = sent.where(PredictionRow.label_studio_prediction_id.is_(None), PredictionRow.interactive.is_(False))
+        unknown = sent.where(PredictionRow.label_studio_prediction_id.is_(None))
         with self._database.reading() as session:
-            for query in (known, unknown):
+            for query in (known, unknown) if or_newest else (known,):
                 found = session.scalar(query.order_by(PredictionRow.id.desc()).limit(1))
                 if found is not None:
                     return found
@@ -191,6 +200,7 @@ class PredictionStore:
             score=row.score,
             mask=self._blobs.get_mask(row.mask),
             model_version=row.prediction.model_version,
+            interactive=row.prediction.interactive,
         )
 
     def _unchanged(self, status: str, older_than_s: float) -> list[int]:
@@ -213,7 +223,7 @@ def _existing_wish(session: Session, row: PredictionRow) -> PredictionRow | None
 
 def _want_again(row: PredictionRow, delivery: Delivery) -> None:
     if row.status == "failed":
-        row.status, row.error, row.delivery = "wanted", None, delivery
+        row.status, row.error, row.delivery, row.attempts = "wanted", None, delivery, 0
     elif row.status in ("wanted", "ready"):
         row.delivery = "sync" if delivery == "sync" else row.delivery
     elif delivery == "push":
@@ -237,7 +247,7 @@ def _change(session: Session, change: Update) -> bool:
     return cast(CursorResult[Any], result).rowcount == 1
 
 
-def _regions(project: Project, task_id: int) -> Select[tuple[PredictedRegionRow]]:
+def _regions(project: Project, task_id: int) -> Select[PredictedRegionRow]:
     of_task = (PredictionRow.project_row_id == project.id) & (PredictionRow.task_id == task_id)
     return select(PredictedRegionRow).where(PredictedRegionRow.prediction.has(of_task))
 

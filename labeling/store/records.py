@@ -28,7 +28,8 @@ class Project:
 class WantedPrediction:
     """A task's prediction, from the wish to its delivery.
 
-    `wanted` -> `ready` (computed) -> `published` (pushed through the API) or `delivered` (answered to /predict); or `failed`.
+    `wanted` -> `ready` (computed) -> `published` (pushed through the API) or `delivered` (answered to /predict);
+    or `failed`.
     """
 
     id: int
@@ -49,7 +50,10 @@ class WantedPrediction:
 
 @dataclass(frozen=True)
 class PredictedRegionRecord:
-    """A region as it was predicted, in which of our predictions. `mask` is bool (height, width)."""
+    """A region as it was predicted, in which of our predictions. `mask` is bool (height, width).
+
+    `interactive`: it answered a prompt that an annotator typed, and was only a suggestion.
+    """
 
     prediction_id: int
     region_id: str
@@ -58,6 +62,7 @@ class PredictedRegionRecord:
     score: float | None
     mask: NDArray[np.bool_]
     model_version: str
+    interactive: bool
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,8 @@ class EventRecord:
 class Correction:
     """What an annotator made of one region. Masks are bool (height, width), None where there was none on that side.
 
-    `iou` is between the two masks (0 for deleted and added ones). `lead_time_s` is Label Studio's own count of seconds for
-    the whole annotation, idle time included; `capped_lead_time_s` is at most 600 s for each of its regions.
+    `iou` is between the two masks (0 for deleted and added ones). `lead_time_s` is Label Studio's own count of seconds
+    for the whole annotation, idle time included; `capped_lead_time_s` is at most 600 s for each of its regions.
     """
 
     annotation_id: int

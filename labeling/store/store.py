@@ -22,7 +22,7 @@ _WEBHOOK_BUSY_TIMEOUT_S = 0.5  # Label Studio waits one second for a webhook's a
 class Store(PredictionStore, EventStore):
     """What was wanted, predicted and corrected. Safe to share between threads; open it again in each process.
 
-        store = Store.open("sqlite:////data/argenseg.db", "/data/blobs")
+    store = Store.open("sqlite:////data/argenseg.db", "/data/blobs")
     """
 
     def __init__(self, database: Database, webhook_database: Database, blobs: BlobStore) -> None:

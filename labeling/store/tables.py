@@ -1,7 +1,7 @@
 """The tables. Times are UTC; masks are named by the SHA-256 of their PNG in the blob folder."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, Text, TypeDecorator, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -28,7 +28,7 @@ def utc_now() -> datetime:
 class Base(DeclarativeBase):
     """What the tables share: which Python type is which column type."""
 
-    type_annotation_map = {
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: UtcDateTime,
         str: Text,
         dict[str, Any]: JSON(none_as_null=True),

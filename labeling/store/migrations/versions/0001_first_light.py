@@ -1,5 +1,7 @@
 """Projects, wanted predictions with their regions, events, reviews and corrections."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -8,6 +10,10 @@ down_revision = None
 
 _TIME = sa.DateTime(timezone=True)
 _DIGEST = sa.String(64)
+
+
+def _reference(column: str, target: str, **key: Any) -> sa.Column[int]:
+    return sa.Column(column, sa.Integer, sa.ForeignKey(target, **key), nullable=False)
 
 
 def upgrade() -> None:
@@ -23,7 +29,7 @@ def upgrade() -> None:
     op.create_table(
         "predictions",
         sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("project_row_id", sa.Integer, sa.ForeignKey("projects.id", name="fk_predictions_project"), nullable=False),
+        _reference("project_row_id", "projects.id", name="fk_predictions_project"),
         sa.Column("task_id", sa.Integer, nullable=False),
         sa.Column("task_data", sa.JSON, nullable=False),
         sa.Column("plan", sa.JSON, nullable=False),
@@ -53,12 +59,7 @@ def upgrade() -> None:
     op.create_table(
         "predicted_regions",
         sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column(
-            "prediction_id",
-            sa.Integer,
-            sa.ForeignKey("predictions.id", name="fk_predicted_regions_prediction", ondelete="CASCADE"),
-            nullable=False,
-        ),
+        _reference("prediction_id", "predictions.id", name="fk_predicted_regions_prediction", ondelete="CASCADE"),
         sa.Column("region_id", sa.Text, nullable=False),
         sa.Column("label", sa.Text),
         sa.Column("prompt", sa.Text, nullable=False),
@@ -84,8 +85,8 @@ def upgrade() -> None:
     op.create_table(
         "reviews",
         sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("event_id", sa.Integer, sa.ForeignKey("events.id", name="fk_reviews_event"), nullable=False),
-        sa.Column("project_row_id", sa.Integer, sa.ForeignKey("projects.id", name="fk_reviews_project"), nullable=False),
+        _reference("event_id", "events.id", name="fk_reviews_event"),
+        _reference("project_row_id", "projects.id", name="fk_reviews_project"),
         sa.Column("annotation_id", sa.Integer, nullable=False),
         sa.UniqueConstraint("event_id", "annotation_id", name="uq_reviews_event_annotation"),
     )
@@ -93,9 +94,7 @@ def upgrade() -> None:
     op.create_table(
         "corrections",
         sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column(
-            "review_id", sa.Integer, sa.ForeignKey("reviews.id", name="fk_corrections_review", ondelete="CASCADE"), nullable=False
-        ),
+        _reference("review_id", "reviews.id", name="fk_corrections_review", ondelete="CASCADE"),
         sa.Column("task_id", sa.Integer, nullable=False),
         sa.Column("region_id", sa.Text, nullable=False),
         sa.Column("label", sa.Text),
