@@ -1,0 +1,157 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.worker.conftest import wait_until
+from worker.errors import ModelCrashed, ModelLoadError, ModelStopped, ModelTimeout, SegmentationRefused
+from worker.gpu_worker.model_child import ModelOptions, PackedMask
+from worker.gpu_worker.model_process import ModelProcess
+
+
+def options(loader: str) -> ModelOptions:
+    return ModelOptions("/models/none", "cpu", 10**6, loader=f"tests.worker.segmenters:{loader}")
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ModelProcess]:
+    process = ModelProcess(options("threshold"))
+    process.start()
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    pixels = np.zeros((30, 41), np.uint8)
+    pixels[5:15, 5:16] = 255
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    return tmp_path / "image.png"
+
+
+def test_all_prompts_of_an_image_are_answered_in_order(model: ModelProcess, image: Path) -> None:
+    answers = model.segment(image, ["a", "b"], timeout_s=10)
+    assert [answer.prompt for answer in answers] == ["a", "b"]
+    assert answers[0].mask.shape == (30, 41)
+    assert answers[0].mask.dtype == bool
+    assert answers[0].mask[5:15, 5:16].all()
+    assert answers[0].mask.sum() == 110
+    assert answers[0].score == 0.75
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (8, 8), (0, 4)])
+def test_masks_come_through_the_pipe_unchanged(shape: tuple[int, int]) -> None:
+    mask = np.random.default_rng(0).random(shape) > 0.5
+    assert np.array_equal(PackedMask.pack(mask, 0.5).unpack(), mask)
+
+
+def test_a_bad_image_is_refused_and_the_model_stays(model: ModelProcess, tmp_path: Path, image: Path) -> None:
+    pid = model.segment(image, ["a"], 10) and model.pid
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(SegmentationRefused, match=r"no picture\. Upload it again"):
+        model.segment(tmp_path / "bad.png", ["a"], 10)
+    model.segment(image, ["a"], 10)
+    assert model.pid == pid
+
+
+def test_a_crash_names_its_signal_and_the_next_request_works(model: ModelProcess, image: Path) -> None:
+    with pytest.raises(ModelCrashed, match=r"SIGSEGV \(exit code -11\)"):
+        model.segment(image, ["crash"], 10)
+    assert len(model.segment(image, ["a"], 10)) == 1
+
+
+def test_a_hang_is_killed_in_time_and_the_next_request_works(model: ModelProcess, image: Path) -> None:
+    model.segment(image, ["a"], 10)
+    pid, began = model.pid, time.monotonic()
+    with pytest.raises(ModelTimeout, match=r"0\.5 s"):
+        model.segment(image, ["hang"], 0.5)
+    assert time.monotonic() - began < 1.5
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid or 0, 0)
+    assert len(model.segment(image, ["a"], 10)) == 1
+
+
+def test_a_bug_in_the_model_reloads_it_and_quotes_nothing(
+    model: ModelProcess, image: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model.close()  # so that the next one writes where capfd reads
+    model.segment(image, ["a"], 10)
+    pid = model.pid
+    with pytest.raises(ModelCrashed, match="RuntimeError") as caught:
+        model.segment(image, ["bug"], 10)
+    assert str(image) not in str(caught.value)
+    model.segment(image, ["a"], 10)
+    assert model.pid != pid
+    log = capfd.readouterr().err
+    assert "segmenters.py" in log
+    assert str(image) not in log
+
+
+def test_a_stop_ends_the_running_request_and_the_next_until_the_job_is_over(model: ModelProcess, image: Path) -> None:
+    model.segment(image, ["a"], 10)
+    threading.Timer(0.3, model.stop_request).start()
+    began = time.monotonic()
+    with pytest.raises(ModelStopped):
+        model.segment(image, ["hang"], 10)
+    assert time.monotonic() - began < 2
+    with pytest.raises(ModelStopped):
+        model.segment(image, ["a"], 10)
+    model.accept_requests()
+    assert len(model.segment(image, ["a"], 10)) == 1
+
+
+@pytest.mark.parametrize(
+    ("loader", "reason"), [("missing", r"There is no model in /models/none\. Give"), ("dying", "exit code 7")]
+)
+def test_a_model_that_cannot_be_loaded_says_why(loader: str, reason: str) -> None:
+    model = ModelProcess(options(loader))
+    with pytest.raises(ModelLoadError, match=reason):
+        model.start()
+    assert model.pid is None
+    assert model.load_error is not None
+
+
+def test_the_parent_imports_no_torch_and_the_child_dies_with_it(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    code = f"""
+import json, sys, time
+from pathlib import Path
+from worker.gpu_worker import worker
+from worker.gpu_worker.model_child import ModelOptions
+from worker.gpu_worker.model_process import ModelProcess
+import worker.cli, worker.supervisor.up, worker.sweeper
+model = ModelProcess(ModelOptions("none", "cpu", 10**6, loader="tests.worker.segmenters:threshold"))
+model.start()
+found = [name for name in sys.modules if name.split(".")[0] in ("torch", "transformers", "flask", "backend")]
+Path({str(report)!r} + ".tmp").write_text(json.dumps([model.pid, found]))
+Path({str(report)!r} + ".tmp").rename({str(report)!r})
+time.sleep(60)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    parent = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    try:
+        wait_until(report.exists, 30)
+        child, found = json.loads(report.read_text())
+        assert found == []
+        assert _is_alive(child)
+    finally:
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    wait_until(lambda: not _is_alive(child), 5)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

@@ -1,0 +1,187 @@
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from pydantic import SecretStr
+from rq import Retry
+
+from labeling.label_studio.client import LabelStudioClient
+from labeling.predictions import PredictedMask, build_prediction
+from labeling.prompts.label_config import parse_label_config
+from labeling.prompts.plan import plan_prompts
+from labeling.store.records import WantedPrediction
+from labeling.store.store import Store
+from tests.worker.conftest import label_config
+from worker.publisher import publish
+
+
+class LabelStudio(ThreadingHTTPServer):
+    """Label Studio's two endpoints for predictions. `refusal` is a status that it answers instead."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.predictions: list[dict[str, Any]] = []
+        self.refusal: int | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: LabelStudio
+
+    def do_GET(self) -> None:
+        task = int(parse_qs(urlsplit(self.path).query)["task"][0])
+        self.answer(200, [each for each in self.server.predictions if each["task"] == task])
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.server.refusal is None:
+            self.server.predictions.append({"id": 100 + len(self.server.predictions), **body})
+            self.answer(201, self.server.predictions[-1])
+        else:
+            self.answer(201, {})
+
+    def answer(self, status: int, body: object) -> None:
+        if self.server.refusal is not None:
+            status, body = self.server.refusal, {"detail": "refused"}
+        assert urlsplit(self.path).path == "/api/predictions/"
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def label_studio() -> Iterator[LabelStudio]:
+    with LabelStudio() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def client(label_studio: LabelStudio) -> LabelStudioClient:
+    return LabelStudioClient(label_studio.url, SecretStr("token").get_secret_value())
+
+
+def make_ready(store: Store, url: str, task_id: int = 1, interactive: bool = False) -> WantedPrediction:
+    config = label_config("cell")
+    plan = plan_prompts(parse_label_config(config), {})
+    project = store.upsert_project(url, 5, config)
+    wanted = store.want_prediction(
+        project, task_id, {"image": "/data/1.png"}, plan, "starter-1 · a1b2c3", delivery="push", interactive=interactive
+    )
+    item = plan.items[0]
+    mask = PredictedMask("l0", "cell", item.from_name, item.to_name, item.region_type, np.eye(8, dtype=bool), 0.9)
+    store.finish_prediction(wanted.id, build_prediction([mask], wanted.model_version, 8, 8))
+    return store.get_prediction(wanted.id)
+
+
+def test_a_prediction_is_sent_once(store: Store, label_studio: LabelStudio, client: LabelStudioClient) -> None:
+    ready = make_ready(store, label_studio.url)
+    assert publish(store, client, ready.id) == "published"
+    assert publish(store, client, ready.id) == "published"
+    [sent] = label_studio.predictions
+    assert (sent["task"], sent["model_version"], sent["result"]) == (1, ready.model_version, ready.result)
+    assert store.get_prediction(ready.id).label_studio_prediction_id == 100
+
+
+def test_a_death_between_sending_and_marking_sends_nothing_twice(
+    store: Store, label_studio: LabelStudio, client: LabelStudioClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = make_ready(store, label_studio.url)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "mark_published", die)
+        with pytest.raises(KeyboardInterrupt):
+            publish(store, client, ready.id)
+    assert store.get_prediction(ready.id).status == "ready"
+    assert publish(store, client, ready.id) == "published"
+    assert len(label_studio.predictions) == 1
+    assert store.get_prediction(ready.id).label_studio_prediction_id == 100
+
+
+def test_another_version_of_the_same_task_does_not_count(
+    store: Store, label_studio: LabelStudio, client: LabelStudioClient
+) -> None:
+    label_studio.predictions.append({"id": 7, "task": 1, "model_version": "starter-0 · ffffff", "result": []})
+    label_studio.predictions.append({"id": 8, "task": 2, "model_version": "starter-1 · a1b2c3", "result": []})
+    publish(store, client, make_ready(store, label_studio.url).id)
+    assert len(label_studio.predictions) == 3
+
+
+def test_a_deleted_task_fails_with_its_reason(
+    store: Store, label_studio: LabelStudio, client: LabelStudioClient
+) -> None:
+    ready = make_ready(store, label_studio.url)
+    label_studio.refusal = 404
+    assert publish(store, client, ready.id) == "failed"
+    assert store.get_prediction(ready.id).error
+
+
+@pytest.mark.parametrize("status", [401, 403, 503])
+def test_a_label_studio_that_refuses_for_now_is_asked_again_later(
+    store: Store, label_studio: LabelStudio, client: LabelStudioClient, status: int
+) -> None:
+    ready = make_ready(store, label_studio.url)
+    label_studio.refusal = status
+    answer = publish(store, client, ready.id)
+    assert isinstance(answer, Retry)
+    assert answer.intervals == sorted(answer.intervals)
+    assert store.get_prediction(ready.id).status == "ready"
+    label_studio.refusal = None
+    assert publish(store, client, ready.id) == "published"
+
+
+def test_without_label_studio_a_prediction_stays_ready(store: Store, unused_url: str) -> None:
+    ready = make_ready(store, unused_url)
+    assert isinstance(publish(store, None, ready.id), Retry)
+    assert isinstance(publish(store, LabelStudioClient(unused_url, "token"), ready.id), Retry)
+    assert store.get_prediction(ready.id).status == "ready"
+
+
+def test_a_prediction_goes_to_no_other_label_studio(
+    store: Store, label_studio: LabelStudio, client: LabelStudioClient
+) -> None:
+    ready = make_ready(store, "http://elsewhere.test")
+    assert publish(store, client, ready.id) == "failed"
+    assert label_studio.predictions == []
+
+
+def test_a_prediction_that_no_longer_fits_the_label_config_is_not_sent(
+    store: Store, label_studio: LabelStudio, client: LabelStudioClient
+) -> None:
+    ready = make_ready(store, label_studio.url)
+    store.upsert_project(label_studio.url, 5, label_config("cell").replace('value="l0"', 'value="other"'))
+    assert publish(store, client, ready.id) == "failed"
+    assert label_studio.predictions == []
+
+
+def test_a_late_answer_to_a_typed_prompt_is_not_sent(
+    store: Store, label_studio: LabelStudio, client: LabelStudioClient
+) -> None:
+    assert publish(store, client, make_ready(store, label_studio.url, interactive=True).id) == "failed"
+    assert label_studio.predictions == []
+
+
+@pytest.fixture
+def unused_url() -> str:
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        return f"http://127.0.0.1:{server.server_port}"

@@ -1,0 +1,58 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from labeling.errors import StoreError
+from labeling.store.store import Store
+from worker import spool
+
+URL = "http://label-studio.test"
+
+
+def test_events_are_stored_in_their_order_and_then_gone(tmp_path: Path, store: Store) -> None:
+    for number in range(3):
+        spool.write_event(tmp_path, "ANNOTATION_CREATED", {"number": number, "text": "héllo"})
+    ids = spool.drain(tmp_path, store, URL)
+    events = [store.get_event(event_id) for event_id in ids]
+    assert [event.payload["number"] for event in events] == [0, 1, 2]
+    assert {event.payload["text"] for event in events} == {"héllo"}
+    assert {event.label_studio_url for event in events} == {URL}
+    assert list(tmp_path.glob("*.json")) == []
+    assert spool.drain(tmp_path, store, URL) == []
+
+
+def test_a_store_that_fails_leaves_the_rest_for_later(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        spool.write_event(tmp_path, "ANNOTATION_CREATED", {"number": number})
+    record, calls = store.record_event, []
+
+    def busy(action: str, payload: dict[str, object], **options: str) -> int:
+        calls.append(payload)
+        if len(calls) == 2:
+            raise StoreError("The database is locked.")
+        return record(action, payload, **options)
+
+    monkeypatch.setattr(store, "record_event", busy)
+    with pytest.raises(StoreError):
+        spool.drain(tmp_path, store, URL)
+    assert len(list(tmp_path.glob("*.json"))) == 2
+    assert len(spool.drain(tmp_path, store, URL)) == 2
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"action": "X"}', "{not json"])
+def test_what_is_no_event_is_kept_aside(tmp_path: Path, store: Store, content: str) -> None:
+    (tmp_path / "0.json").write_text(content)
+    spool.write_event(tmp_path, "ANNOTATION_CREATED", {})
+    assert len(spool.drain(tmp_path, store, URL)) == 1
+    assert [path.name for path in tmp_path.glob("*.unreadable")] == ["0.unreadable"]
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        spool.write_event(tmp_path, "ANNOTATION_CREATED", {"not json": object()})
+    assert list(tmp_path.iterdir()) == []
+    path = spool.write_event(tmp_path, "ANNOTATION_CREATED", {})
+    assert json.loads(path.read_text()) == {"action": "ANNOTATION_CREATED", "payload": {}}

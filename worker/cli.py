@@ -1,0 +1,91 @@
+"""The commands of this floor: worker, publisher, sweeper, up. Everything is set by the environment (see README)."""
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from labeling.errors import LabelingError
+from labeling.settings import Settings
+from worker import sweeper as sweeping
+from worker.errors import WorkerError
+from worker.jobs import JobContext, publish_functions
+from worker.leased_worker import LeasedWorker
+from worker.queues import PUBLISH
+
+
+def _read_settings(**options: Any) -> Settings:
+    """The environment's settings with the command line's over them."""
+    return Settings(**{name: value for name, value in options.items() if value is not None})
+
+
+def _configure(settings: Settings) -> Settings:
+    logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stdout)
+    return settings
+
+
+@click.command()
+@click.option("--model", help="A folder, a Hub id, or 'starter' (ARGENSEG_MODEL, default starter).")
+@click.option("--device", help="auto, cpu or cuda (DEVICE, default auto).")
+def worker(model: str | None, device: str | None) -> None:
+    """Compute wanted predictions with the model, one worker for each GPU. Ctrl-C ends it after the current task.
+
+    Example: REDIS_URL=redis://queue:6379/0 argenseg worker --model /models/ARGenSeg-8B --device cuda
+    """
+    from worker.gpu_worker.worker import run
+
+    sys.exit(run(_configure(_read_settings(model=model, device=device))))
+
+
+@click.command()
+def publisher() -> None:
+    """Send finished predictions to Label Studio, and make webhook events into corrections.
+
+    Example: LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=... argenseg publisher
+    """
+    with _context() as context:
+        LeasedWorker(PUBLISH, context.connection, publish_functions(context)).work(logging_level="WARNING")
+
+
+@click.command()
+def sweeper() -> None:
+    """Put lost work back into the queues: after a kill, a Redis without memory, a Label Studio that was away.
+
+    Example: argenseg sweeper
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with _context() as context:
+        sweeping.run(context, stop)
+
+
+@click.command()
+@click.option("--host", help="Address of the backend (HOST, default 127.0.0.1).")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the backend (PORT, default 9090).")
+def up(host: str | None, port: int | None) -> None:
+    """Run everything on this machine: Redis, GPU worker, publisher, sweeper and backend, with one log. Ctrl-C stops it.
+
+    Example: LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=... argenseg up
+    """
+    from worker.supervisor import up as supervisor_up
+
+    try:
+        supervisor_up.up(_read_settings(host=host, port=port))
+    except (WorkerError, LabelingError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@contextmanager
+def _context() -> Iterator[JobContext]:
+    settings = _configure(_read_settings())
+    try:
+        with JobContext.open(settings) as context:
+            yield context
+    except LabelingError as error:
+        raise click.ClickException(str(error)) from error

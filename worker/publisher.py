@@ -1,0 +1,55 @@
+"""Sends finished predictions to Label Studio, each once, and again later when Label Studio does not answer."""
+
+import logging
+
+from rq import Retry
+
+from labeling.errors import LabelingError, LabelStudioError
+from labeling.label_studio.client import LabelStudioClient
+from labeling.predictions import Prediction, validate_prediction
+from labeling.prompts.label_config import parse_label_config
+from labeling.store.records import WantedPrediction
+from labeling.store.store import Store
+
+logger = logging.getLogger(__name__)
+
+RETRY_INTERVALS_S = [2, 5, 15, 60, 300]
+_FINAL_STATUSES = frozenset({400, 404})  # the task is gone, or takes no predictions; a wrong token can be put right
+
+
+def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) -> str | Retry:
+    """Send a ready prediction, unless Label Studio already holds one of the task and version. Returns its new status.
+
+    The question comes first because the job may have died after an earlier POST. A Retry if Label Studio cannot be
+    reached or refuses our token; after the last one the sweeper begins again.
+    """
+    ready = store.get_prediction(prediction_id)
+    if ready.status != "ready":
+        return ready.status
+    if ready.interactive:  # alone it would stand for the task's whole prediction of this version
+        return _fail(store, ready, "The answer came after the page stopped waiting. Ask again.")
+    prediction = Prediction(ready.result or [], ready.score, ready.model_version)
+    try:
+        validate_prediction(prediction, parse_label_config(ready.project.label_config))
+        if client is None:
+            raise LabelStudioError("Label Studio is not configured. Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.")
+        if client.url != ready.project.label_studio_url:
+            return _fail(store, ready, f"It belongs to {ready.project.label_studio_url}, not to {client.url}.")
+        held = [p["id"] for p in client.list_predictions(ready.task_id) if p["model_version"] == ready.model_version]
+        label_studio_id = held[0] if held else client.create_prediction(ready.task_id, prediction)
+    except LabelStudioError as error:
+        if error.status in _FINAL_STATUSES:
+            return _fail(store, ready, str(error))
+        logger.warning("task %s is not published yet: %s", ready.task_id, error)
+        return Retry(max=len(RETRY_INTERVALS_S), interval=RETRY_INTERVALS_S)
+    except LabelingError as error:
+        return _fail(store, ready, str(error))
+    store.mark_published(ready.id, label_studio_id)
+    logger.info("task %s: published as prediction %s", ready.task_id, label_studio_id)
+    return "published"
+
+
+def _fail(store: Store, ready: WantedPrediction, reason: str) -> str:
+    store.fail_prediction(ready.id, reason)
+    logger.warning("task %s is not published: %s", ready.task_id, reason)
+    return "failed"

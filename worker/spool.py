@@ -1,0 +1,69 @@
+"""Webhook events that could not be stored at once: one fsynced JSON file each, stored later, then deleted.
+
+Written by the web process when the database is locked or its disk is full; drained by the sweeper.
+"""
+
+import json
+import logging
+import os
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from labeling.settings import Settings
+from labeling.store.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+def spool_folder(settings: Settings) -> Path:
+    """Where the events wait."""
+    return settings.data_dir / "spool"
+
+
+def write_event(folder: Path, action: str, payload: dict[str, Any]) -> Path:
+    """Write an event so that it survives a crash of the machine. OSError if the disk does not take it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
+    temporary, path = folder / f"{name}.tmp", folder / f"{name}.json"
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump({"action": action, "payload": payload}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(folder)
+    return path
+
+
+def drain(folder: Path, store: Store, label_studio_url: str) -> list[int]:
+    """Store the waiting events, oldest first, and return their ids. StoreError stops it: the rest waits for next time.
+
+    A file goes when its event is committed. One that is no event is kept under the name `*.unreadable`.
+    """
+    event_ids = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            event = json.loads(path.read_text(encoding="utf-8"))
+            action, payload = str(event["action"]), dict(event["payload"])
+        except FileNotFoundError:  # another sweeper was first
+            continue
+        except (ValueError, KeyError, TypeError):
+            logger.error("%s holds no event; it is kept as %s.unreadable", path.name, path.stem)
+            path.rename(path.with_suffix(".unreadable"))
+            continue
+        event_ids.append(store.record_event(action, payload, label_studio_url=label_studio_url))
+        path.unlink(missing_ok=True)
+    return event_ids
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,206 @@
+"""Runs child processes side by side: one readable log, restarts with back-off, an ordered stop, no orphans.
+
+Children are started from the main thread and in sessions of their own. So the kernel kills them when the supervisor
+dies (see `worker.parent_death`), and Ctrl-C reaches the supervisor alone, which stops the last started first.
+"""
+
+import logging
+import logging.handlers
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from worker.errors import SupervisorError
+from worker.parent_death import launch_command
+
+EX_CONFIG = 78  # sysexits.h: the configuration must change first, so starting again cannot help
+_FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
+_LIVED_S = 60.0  # a child that lived this long begins again with the first delay
+_TICK_S = 0.2
+
+
+@dataclass(frozen=True)
+class Command:
+    """A child process. `name` labels its lines in the log.
+
+    `stop_signal` asks it to end; after `stop_timeout_s` it is killed. `death_signal` is what the kernel sends it when
+    the supervisor itself was killed. `environment` is the whole one, None the supervisor's own.
+    """
+
+    name: str
+    argv: list[str]
+    environment: Mapping[str, str] | None = None
+    folder: Path | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_timeout_s: float = 10.0
+    death_signal: signal.Signals = signal.SIGKILL
+    inherited_descriptors: tuple[int, ...] = ()
+    restarts: bool = True
+
+
+class _Child:
+    process: subprocess.Popen[bytes]
+    copier: threading.Thread
+    waiter: threading.Thread
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self.delay_s = _FIRST_DELAY_S
+        self.restart_at: float | None = None
+        self.started_at = 0.0
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        command = self.command
+        self.restart_at = None
+        self.started_at = time.monotonic()
+        self.process = subprocess.Popen(
+            launch_command(command.argv, command.death_signal),
+            env={**(os.environ if command.environment is None else command.environment), "PYTHONUNBUFFERED": "1"},
+            cwd=command.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=command.inherited_descriptors,
+        )
+        return self.process
+
+    def next_delay(self) -> float:
+        if time.monotonic() - self.started_at > _LIVED_S:
+            self.delay_s = _FIRST_DELAY_S
+        delay, self.delay_s = self.delay_s, min(2 * self.delay_s, _LONGEST_DELAY_S)
+        return delay
+
+
+class Supervisor:
+    """Start children with `start`, then stay in `run_until`; leaving `supervising()` stops them, the last one first."""
+
+    def __init__(self, log_file: Path, *, echo: bool = True) -> None:
+        """The log goes to `log_file` and, with `echo`, to the terminal."""
+        self._log = _open_log(log_file, echo=echo)
+        self._children: dict[str, _Child] = {}
+        self._exited: queue.SimpleQueue[tuple[str, int] | None] = queue.SimpleQueue()
+        self._stop_requested = False
+
+    @contextmanager
+    def supervising(self) -> Iterator["Supervisor"]:
+        """Take SIGINT and SIGTERM as the wish to stop, and stop every child at the end, whatever happened."""
+        previous = {number: signal.signal(number, self._request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            self.stop_all()
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether Ctrl-C or SIGTERM came."""
+        return self._stop_requested
+
+    def say(self, text: str) -> None:
+        """A line of the supervisor's own in the log."""
+        self._log.info(text, extra={"child": "argenseg"})
+
+    def start(self, command: Command) -> None:
+        """Start a child; it is started again when it ends, later each time, unless its command says otherwise."""
+        child = self._children[command.name] = _Child(command)
+        self._spawn(child)
+
+    def is_running(self, name: str) -> bool:
+        """Whether this child was started and lives right now."""
+        return name in self._children and self._children[name].process.poll() is None
+
+    def run_until(self, is_done: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        """Keep the children running until `is_done()`: True; or until a stop is requested or time runs out: False.
+
+        SupervisorError if a child ends that cannot be helped by starting it again.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._stop_requested:
+            if is_done():
+                return True
+            if deadline is not None and time.monotonic() > deadline:
+                return False
+            self._handle_exit()
+            self._restart_due()
+        return False
+
+    def stop(self, name: str) -> None:
+        """Stop one child and forget it: ask, wait, kill."""
+        child = self._children.pop(name)
+        child.process.send_signal(child.command.stop_signal)  # does nothing to one that has ended
+        child.waiter.join(child.command.stop_timeout_s)
+        if child.waiter.is_alive():
+            self.say(f"{name} did not stop in {child.command.stop_timeout_s:g} s and is killed")
+            child.process.kill()
+            child.waiter.join()
+        child.copier.join(1.0)  # its last lines; a grandchild may hold the pipe open
+
+    def stop_all(self) -> None:
+        """Stop every child, the last started first."""
+        for name in reversed(list(self._children)):
+            self.stop(name)
+
+    def _request_stop(self, number: int, frame: FrameType | None) -> None:
+        self._stop_requested = True
+        self._exited.put(None)  # SimpleQueue.put may be called in a signal handler
+
+    def _spawn(self, child: _Child) -> None:
+        process, name = child.spawn(), child.command.name
+
+        def copy_lines() -> None:
+            assert process.stdout is not None
+            with process.stdout:
+                for line in process.stdout:
+                    self._log.info(line.decode(errors="replace").rstrip(), extra={"child": name})
+
+        def wait() -> None:
+            code = process.wait()
+            with suppress(ProcessLookupError, PermissionError):  # what it started and left behind
+                os.killpg(process.pid, signal.SIGKILL)
+            self._exited.put((name, code))
+
+        child.copier = threading.Thread(target=copy_lines, name=f"{name}-log", daemon=True)
+        child.waiter = threading.Thread(target=wait, name=f"{name}-wait", daemon=True)
+        child.copier.start()
+        child.waiter.start()
+
+    def _handle_exit(self) -> None:
+        try:
+            exited = self._exited.get(timeout=_TICK_S)
+        except queue.Empty:
+            return
+        if exited is None or exited[0] not in self._children:
+            return
+        name, code = exited
+        child = self._children[name]
+        if code == EX_CONFIG or not child.command.restarts:
+            raise SupervisorError(f"{name} ended with exit code {code}; its last lines in the log say why.")
+        delay = child.next_delay()
+        child.restart_at = time.monotonic() + delay
+        self.say(f"{name} ended with exit code {code} and is started again in {delay:g} s")
+
+    def _restart_due(self) -> None:
+        for child in self._children.values():
+            if child.restart_at is not None and child.restart_at <= time.monotonic():
+                self._spawn(child)
+
+
+def _open_log(file: Path, *, echo: bool) -> logging.Logger:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    log = logging.Logger("supervisor")  # not in the tree: only ours to configure
+    rotating = logging.handlers.RotatingFileHandler(file, maxBytes=10_000_000, backupCount=3, encoding="utf-8")
+    for handler in (logging.StreamHandler(sys.stdout), rotating) if echo else (rotating,):
+        handler.setFormatter(logging.Formatter("%(asctime)s %(child)-9s | %(message)s", "%H:%M:%S"))
+        log.addHandler(handler)
+    return log

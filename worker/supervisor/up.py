@@ -1,0 +1,97 @@
+"""`argenseg up`: everything that one machine needs, in one command and one log."""
+
+import os
+import sys
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from collections.abc import Callable
+from contextlib import suppress
+from signal import SIGTERM
+
+from pydantic import AliasChoices, SecretStr
+from redis.exceptions import RedisError
+from rq import worker_registration
+
+from labeling.settings import Settings
+from worker.queues import GPU, connect, open_queue
+from worker.supervisor.embedded_redis import data_folder_lock, find_redis_server, redis_command
+from worker.supervisor.processes import Command, Supervisor
+
+REDIS_READY_S = 60.0  # it first reads its append-only file
+READY_S = 1800.0  # a large model may come from a slow disk, or from the Hub
+
+
+def up(settings: Settings) -> None:
+    """Start every service, say when they are ready, and keep them running until Ctrl-C or SIGTERM.
+
+    SupervisorError if one of them cannot be started.
+    """
+    log_file = settings.data_dir / "logs" / "argenseg.log"
+    with data_folder_lock(settings) as lock, Supervisor(log_file).supervising() as supervisor:
+        start_services(supervisor, settings, lock)
+        if supervisor.run_until(lambda: is_ready(settings), READY_S):
+            supervisor.say(
+                f"ready: connect Label Studio to {backend_url(settings)} (model {settings.model}, log {log_file})"
+            )
+        supervisor.run_until(lambda: False)
+        supervisor.say("stopping")
+
+
+def start_services(supervisor: Supervisor, settings: Settings, lock: int) -> None:
+    """Start Redis unless REDIS_URL names one, wait for it, then start the workers and the backend.
+
+    The children read the same environment as we do, with `settings` over it. They are stopped in reverse, Redis last.
+    `lock` is the descriptor of `data_folder_lock`.
+    """
+    if settings.redis_url is None:
+        command = redis_command(settings, find_redis_server())
+        supervisor.start(Command("redis", command, death_signal=SIGTERM, inherited_descriptors=(lock,)))
+        supervisor.run_until(lambda: _answers(connect(settings).ping), REDIS_READY_S)
+    environment = {**os.environ, **environment_of(settings)}
+    for name, stop_timeout_s in (("publisher", 10.0), ("sweeper", 10.0), ("worker", 30.0), ("backend", 10.0)):
+        argv = [sys.executable, "-m", "backend.cli", name]
+        supervisor.start(Command(name, argv, environment, stop_timeout_s=stop_timeout_s))
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment variables that make another process read the same settings; an empty one counts as unset."""
+    environment = {}
+    for name, field in Settings.model_fields.items():
+        alias, value = field.validation_alias, getattr(settings, name)
+        first = alias.choices[0] if isinstance(alias, AliasChoices) else alias
+        value = value.get_secret_value() if isinstance(value, SecretStr) else value
+        environment[str(first)] = "" if value is None else str(value)
+    return environment
+
+
+def is_ready(settings: Settings) -> bool:
+    """Whether a GPU worker has its model warm (it registers afterwards) and the backend answers."""
+    return _answers(lambda: _has_gpu_worker(settings)) and _answers(lambda: _is_healthy(settings))
+
+
+def backend_url(settings: Settings) -> str:
+    """The backend's address as this machine reaches it."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    return f"http://{host}:{settings.port}"
+
+
+def _answers(question: Callable[[], bool]) -> bool:
+    with suppress(RedisError, OSError):
+        return bool(question())
+    return False
+
+
+def _has_gpu_worker(settings: Settings) -> bool:
+    connection = connect(settings)
+    keys = worker_registration.get_keys(queue=open_queue(connection, GPU))
+    return bool(keys) and connection.exists(*keys) > 0
+
+
+def _is_healthy(settings: Settings) -> bool:
+    request = urllib.request.Request(f"{backend_url(settings)}/health")
+    if settings.basic_auth_user and settings.basic_auth_pass:
+        secret = f"{settings.basic_auth_user}:{settings.basic_auth_pass.get_secret_value()}"
+        request.add_header("Authorization", f"Basic {b64encode(secret.encode()).decode()}")
+    with urllib.request.urlopen(request, timeout=2.0) as response:
+        return bool(response.status == 200)

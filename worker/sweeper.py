@@ -1,0 +1,95 @@
+"""Finds what got lost, from the store, and puts it back to work.
+
+The only path of recovery: a worker killed in the middle of a job, a Redis that lost its queue, a full queue, a webhook
+that could not be stored or enqueued. Any number of copies may run.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from redis.exceptions import RedisError
+
+from labeling.errors import LabelingError
+from worker import spool
+from worker.errors import QueueFull
+from worker.jobs import JobContext, process_event
+from worker.queues import (
+    GPU,
+    PREDICT,
+    PUBLISH,
+    PUBLISH_PREDICTION,
+    enqueue_prediction,
+    enqueue_publish,
+    live_rows,
+    requeue_due_retries,
+)
+from worker.wishes import label_studio_url
+
+logger = logging.getLogger(__name__)
+
+RETRY_TICK_S = 1.0
+SWEEP_INTERVAL_S = 10.0
+STALE_S = 30.0  # longer than a request waits for its result, and than a webhook takes to be processed
+
+
+def sweep(context: JobContext, stale_s: float = STALE_S) -> int:
+    """Put back whatever has not moved for `stale_s` seconds and is not under way; returns how many things.
+
+    A part that fails (Redis is down, the database is busy) is logged and left for the next time; the others go on.
+    """
+    store = context.store
+    parts: list[Callable[[], int]] = [
+        lambda: _drain_spool(context),
+        lambda: _process_events(context, stale_s),
+        lambda: _enqueue_lost(context, store.stale_predictions(stale_s), GPU, PREDICT),
+        lambda: _enqueue_lost(context, store.unpublished_predictions(stale_s), PUBLISH, PUBLISH_PREDICTION),
+    ]
+    return sum(_attempt(part) for part in parts)
+
+
+def run(context: JobContext, stop: threading.Event) -> None:
+    """Sweep every few seconds until `stop` is set, and move retries that are due back into their queue."""
+    next_sweep = time.monotonic()
+    while True:
+        for name in (GPU, PUBLISH):
+            _attempt(partial(requeue_due_retries, context.connection, name))
+        if time.monotonic() >= next_sweep:
+            if swept := sweep(context):
+                logger.info("%d things that got lost are under way again", swept)
+            next_sweep = time.monotonic() + SWEEP_INTERVAL_S
+        if stop.wait(RETRY_TICK_S):
+            return
+
+
+def _attempt(part: Callable[[], int]) -> int:
+    try:
+        return part()
+    except (LabelingError, RedisError, OSError) as error:
+        logger.warning("a sweep is put off: %s", error)
+        return 0
+
+
+def _drain_spool(context: JobContext) -> int:
+    folder = spool.spool_folder(context.settings)
+    return len(spool.drain(folder, context.store, label_studio_url(context.settings)))
+
+
+def _process_events(context: JobContext, stale_s: float) -> int:
+    event_ids = context.store.unprocessed_events(stale_s)
+    for event_id in event_ids:
+        process_event(context, event_id)
+    return len(event_ids)
+
+
+def _enqueue_lost(context: JobContext, row_ids: Iterable[int], queue_name: str, function: str) -> int:
+    lost = sorted(set(row_ids) - live_rows(context.connection, queue_name, function)) if row_ids else []
+    enqueue = enqueue_prediction if queue_name == GPU else enqueue_publish
+    for count, row_id in enumerate(lost):
+        try:
+            enqueue(context.connection, row_id)
+        except QueueFull:
+            return count
+    return len(lost)
