@@ -44,7 +44,7 @@ class SampleProject:
 
     def import_images(self) -> None:
         """Upload the shipped images, in one request, if the project has no task yet: what people changed stays."""
-        if self._project()["task_number"]:
+        if self.task_count():
             return
         images = sorted((image for image in (_FILES / "images").iterdir() if image.name.endswith(".png")), key=str)
         files = [(image.name, (image.name, image.read_bytes(), "image/png")) for image in images]
@@ -79,6 +79,10 @@ class SampleProject:
         if not versions or not versions[0]:
             raise LabelStudioError("Label Studio does not know the backend's model version: is the backend running?")
         return str(versions[0])
+
+    def task_count(self) -> int:
+        """How many tasks the project holds."""
+        return int(self._project()["task_number"])
 
     def predicted(self, model_version: str) -> int:
         """How many predictions of `model_version` the project holds."""

@@ -1,0 +1,101 @@
+"""Everything the demo runs, from the start to the masks in Label Studio."""
+
+import time
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from labeling.settings import Settings
+from labeling.store.store import Store
+from worker.errors import SupervisorError
+from worker.supervisor.demo.check import check_demo
+from worker.supervisor.demo.label_studio import PASSWORD, USER, LabelStudioServer
+from worker.supervisor.demo.sample_project import SampleProject
+from worker.supervisor.embedded_redis import data_folder_lock
+from worker.supervisor.processes import Command, Supervisor
+from worker.supervisor.up import backend_url, is_ready, start_services
+
+START_S = 600.0  # Label Studio's first start (migrations) takes 50 s on two cores; a warm one 6 s
+_COUNT_EVERY_S = 0.5
+
+
+def run_demo(server: LabelStudioServer, settings: Settings, console: Console, *, check: bool) -> None:
+    """Start Label Studio beside all that `argenseg up` starts, pre-annotate the sample project, then stay until Ctrl-C.
+
+    With `check` it is verified instead of staying. Everything is stopped at the end, whatever happened. Raises
+    SupervisorError, LabelingError, or CheckFailed.
+    """
+    log_file = server.data_dir.parent / "logs" / "demo.log"
+    started = time.monotonic()
+    with data_folder_lock(settings) as lock, Supervisor(log_file, echo=False).supervising() as supervisor:
+        console.print(f"Starting Label Studio and the model (the first start takes a minute). Log: {log_file}")
+        supervisor.start(Command("label-studio", server.command, server.environment(), restarts=False))
+        start_services(supervisor, settings, lock)
+        if not supervisor.run_until(lambda: server.is_up() and is_ready(settings), START_S):
+            if supervisor.stop_requested:
+                return
+            raise SupervisorError(f"Label Studio or the model was not ready after {START_S:.0f} s; see {log_file}.")
+        project = SampleProject(server.url, server.token())
+        project.import_images()
+        project.connect_backend(backend_url(settings))
+        with Store.open(settings.database_url, settings.blob_url) as store:
+            if not predict_all(supervisor, project, store, console):
+                return
+            if check:
+                check_demo(project, project.model_version(), store.list_corrections, console)
+                return
+        supervisor.say(f"ready after {time.monotonic() - started:.0f} s")
+        console.print(_welcome(server, project))
+        supervisor.run_until(lambda: False)
+        console.print("Stopping. Everything you did is kept for the next start.")
+
+
+def predict_all(supervisor: Supervisor, project: SampleProject, store: Store, console: Console) -> bool:
+    """Ask for the masks of all tasks, as "Retrieve Predictions" does, show their arrival, and pin their version.
+
+    False if Ctrl-C came first. Tasks that hold masks of this version already are left as they are.
+    """
+    project.retrieve_predictions()
+    version = project.model_version()
+    bar = Progress(
+        TextColumn("Pre-annotating"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        refresh_per_second=4,
+    )
+    next_count = 0.0
+    with bar:
+        shown = bar.add_task("", total=project.task_count())
+
+        def is_finished() -> bool:
+            nonlocal next_count
+            if time.monotonic() < next_count:
+                return False
+            next_count = time.monotonic() + _COUNT_EVERY_S
+            counts = store.counts(project.id)
+            bar.update(shown, completed=project.predicted(version))
+            return not counts.get("wanted") and not counts.get("ready")
+
+        if not supervisor.run_until(is_finished):
+            return False
+    if failed := store.counts(project.id).get("failed"):
+        console.print(f"[yellow]{failed} of the predictions failed; the log says why.")
+    if project.predicted(version):
+        project.pin(version)
+    return True
+
+
+def _welcome(server: LabelStudioServer, project: SampleProject) -> Panel:
+    return Panel(
+        f"[bold]{server.url}/projects/{project.id}/data[/bold]\n"
+        f"user [bold]{USER}[/bold]   password [bold]{PASSWORD}[/bold]\n\n"
+        "Open a task: its mask is there. Choose it under Regions, paint or erase, submit: your correction is stored.\n"
+        "Switch on Auto-Annotation, type what to segment under the image, press Add, accept the suggestion.\n"
+        "Import an image of your own: its mask arrives a moment later (open the task, or reload its page).\n\n"
+        "Ctrl-C stops everything and keeps your work.",
+        title="Label Studio with masks drawn by ARGenSeg",
+        expand=False,
+    )
