@@ -36,7 +36,7 @@ def check_demo(project: SampleProject, model_version: str, corrections: Correcti
 
 
 def check_masks(project: SampleProject, model_version: str, console: Console) -> None:
-    """Every task of the sample project has editable brush regions of `model_version`, near the truth on average; else CheckFailed."""
+    """Every sample task has editable brush regions of `model_version`, near the truth on average; else CheckFailed."""
     table = Table("image", "regions", "IoU", "score", title="Masks of the sample project against the known truth")
     values = []
     config = parse_label_config(label_config())
