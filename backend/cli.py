@@ -2,10 +2,14 @@
 
 import importlib
 import logging
+import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
+
+from labeling.errors import LabelingError
+from worker.errors import WorkerError
 
 
 class Command(NamedTuple):
@@ -27,7 +31,13 @@ COMMANDS = {
 
 
 class CommandTable(click.Group):
-    """A group whose commands are imported by name, one at a time."""
+    """Its commands are imported by name, one at a time. An error that a person can mend is shown as one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (LabelingError, WorkerError) as error:
+            raise click.ClickException(str(error)) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -70,11 +80,10 @@ def backend(host: str | None, port: int | None) -> None:
     Example: LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=... argenseg backend --port 9090
     """
     from backend.server import serve  # flask and gunicorn, which no other command needs
-    from labeling.settings import Settings
+    from labeling.settings import read_settings
 
-    given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
-    settings = Settings().model_copy(update=given)
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = read_settings(host=host, port=port)
+    logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stdout)
     serve(settings)
 
 

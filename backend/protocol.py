@@ -131,4 +131,9 @@ def want_all(services: Services, wishes: Wishes, tasks: list[Task]) -> None:
 
 def known_versions(services: Services) -> list[str]:
     """The versions of all predictions, newest first; if there are none, the model's name."""
-    return services.store.model_versions() or [weights_name(services.settings.model)[0]]
+    try:
+        versions = services.store.model_versions()
+    except StoreError as error:
+        logger.warning("The versions are not known: %s", error)
+        versions = []
+    return versions or [weights_name(services.settings.model)[0]]

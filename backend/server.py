@@ -5,6 +5,8 @@ from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
 
 from backend.app import create_app
 from labeling.settings import Settings
@@ -17,7 +19,16 @@ _STOP_S = 5  # what is being answered when a stop is asked for gets this long
 _HANG_S = 120  # a process whose main loop says nothing for so long is replaced
 
 
-class BackendServer(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
+class PlainLogger(Logger):  # type: ignore[misc]  # gunicorn is untyped
+    """gunicorn's messages go where all the others go."""
+
+    def setup(self, cfg: Config) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
+class BackendServer(BaseApplication):  # type: ignore[misc]
     """One process, so that the places to wait are counted once; its threads, connections and files are made in it."""
 
     def __init__(self, settings: Settings) -> None:
@@ -36,6 +47,7 @@ class BackendServer(BaseApplication):  # type: ignore[misc]  # gunicorn is untyp
             "timeout": _HANG_S,
             "graceful_timeout": _STOP_S,
             "accesslog": None,
+            "logger_class": PlainLogger,
             "loglevel": settings.log_level.lower(),
             "control_socket_disable": True,
             "proc_name": "argenseg-backend",

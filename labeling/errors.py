@@ -9,6 +9,10 @@ class LabelingError(Exception):
         self.is_transient = is_transient
 
 
+class SettingsError(LabelingError):
+    """An environment variable holds something that cannot be used."""
+
+
 class LabelConfigError(LabelingError):
     """A project's label config cannot be used."""
 

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from labeling.errors import SettingsError
 
 MEGABYTE = 10**6
 
@@ -79,3 +81,12 @@ class Settings(BaseSettings):
     def redis_connection_url(self) -> str:
         """`redis_url`, or the embedded Redis's socket as a `unix://` URL."""
         return self.redis_url or f"unix://{self.redis_socket}"
+
+
+def read_settings(**options: Any) -> Settings:
+    """The environment's settings, with those options over them that are not None. SettingsError names what is wrong."""
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        wrong = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False))
+        raise SettingsError(f"The settings cannot be used. {'; '.join(wrong)}.") from None

@@ -1,0 +1,91 @@
+"""/webhook: nothing is lost, and Label Studio never waits a second."""
+
+import json
+import sqlite3
+import time
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from redis import Redis
+
+from backend.app import create_app
+from labeling.errors import StoreError
+from labeling.settings import Settings
+from labeling.store import Store
+from tests.backend.recorded import eventually, recorded, send
+from worker.queues import PROCESS_EVENT, PUBLISH, live_rows
+from worker.spool import drain, spool_folder
+
+CREATED = recorded("webhook_annotation_created_corrected_brush")
+
+
+def test_a_locked_store_sends_events_to_the_spool(client: FlaskClient, store: Store, settings: Settings) -> None:
+    writer = sqlite3.connect(settings.database_url.removeprefix("sqlite:///"), isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    assert send(client, CREATED).status_code == 201
+    assert time.monotonic() - began < 1
+    writer.execute("ROLLBACK")
+    assert drain(spool_folder(settings), store, settings.label_studio_url or "") == [1]
+    assert store.get_event(1).payload == CREATED["json"]
+
+
+@pytest.mark.parametrize("redis", ["dead_redis", "silent_redis"])
+def test_redis_is_down(redis: str, settings: Settings, store: Store, request: pytest.FixtureRequest) -> None:
+    client = create_app(settings, store, request.getfixturevalue(redis)).test_client()
+    for number in range(1, 11):  # more than there are threads in the background
+        began = time.monotonic()
+        assert send(client, CREATED).status_code == 201
+        assert time.monotonic() - began < 1
+        assert store.get_event(number).payload == CREATED["json"]
+    assert store.unprocessed_events(0) == list(range(1, 11))  # the sweeper finds them
+
+
+def test_neither_store_nor_disk(
+    client: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: Any, **__: Any) -> int:
+        raise StoreError("The disk is full.")
+
+    monkeypatch.setattr(store, "record_event", full)
+    monkeypatch.setattr("backend.webhooks.write_event", lambda *_: (_ for _ in ()).throw(OSError("No space left")))
+    response = send(client, CREATED)
+    assert response.status_code == 503 and "disk" in response.json["error"]
+    assert "LOST" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"action": "SOMETHING_NEW"},
+        {"action": "ANNOTATION_CREATED"},  # "send payload" is off in the webhook's settings
+        {"action": "TASKS_CREATED", "tasks": 7, "project": None},
+        {"action": "PROJECT_UPDATED", "project": {"id": "1"}},
+        {"action": "X" * 1000, "project": {}},
+    ],
+)
+def test_what_we_do_not_know_is_kept_too(
+    payload: dict[str, Any], client: FlaskClient, store: Store, connection: "Redis"
+) -> None:
+    assert client.post("/webhook", json=payload).status_code == 201
+    assert store.get_event(1).payload == payload
+    eventually(lambda: live_rows(connection, PUBLISH, PROCESS_EVENT) == {1})
+
+
+@pytest.mark.parametrize("body", [b"", b"action=ANNOTATION_CREATED", b"[]", b'{"action": 5}', b"{}", b'{"action": ""}'])
+def test_what_is_no_event_is_refused(body: bytes, client: FlaskClient, store: Store) -> None:
+    response = client.post("/webhook", data=body)
+    assert response.status_code == 400 and response.json["error"].endswith(".")
+    with pytest.raises(StoreError):
+        store.get_event(1)
+
+
+def test_a_large_annotation(client: FlaskClient, store: Store) -> None:
+    """20 MB of brush regions."""
+    annotation = json.loads(json.dumps(CREATED["json"]))
+    annotation["annotation"]["result"] = [
+        {"id": str(number), "value": {"format": "rle", "rle": [number, 255, 128] * 150_000}} for number in range(10)
+    ]
+    assert client.post("/webhook", json=annotation).status_code == 201
+    assert store.get_event(1).payload == annotation
