@@ -20,6 +20,7 @@ _CHANNELS = 4
 _WORD_BITS = 8
 _SIZE_BITS = np.array([3, 4, 8, 16], dtype=np.int64)  # of a run's length, by size class
 _LONGEST_RUN = 1 << 16
+_BLOCK = 1 << 17
 _HEADER_BITS = 32 + 5 + 4 * 4
 _HEADER_TAIL = (_WORD_BITS - 1) << 16 | 2 << 12 | 3 << 8 | 7 << 4 | 15  # word size and run sizes, each minus one
 _read_u64 = struct.Struct(">Q").unpack_from
@@ -46,13 +47,17 @@ def encode(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> list[int]:
 
 
 def _run_starts(values: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Where a run begins: eight comparisons are looked at as one word, since masks have few edges."""
-    changed = np.zeros(-(-values.size // 8) * 8, dtype=np.bool_)
-    changed[0] = True
-    np.not_equal(values[1:], values[:-1], out=changed[1 : values.size])
-    words = np.flatnonzero(changed.view(np.uint64))
-    word, byte = np.nonzero(changed.reshape(-1, 8)[words])
-    return words[word] * 8 + byte
+    """Where a run begins. Blocks stay in the cache, and eight comparisons are looked at as one: masks have few edges."""
+    starts = [np.zeros(1, dtype=np.int64)]
+    differs = np.empty(_BLOCK, dtype=np.bool_)
+    for block in range(1, values.size, _BLOCK):
+        size = min(_BLOCK, values.size - block)
+        np.not_equal(values[block : block + size], values[block - 1 : block - 1 + size], out=differs[:size])
+        differs[size:] = False
+        words = np.flatnonzero(differs.view(np.uint64) != 0)
+        hits = np.flatnonzero(differs.reshape(-1, 8)[words])
+        starts.append(block + words[hits >> 3] * 8 + (hits & 7))
+    return np.concatenate(starts)
 
 
 def _split_long_runs(
