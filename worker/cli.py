@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from labeling.errors import LabelingError
 from labeling.settings import Settings
@@ -18,15 +19,7 @@ from worker.jobs import JobContext, publish_functions
 from worker.leased_worker import LeasedWorker
 from worker.queues import PUBLISH
 
-
-def _read_settings(**options: Any) -> Settings:
-    """The environment's settings with the command line's over them."""
-    return Settings(**{name: value for name, value in options.items() if value is not None})
-
-
-def _configure(settings: Settings) -> Settings:
-    logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stdout)
-    return settings
+_TALKATIVE = ("alembic", "httpx")  # they tell of every connection and request
 
 
 @click.command()
@@ -39,7 +32,8 @@ def worker(model: str | None, device: str | None) -> None:
     """
     from worker.gpu_worker.worker import run
 
-    sys.exit(run(_configure(_read_settings(model=model, device=device))))
+    with _clear_errors():
+        sys.exit(run(_start(model=model, device=device)))
 
 
 @click.command()
@@ -48,7 +42,7 @@ def publisher() -> None:
 
     Example: LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=... argenseg publisher
     """
-    with _context() as context:
+    with _clear_errors(), JobContext.open(_start()) as context:
         LeasedWorker(PUBLISH, context.connection, publish_functions(context)).work(logging_level="WARNING")
 
 
@@ -61,7 +55,7 @@ def sweeper() -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with _context() as context:
+    with _clear_errors(), JobContext.open(_start()) as context:
         sweeping.run(context, stop)
 
 
@@ -75,17 +69,27 @@ def up(host: str | None, port: int | None) -> None:
     """
     from worker.supervisor import up as supervisor_up
 
-    try:
-        supervisor_up.up(_read_settings(host=host, port=port))
-    except (WorkerError, LabelingError) as error:
-        raise click.ClickException(str(error)) from error
+    with _clear_errors():
+        supervisor_up.up(_start(host=host, port=port))
+
+
+def _start(**options: Any) -> Settings:
+    """Read the environment's settings, with the command line's over them, and configure the log."""
+    settings = Settings(**{name: value for name, value in options.items() if value is not None})
+    logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stdout)
+    if settings.log_level != "DEBUG":
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
+    return settings
 
 
 @contextmanager
-def _context() -> Iterator[JobContext]:
-    settings = _configure(_read_settings())
+def _clear_errors() -> Iterator[None]:
+    """Known errors end the command with their message alone."""
     try:
-        with JobContext.open(settings) as context:
-            yield context
-    except LabelingError as error:
+        yield
+    except (LabelingError, WorkerError) as error:
         raise click.ClickException(str(error)) from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise click.ClickException(f"The environment holds settings that cannot be used: {problems}") from error

@@ -38,6 +38,15 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 15.0) -> None
         time.sleep(0.02)
 
 
+def is_alive(pid: int) -> bool:
+    """Whether the process lives; one that has ended but was not waited for does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
 def bright_square() -> str:
     """A 40 x 30 picture with a bright 10 x 10 square at (5, 5), as a data: URL."""
     pixels = np.zeros((30, 40), np.uint8)

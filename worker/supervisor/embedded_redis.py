@@ -51,7 +51,7 @@ def redis_command(settings: Settings, binary: Path) -> list[str]:
         "--dir", str(folder),
         "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
         "--maxmemory-policy", "noeviction",
-        "--daemonize", "no",
+        "--daemonize", "no", "--loglevel", "warning",
     ]
     # fmt: on
 

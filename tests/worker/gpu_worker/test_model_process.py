@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.worker.conftest import wait_until
+from tests.worker.conftest import is_alive, wait_until
 from worker.errors import ModelCrashed, ModelLoadError, ModelStopped, ModelTimeout, SegmentationRefused
 from worker.gpu_worker.model_child import ModelOptions, PackedMask
 from worker.gpu_worker.model_process import ModelProcess
@@ -136,22 +136,14 @@ Path({str(report)!r} + ".tmp").write_text(json.dumps([model.pid, found]))
 Path({str(report)!r} + ".tmp").rename({str(report)!r})
 time.sleep(60)
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     parent = subprocess.Popen([sys.executable, "-c", code], env=environment)
     try:
         wait_until(report.exists, 30)
         child, found = json.loads(report.read_text())
         assert found == []
-        assert _is_alive(child)
+        assert is_alive(child)
     finally:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    wait_until(lambda: not _is_alive(child), 5)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+    wait_until(lambda: not is_alive(child), 5)

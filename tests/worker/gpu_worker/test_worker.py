@@ -1,0 +1,140 @@
+"""The GPU worker as a process of its own, with a real Redis, a real store and a model process that can go wrong."""
+
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import worker_registration
+from rq.command import send_stop_job_command
+from rq.job import JobStatus
+from rq.serializers import JSONSerializer
+
+from labeling.store.records import WantedPrediction
+from labeling.store.store import Store
+from tests.worker.conftest import RedisServer, Want, wait_until
+from worker.jobs import JobContext
+from worker.queues import GPU, enqueue_prediction, open_queue, wait_for_job
+from worker.supervisor.processes import EX_CONFIG
+from worker.sweeper import sweep
+
+LEASE_S = 2
+
+StartWorker = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def start_worker(start_process: StartWorker, redis_connection: Redis) -> StartWorker:
+    """Start a GPU worker with a short lease and wait until its model is warm."""
+
+    def start(loader: str = "threshold", *, wait: bool = True) -> "subprocess.Popen[bytes]":
+        code = f"""
+import logging, sys
+from labeling.settings import Settings
+from worker.gpu_worker.worker import GpuWorker, run
+logging.basicConfig(level="INFO")
+GpuWorker.lease_s = {LEASE_S}
+sys.exit(run(Settings(), "tests.worker.segmenters:{loader}"))
+"""
+        registered = workers(redis_connection)
+        process = start_process(code)
+        if wait:
+            wait_until(lambda: workers(redis_connection) - registered, 30)
+        return process
+
+    return start
+
+
+def workers(connection: Redis) -> set[str]:
+    return worker_registration.get_keys(queue=open_queue(connection, GPU))
+
+
+def libraries_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/maps").read_text()
+
+
+def test_a_worker_outlives_every_crash_and_stop_of_its_model(
+    start_worker: StartWorker, redis_connection: Redis, store: Store, want: Want, context: JobContext
+) -> None:
+    process = start_worker()
+    prompts = ["bright", "crash", "bright", "crash once", "hang", "bug", "bright"]
+    rows = [want(prompt, task_id=number) for number, prompt in enumerate(prompts)]
+    jobs = [enqueue_prediction(redis_connection, row.id) for row in rows]
+    assert all(wait_for_job(job, 30) for job in jobs)
+    ended = [store.get_prediction(row.id) for row in rows]
+    assert [row.status for row in ended] == ["ready", "failed", "ready", "ready", "failed", "failed", "ready"]
+    assert [row.attempts for row in ended] == [1, 3, 1, 2, 1, 3, 1]
+    assert "SIGSEGV" in (ended[1].error or "")
+    assert "1.5 s" in (ended[4].error or "")
+    assert "RuntimeError" in (ended[5].error or "")
+    assert "libtorch" not in libraries_of(process.pid)
+    stopped, after = want("hang", task_id=20), want(task_id=21)
+    job = enqueue_prediction(redis_connection, stopped.id)
+    wait_until(lambda: store.get_prediction(stopped.id).attempts == 1)
+    send_stop_job_command(redis_connection, job.id, serializer=JSONSerializer)
+    assert wait_for_job(job, 5) is False
+    assert job.get_status() == JobStatus.STOPPED
+    assert store.get_prediction(stopped.id).status == "failed"
+    assert wait_for_job(enqueue_prediction(redis_connection, after.id), 10)
+    sweep(context, stale_s=0)
+    assert store.get_prediction(stopped.id).status == "failed"
+    assert process.poll() is None
+    check_warm_stop(process, redis_connection, store, [want("slow", task_id=number) for number in (30, 31)])
+
+
+def check_warm_stop(
+    process: "subprocess.Popen[bytes]", connection: Redis, store: Store, rows: list[WantedPrediction]
+) -> None:
+    """Told to stop, a worker ends its current task, leaves the next one, and signs off."""
+    for row in rows:
+        enqueue_prediction(connection, row.id)
+    wait_until(lambda: store.get_prediction(rows[0].id).attempts == 1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0
+    assert [store.get_prediction(row.id).status for row in rows] == ["ready", "wanted"]
+    assert workers(connection) == set()
+
+
+def test_a_killed_worker_loses_nothing_and_its_job_is_done_once(
+    start_worker: StartWorker, redis_connection: Redis, store: Store, want: Want, context: JobContext
+) -> None:
+    process = start_worker()
+    row = want("slow")
+    enqueue_prediction(redis_connection, row.id)
+    wait_until(lambda: store.get_prediction(row.id).attempts == 1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert sweep(context, stale_s=0) == 0  # its lease still runs
+    start_worker()
+    wait_until(lambda: sweep(context, stale_s=0) == 1, 2 * LEASE_S)
+    assert sweep(context, stale_s=0) == 0  # it is queued now
+    wait_until(lambda: store.get_prediction(row.id).status == "ready")
+    assert store.get_prediction(row.id).attempts == 2
+    assert len(store.predicted_regions(row.id)) == 1
+    assert sweep(context, stale_s=60) == 0
+
+
+def test_a_redis_that_is_killed_and_started_again_keeps_the_queue(
+    start_worker: StartWorker, redis_server: RedisServer, redis_connection: Redis, store: Store, want: Want
+) -> None:
+    rows = [want(task_id=number) for number in range(20)]
+    for row in rows:
+        enqueue_prediction(redis_connection, row.id)
+    redis_server.kill()
+    with pytest.raises(RedisError):
+        redis_connection.ping()
+    redis_server.start()
+    process = start_worker()
+    wait_until(lambda: store.counts().get("ready") == 20)
+    redis_server.kill()
+    redis_server.start()
+    row = want(task_id=100)
+    assert wait_for_job(enqueue_prediction(redis_connection, row.id), 20)
+    assert process.poll() is None
+
+
+def test_a_worker_without_a_model_ends_for_good(start_worker: StartWorker) -> None:
+    assert start_worker("missing", wait=False).wait(20) == EX_CONFIG

@@ -1,0 +1,84 @@
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from labeling.store.store import Store
+from tests.worker.conftest import RedisServer, Want
+from tests.worker.test_publisher import make_ready
+from worker import queues, spool, sweeper
+from worker.jobs import JobContext
+from worker.queues import (
+    GPU,
+    PREDICT,
+    PUBLISH,
+    PUBLISH_PREDICTION,
+    enqueue_prediction,
+    enqueue_publish,
+    live_rows,
+    open_queue,
+)
+from worker.sweeper import sweep
+
+
+def test_only_what_is_not_under_way_is_queued_again(context: JobContext, want: Want) -> None:
+    rows = [want(task_id=number) for number in range(3)]
+    enqueue_prediction(context.connection, rows[0].id)
+    assert sweep(context, stale_s=0) == 2
+    assert live_rows(context.connection, GPU, PREDICT) == {row.id for row in rows}
+    assert sweep(context, stale_s=0) == 0
+    assert open_queue(context.connection, GPU).count == 3
+
+
+def test_what_is_fresh_is_left_alone(context: JobContext, want: Want) -> None:
+    want()
+    assert sweep(context) == 0
+
+
+def test_unpublished_predictions_are_queued_again(context: JobContext, store: Store) -> None:
+    rows = [make_ready(store, "http://label-studio.test", task_id=number) for number in range(2)]
+    enqueue_publish(context.connection, rows[0].id)
+    assert sweep(context, stale_s=0) == 1
+    assert live_rows(context.connection, PUBLISH, PUBLISH_PREDICTION) == {row.id for row in rows}
+
+
+def test_events_are_processed_without_redis(context: JobContext, store: Store, redis_server: RedisServer) -> None:
+    event_id = store.record_event("ANNOTATIONS_DELETED", {"action": "ANNOTATIONS_DELETED", "annotations": []})
+    folder = spool.spool_folder(context.settings)
+    spool.write_event(folder, "ANNOTATIONS_DELETED", {"action": "ANNOTATIONS_DELETED", "annotations": []})
+    redis_server.kill()
+    assert sweep(context, stale_s=0) == 3  # one from the spool folder, then both
+    assert store.unprocessed_events(0) == []
+    assert store.get_event(event_id).processed_at is not None
+
+
+def test_a_redis_that_is_down_is_waited_for(context: JobContext, want: Want, redis_server: RedisServer) -> None:
+    want()
+    redis_server.kill()
+    assert sweep(context, stale_s=0) == 0
+    redis_server.start()
+    assert sweep(context, stale_s=0) == 1
+
+
+def test_a_full_queue_is_filled_as_it_drains(context: JobContext, want: Want, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queues, "MAX_QUEUED_JOBS", 2)
+    for number in range(3):
+        want(task_id=number)
+    assert sweep(context, stale_s=0) == 2
+    assert sweep(context, stale_s=0) == 0
+    open_queue(context.connection, GPU).empty()
+    assert sweep(context, stale_s=0) == 2
+
+
+def test_the_loop_sweeps_and_ends_at_once(context: JobContext, want: Want, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeper, "STALE_S", 0.0)
+    stop, swept = threading.Event(), threading.Event()
+    monkeypatch.setattr(sweeper, "sweep", lambda _: swept.set() or 0)
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(sweeper.run, context, stop)
+        assert swept.wait(5)
+        began = time.monotonic()
+        stop.set()
+        running.result(timeout=5)
+    assert time.monotonic() - began < 0.5
