@@ -121,8 +121,8 @@ def _region_errors(region: dict[str, Any], config: LabelConfig) -> Iterator[str]
     if not isinstance(value, dict) or value.get("format") != "rle":
         yield "it holds no brush mask"
         return
-    labels = value.get(brush.type, [])
-    if (bool(labels) != bool(brush.labels)) or set(labels) - {item.label for item in brush.labels}:
+    labels, known = value.get(brush.type, []), [item.label for item in brush.labels]
+    if not isinstance(labels, list) or bool(labels) != bool(known) or not all(label in known for label in labels):
         yield f"its labels {labels} are not in the label config"
     width, height = region.get("original_width"), region.get("original_height")
     if type(width) is not int or type(height) is not int:

@@ -1,0 +1,142 @@
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+from labeling.errors import RegionError
+from labeling.predictions import PredictedMask, Prediction, build_prediction, validate_prediction
+from labeling.prompts.label_config import parse_label_config
+from labeling.regions.brush import brush_mask, brush_region
+
+PLAIN = '<View><Image name="image" value="$image"/><Brush name="brush" toName="image"/></View>'
+
+
+@pytest.fixture
+def config(recorded):
+    return parse_label_config(recorded("requests/setup")["json"]["schema"])
+
+
+def test_masks_become_regions_with_ids_of_their_own(square, predict) -> None:
+    prediction = predict(square, ~square)
+    assert [region["id"] for region in prediction.result] == [region.region_id for region in prediction.regions]
+    assert len({region.region_id for region in [*prediction.regions, *predict(square, ~square).regions]}) == 4
+    for region, source in zip(prediction.result, prediction.regions, strict=True):
+        assert np.array_equal(brush_mask(region), source.mask)
+        assert region["value"]["brushlabels"] == ["red"]
+    assert prediction.to_json() == {"result": prediction.result, "score": pytest.approx(0.9), "model_version": "v1"}
+
+
+def test_an_empty_mask_gives_no_region(square, predict) -> None:
+    assert len(predict(square, np.zeros_like(square)).result) == 1
+    assert predict(np.zeros_like(square)).to_json() == {"result": [], "score": None, "model_version": "v1"}
+
+
+def test_the_score_is_the_mean_of_the_regions_scores(square) -> None:
+    masks = [PredictedMask("red", "p", "brush", "image", "brushlabels", square, score) for score in (0.5, 1.25)]
+    assert build_prediction(masks, "v1", 16, 12).score == pytest.approx(0.75)
+
+
+def test_a_mask_of_another_size_is_refused(square) -> None:
+    mask = PredictedMask("red", "p", "brush", "image", "brushlabels", square, 0.5)
+    with pytest.raises(RegionError, match=r"\(12, 16\)"):
+        build_prediction([mask], "v1", 12, 16)
+
+
+def test_what_we_build_is_valid(square, predict, config) -> None:
+    validate_prediction(predict(square, ~square), config)
+    validate_prediction(predict(np.zeros_like(square)), config)
+
+
+def test_a_plain_brush_is_valid(square) -> None:
+    mask = PredictedMask(None, "p", "brush", "image", "brush", square, 0.5)
+    validate_prediction(build_prediction([mask], "v1", 16, 12), parse_label_config(PLAIN))
+
+
+def test_a_recorded_region_is_valid(recorded, config) -> None:
+    validate_prediction(Prediction([recorded("regions")["brush255"]], 0.91, "v1"), config)
+
+
+REFUSED = {
+    "brush1": "reaches 255",
+    "brush_empty": "reaches 255",
+    "brush_no_id": "no id",
+    "brush_no_dims": "whole numbers",
+    "bad_label": "labels",
+    "bad_from_name": "from_name",
+    "bad_type": "type",
+    "bad_rle": "list of whole numbers",
+    "rect_oob": "from_name",
+    "poly": "no brush mask",
+    "bitmask_gray": "no brush mask",
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), REFUSED.items())
+def test_recorded_invalid_regions_are_refused(recorded, config, name: str, reason: str) -> None:
+    with pytest.raises(RegionError, match=reason) as refusal:
+        validate_prediction(Prediction([recorded("regions")[name]], None, "v1"), config)
+    assert len(str(refusal.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": ""},
+        {"id": 5},
+        {"original_width": 0},
+        {"original_width": 639},
+        {"original_width": True},
+        {"score": 1.5},
+        {"score": float("nan")},
+        {"score": "0.5"},
+        {"to_name": "other"},
+        {"value": None},
+        {"value": {"format": "png", "rle": [], "brushlabels": ["red"]}},
+    ],
+    ids=str,
+)
+def test_a_broken_region_is_refused(recorded, config, change: dict[str, Any]) -> None:
+    region = {**recorded("regions")["brush255"], **change}
+    with pytest.raises(RegionError):
+        validate_prediction(Prediction([region], None, "v1"), config)
+
+
+@pytest.mark.parametrize("labels", [None, [], ["red", "nope"], "red", [["red"]], 7], ids=str)
+def test_labels_must_be_the_configs(recorded, config, labels: object) -> None:
+    region = copy.deepcopy(recorded("regions")["brush255"])
+    region["value"]["brushlabels"] = labels
+    with pytest.raises(RegionError, match="labels"):
+        validate_prediction(Prediction([region], None, "v1"), config)
+
+
+def test_ids_must_be_unique(recorded, config) -> None:
+    region = recorded("regions")["brush255"]
+    with pytest.raises(RegionError, match="same id"):
+        validate_prediction(Prediction([region, region], None, "v1"), config)
+
+
+@pytest.mark.parametrize("score", [-0.1, 1.1, float("inf")])
+def test_the_score_must_be_from_0_to_1(config, score: float) -> None:
+    with pytest.raises(RegionError, match="score"):
+        validate_prediction(Prediction([], score, "v1"), config)
+
+
+def test_label_studios_own_rules_are_asked_too(square, config, monkeypatch) -> None:
+    """Ours are stricter today; the SDK knows what a later Label Studio wants."""
+    monkeypatch.setattr(
+        "label_studio_sdk.label_interface.interface.LabelInterface.validate_prediction",
+        lambda self, prediction, return_errors: ["Region 0: new rule" + "x" * 5000],
+    )
+    region = brush_region(
+        square,
+        label="red",
+        from_name="brush",
+        to_name="image",
+        region_type="brushlabels",
+        score=None,
+        region_id="a",
+    )
+    with pytest.raises(RegionError, match="new rule") as refusal:
+        validate_prediction(Prediction([region], None, "v1"), config)
+    assert len(str(refusal.value)) < 500

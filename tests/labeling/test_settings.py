@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from labeling.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in Settings.model_fields.values():
+        alias = field.validation_alias
+        for name in getattr(alias, "choices", [alias]):
+            monkeypatch.delenv(str(name), raising=False)
+
+
+def test_defaults() -> None:
+    settings = Settings()
+    home = Path("~/.argenseg").expanduser()
+    assert settings.data_dir == home
+    assert settings.database_url == f"sqlite:///{home}/argenseg.db"
+    assert settings.blob_url == f"{home}/blobs"
+    assert settings.redis_connection_url() == f"unix://{home}/redis/redis.sock"
+    assert (settings.host, settings.port, settings.threads, settings.model) == ("127.0.0.1", 9090, 8, "starter")
+    assert settings.label_studio_url is None
+    assert not settings.allow_private_image_hosts
+
+
+@pytest.mark.parametrize("url", ["LABEL_STUDIO_URL", "LABEL_STUDIO_HOST"])
+@pytest.mark.parametrize("key", ["LABEL_STUDIO_API_KEY", "LABEL_STUDIO_ACCESS_TOKEN"])
+@pytest.mark.parametrize("model", ["ARGENSEG_MODEL", "MODEL_DIR"])
+def test_the_names_that_users_know(monkeypatch: pytest.MonkeyPatch, url: str, key: str, model: str) -> None:
+    for name, value in {url: "http://ls:8080/", key: "secret", model: "/m", "ARGENSEG_DATA_DIR": "/d"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("REDIS_URL", "redis://r:6380/1")
+    settings = Settings()
+    assert settings.label_studio_url == "http://ls:8080"
+    assert settings.label_studio_api_key is not None
+    assert settings.label_studio_api_key.get_secret_value() == "secret"
+    assert (settings.model, settings.data_dir) == ("/m", Path("/d"))
+    assert settings.database_url == "sqlite:////d/argenseg.db"
+    assert settings.redis_connection_url() == "redis://r:6380/1"
+
+
+def test_a_set_database_and_empty_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://db/argenseg")
+    monkeypatch.setenv("LABEL_STUDIO_URL", "")
+    assert Settings().database_url == "postgresql://db/argenseg"
+    assert Settings().label_studio_url is None
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = Settings(label_studio_api_key="hidden", basic_auth_pass="hidden")  # type: ignore[arg-type]
+    assert "hidden" not in repr(settings)
+
+
+def test_fields_are_arguments_too_and_do_not_change(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, port=0)
+    assert settings.image_cache == tmp_path / "images"
+    with pytest.raises(ValidationError):
+        settings.port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("name", "value"), [("PORT", "70000"), ("THREADS", "2"), ("PREDICT_WAIT_S", "-1")])
+def test_what_cannot_work_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError, match=name):
+        Settings()
