@@ -43,15 +43,20 @@ class GenerationMixin:
             pixel_values: (images, 3, S, S) normalised pixels of the row's images.
             input_ids: (1, L) or (L,); may hold a forced beginning of the answer, anywhere before `<ge_start>`.
             max_new_tokens: most text ids to decode; masks do not count.
+
+        Raises:
+            ValueError: more than one row, or not as many `<IMG_CONTEXT>` ids as the images give tokens.
         """
         config = self.config
-        input_ids = torch.as_tensor(input_ids, device=self.device).view(1, -1)
+        input_ids = torch.atleast_2d(torch.as_tensor(input_ids, device=self.device))
+        if input_ids.ndim > 2 or len(input_ids) != 1:
+            raise ValueError(f"generate takes one row of input_ids, not a tensor of shape {tuple(input_ids.shape)}")
         eos = {config.eos_token_id} if isinstance(config.eos_token_id, int) else set(config.eos_token_id or ())
         embeds = self.prompt_embeds(input_ids, self.image_features(pixel_values.to(self.device)).flatten(0, 1))
         cache = DynamicCache(config=config.text_config)
         text_ids: list[int] = []
         masks: list[DecodedMasks] = []
-        hidden_D = self._extend(embeds, cache)[0, -1]
+        hidden_D = self.extend(embeds, cache)[0, -1]
         while len(text_ids) < max_new_tokens:
             token = int(self.lm_head(hidden_D).argmax())
             if token == config.ge_start_id:
@@ -60,7 +65,7 @@ class GenerationMixin:
             text_ids.append(token)
             if token in eos:
                 break
-            hidden_D = self._extend(self._embed(token, 1), cache)[0, -1]
+            hidden_D = self.extend(self._embed(token, 1), cache)[0, -1]
         vqvae = self.image_tokenizer
         if masks:
             codes, f_hat = torch.cat([m.codes_BL for m in masks]), torch.cat([m.f_hat_BChw for m in masks])
@@ -97,7 +102,7 @@ class GenerationMixin:
                 inputs_BLD = self.visual_embeds(visual, offset, scale_of_token[offset : offset + L])
             if attention_mask is not None:
                 attention_mask = F.pad(attention_mask, (0, L), value=1)
-            hidden_BLD = self._extend(inputs_BLD, cache, attention_mask)
+            hidden_BLD = self.extend(inputs_BLD, cache, attention_mask)
             logits_BLV = F.linear(hidden_BLD, head_VD).float()
             codes_BL = logits_BLV.argmax(-1)
             codes.append(codes_BL)
@@ -115,11 +120,11 @@ class GenerationMixin:
             row_ids: ids of each row up to where `<ge_start>` follows; all rows hold one image.
         """
         device = self.device
-        shared = _common_prefix(row_ids)
+        shared = common_prefix(row_ids)
         prefix = torch.tensor(row_ids[0][:shared], device=device).expand(len(image_features), -1)
         cache = DynamicCache(config=self.config.text_config)
-        self._extend(self.prompt_embeds(prefix, image_features), cache)
-        rows = _select_rows(cache, torch.tensor(row_image, device=device), self.config.text_config)
+        self.extend(self.prompt_embeds(prefix, image_features), cache)
+        rows = select_rows(cache, torch.tensor(row_image, device=device), self.config.text_config)
         rest = [ids[shared:] for ids in row_ids]
         longest = max(map(len, rest))
         pad = [longest - len(ids) for ids in rest]
@@ -128,14 +133,14 @@ class GenerationMixin:
         for row, p in enumerate(pad):
             keep_BL[row, shared : shared + p] = 0
         mask = keep_BL if any(pad) else None
-        self._extend(self.get_input_embeddings()(ids_BL), rows, mask)
+        self.extend(self.get_input_embeddings()(ids_BL), rows, mask)
         return self.decode_masks(rows, mask)
 
     def _embed(self, token: int, rows: int) -> Tensor:
         ids = torch.full((rows, 1), token, device=self.device)
         return self.get_input_embeddings()(ids)
 
-    def _extend(self, embeds_BLD: Tensor, cache: DynamicCache, attention_mask: Tensor | None = None) -> Tensor:
+    def extend(self, embeds_BLD: Tensor, cache: DynamicCache, attention_mask: Tensor | None = None) -> Tensor:
         """Run the LLM on new inputs after `cache` (which grows); hidden states (B, L, D) after the final norm."""
         if attention_mask is None:
             position_ids = None
@@ -150,7 +155,7 @@ class GenerationMixin:
         ).last_hidden_state
 
 
-def _common_prefix(rows: list[list[int]]) -> int:
+def common_prefix(rows: list[list[int]]) -> int:
     """Length of the ids that all rows begin with; at least one id of every row is left over."""
     length = min(map(len, rows)) - 1
     first = rows[0]
@@ -159,7 +164,7 @@ def _common_prefix(rows: list[list[int]]) -> int:
     return length
 
 
-def _select_rows(cache: DynamicCache, index: Tensor, config: object) -> DynamicCache:
+def select_rows(cache: DynamicCache, index: Tensor, config: object) -> DynamicCache:
     """A new cache whose rows are the given ones of `cache`."""
     selected = DynamicCache(config=config)
     for i, layer in enumerate(cache.layers):

@@ -10,6 +10,10 @@ from torch import Tensor
 from argenseg_model.configuration import ARGenSegConfig
 
 
+MAX_ENLARGED_TILES = 16
+"""A thin strip is not enlarged to more than this many tile sides: one of 1 x 20,000 pixels would be endless."""
+
+
 @dataclass(frozen=True)
 class Tile:
     """A square of the image: left, top, side in pixels of the (possibly enlarged) image."""
@@ -25,6 +29,11 @@ def image_to_pixels(image: Image.Image, config: ARGenSegConfig) -> Tensor:
     resized = image if image.size == (S, S) else image.resize((S, S), Image.Resampling.BICUBIC)
     pixels_HW3 = torch.from_numpy(np.array(resized)).float() / 255
     return ((pixels_HW3 - torch.tensor(config.image_mean)) / torch.tensor(config.image_std)).permute(2, 0, 1)
+
+
+def stretch_contrast(image: Image.Image, cutoff: float) -> Image.Image:
+    """RGB image with its grey range stretched to 0..255, hues kept; `cutoff` (0..1) is ignored at each end, 0: as it is."""
+    return ImageOps.autocontrast(image, cutoff=cutoff * 100, preserve_tone=True) if cutoff else image
 
 
 def mask_to_pixels(mask: Image.Image | np.ndarray, config: ARGenSegConfig) -> Tensor:
@@ -56,16 +65,15 @@ def cut_tiles(image: Image.Image, config: ARGenSegConfig) -> tuple[list[Tile], l
     """What the model looks at: the whole image ("squash") or overlapping tiles at its own resolution ("tile").
 
     Returns the tiles, their pictures, and the (width, height) they refer to: the image's own, or enlarged when a side
-    is smaller than a tile.
+    is smaller than a tile (in proportion, but for strips that would become longer than MAX_ENLARGED_TILES).
     """
-    if config.autocontrast:
-        image = ImageOps.autocontrast(image, cutoff=config.autocontrast * 100, preserve_tone=True)
+    image = stretch_contrast(image, config.autocontrast)
     width, height = image.size
     if config.image_mode == "squash":
         return [Tile(0, 0, 0)], [image], image.size
     side = config.image_size
     if min(width, height) < side:
-        scale = side / min(width, height)
+        scale = min(side / min(width, height), max(1, MAX_ENLARGED_TILES * side / max(width, height)))
         width, height = max(side, round(width * scale)), max(side, round(height * scale))
         image = image.resize((width, height), Image.Resampling.BICUBIC)
     tiles = [Tile(x, y, side) for y in _starts(height, side, config.tile_overlap)

@@ -62,6 +62,9 @@ class Tokenizer(ABC):
     def __len__(self) -> int:
         return self._length
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Tokenizer":
+        return self  # it never changes, so copies of a model share it
+
     def __call__(self, text: str) -> dict[str, list[int]]:
         """`{"input_ids": ids}` of the text, `<s>` first."""
         return {"input_ids": self.encode(text)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,12 +43,12 @@ class NucleiTiles:
 
     `data_dir` has manifest.csv (id, split, modality, ...), images/ID.png and instances/ID.png (16-bit: 0 background,
     1..n nuclei). Raises TrainingDataError for data that is held out: the splits "test" and "demo" and every histology
-    image, unless `for_evaluation` says that nothing is trained on them.
+    image, unless `for_evaluation` says that nothing is trained on them. `prepare` is applied to every whole picture.
     """
 
     def __init__(
         self, data_dir: str | Path, split: str = "train", modality: str = "fluorescence", side: int = 128,
-        *, for_evaluation: bool = False,
+        *, for_evaluation: bool = False, prepare: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:  # fmt: skip
         if not for_evaluation and (split in _EVALUATION_SPLITS or modality == "histology"):
             raise TrainingDataError(
@@ -55,7 +56,7 @@ class NucleiTiles:
                 "pass for_evaluation=True to measure on them"
             )
         self.side = side
-        self.images = _load_images(Path(data_dir), split, modality)
+        self.images = _load_images(Path(data_dir), split, modality, prepare or (lambda picture: picture))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -94,7 +95,9 @@ class NucleiTiles:
         )
 
 
-def _load_images(data_dir: Path, split: str, modality: str) -> list[NucleiImage]:
+def _load_images(
+    data_dir: Path, split: str, modality: str, prepare: Callable[[np.ndarray], np.ndarray]
+) -> list[NucleiImage]:
     manifest = data_dir / "manifest.csv"
     if not manifest.is_file():
         raise TrainingDataError(f"no manifest.csv in {data_dir}: it should lie there beside images/ and instances/")
@@ -102,16 +105,17 @@ def _load_images(data_dir: Path, split: str, modality: str) -> list[NucleiImage]
         ids = [row["id"] for row in csv.DictReader(lines) if row["split"] == split and row["modality"] == modality]
     if not ids:
         raise TrainingDataError(f"{manifest} lists no {modality} image of split {split!r}")
-    return [_load_image(data_dir, image_id) for image_id in ids]
+    return [_load_image(data_dir, image_id, prepare) for image_id in ids]
 
 
-def _load_image(data_dir: Path, image_id: str) -> NucleiImage:
+def _load_image(data_dir: Path, image_id: str, prepare: Callable[[np.ndarray], np.ndarray]) -> NucleiImage:
     picture = cv2.imread(str(data_dir / "images" / f"{image_id}.png"), cv2.IMREAD_ANYCOLOR)
     instances = cv2.imread(str(data_dir / "instances" / f"{image_id}.png"), cv2.IMREAD_UNCHANGED)
     if picture is None or instances is None or picture.shape[:2] != instances.shape:
         raise TrainingDataError(f"{data_dir}: {image_id}.png in images/ and instances/ are not a readable pair")
     if picture.ndim == 3:
         picture = np.ascontiguousarray(picture[:, :, ::-1])
+    picture = prepare(picture)
     brightest = max(float(np.percentile(np.asarray(picture), 99.9)) / 255, 0.02)
     return NucleiImage(image_id, picture, np.where(instances > 0, 255, 0).astype(np.uint8), brightest)
 

@@ -1,0 +1,63 @@
+"""Batches for the starter: drawn scenes with several prompts each, and nuclei tiles; all from one seeded generator."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from argenseg_model.generation import common_prefix
+from argenseg_model.model import ARGenSeg
+from argenseg_model.processing import image_to_pixels, mask_to_pixels, stretch_contrast
+from argenseg_model.prompting import ANSWERS, build_prompt
+from argenseg_model.scenes import draw_scene, sample_prompt
+from argenseg_model.training.nuclei import NucleiTiles
+from argenseg_model.training.objective import TrainingBatch
+from argenseg_model.training.samples import Sample
+
+TEMPLATE = "class"
+
+
+def scene_samples(rng: np.random.Generator, scenes: int, prompts: int, side: int, level: int) -> list[list[Sample]]:
+    """Samples grouped by picture: `prompts` of each scene, a quarter of them about something that is not there."""
+    groups = []
+    for _ in range(scenes):
+        scene = draw_scene(rng, side, level)
+        asked = [sample_prompt(scene, rng, level, absent=rng.random() < 0.25) for _ in range(prompts)]
+        groups.append([Sample(scene.image, prompt, mask, f"scene:{kind}") for prompt, mask, kind in asked])
+    return groups
+
+
+def nuclei_samples(rng: np.random.Generator, tiles: NucleiTiles, count: int) -> list[list[Sample]]:
+    return [[tiles.sample(rng)] for _ in range(count)]
+
+
+def load_nuclei(data: Path, side: int, cutoff: float, **which: object) -> NucleiTiles:
+    """Nuclei tiles whose images were stretched as a whole, as inference does it before it cuts tiles."""
+    stretch: Callable[[np.ndarray], np.ndarray] = lambda picture: np.asarray(  # noqa: E731
+        stretch_contrast(Image.fromarray(picture).convert("RGB"), cutoff)
+    )
+    return NucleiTiles(data, side=side, prepare=stretch, **which)  # type: ignore[arg-type]
+
+
+def to_batch(model: ARGenSeg, groups: list[list[Sample]]) -> TrainingBatch:
+    """One row for each sample; samples of a group share their picture."""
+    config = model.config
+    rows = [sample for group in groups for sample in group]
+    ids = [
+        build_prompt(model.tokenizer, sample.prompt, TEMPLATE, config.system_message, config.num_image_tokens)
+        for sample in rows
+    ]
+    shared = common_prefix(ids)
+    pictures = [Image.fromarray(group[0].image) for group in groups]
+    if groups[0][0].source.startswith("scene"):  # nuclei were stretched as whole images
+        pictures = [stretch_contrast(picture, config.autocontrast) for picture in pictures]
+    return TrainingBatch(
+        pixels_I3SS=torch.stack([image_to_pixels(picture, config) for picture in pictures]),
+        row_image_R=torch.tensor([i for i, group in enumerate(groups) for _ in group]),
+        prefix=ids[0][:shared],
+        text_ids=[row[shared:] for row in ids],
+        answer_length=len(model.tokenizer.encode(ANSWERS[TEMPLATE], add_bos=False)),
+        masks_R3ss=torch.stack([mask_to_pixels(sample.mask, config) for sample in rows]),
+    )

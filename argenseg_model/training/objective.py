@@ -1,0 +1,171 @@
+"""What a small model is trained on: the release's cross entropy, softened, and two helps that end with the training.
+
+- Targets are soft: codes near the right one share its probability, for a near code draws nearly the same mask.
+- The codes given as inputs are at times wrong ones nearby, and the finer targets make up for them, so that the model
+  learns to mend its own coarse mistakes (as the bitwise self-correction of Infinity, arXiv 2412.04431).
+- A dense head reads mask pixels off the finest tokens' hidden states: a short path for the gradient.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from argenseg_model.generation import select_rows
+from argenseg_model.model import ARGenSeg
+from argenseg_model.vqvae import MultiScaleVQVAE
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """R rows (an image with a prompt) over I images.
+
+    Attributes:
+        pixels_I3SS: normalised images.
+        row_image_R: index of each row's image.
+        prefix: ids that all rows begin with (they hold the image).
+        text_ids: each row's ids from there to where `<ge_start>` follows.
+        answer_length: how many of these last ids are the answer's preamble (text targets).
+        masks_R3ss: target pictures in [-1, 1].
+    """
+
+    pixels_I3SS: Tensor
+    row_image_R: Tensor
+    prefix: list[int]
+    text_ids: list[list[int]]
+    answer_length: int
+    masks_R3ss: Tensor
+
+
+@dataclass(frozen=True)
+class VisualTargets:
+    """Inputs (R, L-1, C) of all scales but the first, soft targets (R, L, codes), target coverage (R, L) in [0, 1]."""
+
+    inputs_RLC: Tensor
+    soft_RLV: Tensor
+    coverage_RL: Tensor
+
+
+class DenseHead(nn.Module):
+    """Mask pixels of a finest cell from its hidden state; used in training only."""
+
+    def __init__(self, model: ARGenSeg):
+        super().__init__()
+        vqvae = model.config.vqvae_config
+        self.cell = vqvae.picture_side // vqvae.scales[-1]
+        self.linear = nn.Linear(model.config.text_config.hidden_size, self.cell**2)
+
+    def cells(self, pictures_Rss: Tensor) -> Tensor:
+        """(R, picture, picture) -> (R, side * side, pixels of a cell), in the order of the tokens."""
+        return F.unfold(pictures_Rss[:, None], self.cell, stride=self.cell).transpose(1, 2)
+
+
+def _draw_tokens(model: ARGenSeg, kept: float) -> Tensor:
+    """Ascending indices of the visual tokens to compute: all of the coarse scales, a share of the finest."""
+    vqvae = model.config.vqvae_config
+    finest = vqvae.scales[-1] ** 2
+    coarse = vqvae.tokens_per_mask - finest
+    drawn = torch.randperm(finest)[: round(kept * finest)].sort().values
+    return torch.cat([torch.arange(coarse), coarse + drawn])
+
+
+@torch.no_grad()
+def visual_targets(vqvae: MultiScaleVQVAE, masks_R3ss: Tensor, softness: float, noise: float) -> VisualTargets:
+    """Targets of a batch; `noise` is the share of codes replaced by one drawn near the right one."""
+    f = vqvae.latent(masks_R3ss)
+    f_hat, quantizer = torch.zeros_like(f), vqvae.quantize
+    coverage_R1ss = (masks_R3ss.mean(1, keepdim=True) + 1) / 2
+    inputs, soft, coverage = [], [], []
+    for k, side in enumerate(quantizer.scales):
+        if k:
+            inputs.append(quantizer.next_input(f_hat, k))
+        rest_RLC = quantizer.next_input(f - f_hat, k)
+        codebook = quantizer.codebook(k)
+        distance = (rest_RLC.square().sum(-1, keepdim=True) + codebook.square().sum(-1) - 2 * rest_RLC @ codebook.T)
+        nearest = distance.argmin(-1)
+        spread = softness * codebook.var(0).sum()
+        soft_RLV = (-distance / spread).softmax(-1)
+        soft.append(soft_RLV)
+        coverage.append(F.adaptive_max_pool2d(coverage_R1ss, side).flatten(1))
+        drawn = (-distance / (4 * spread)).softmax(-1).flatten(0, 1).multinomial(1).view_as(nearest)
+        codes = torch.where(torch.rand(nearest.shape) < noise, drawn, nearest)
+        f_hat = quantizer.add_scale(f_hat, codes, k)
+    return VisualTargets(torch.cat(inputs, 1), torch.cat(soft, 1), torch.cat(coverage, 1))
+
+
+def training_losses(
+    model: ARGenSeg, dense_head: DenseHead, batch: TrainingBatch, *, softness: float, noise: float, foreground: float, kept: float
+) -> dict[str, Tensor]:
+    """Losses by name ("text", "codes", "dense").
+
+    `foreground` weighs tokens whose cell holds mask, against 1. `kept` is the share of the finest scale's tokens that
+    are computed, drawn at random: most of the cost for little of the learning, as neighbours say much the same.
+    """
+    targets = visual_targets(model.image_tokenizer, batch.masks_R3ss, softness, noise)
+    tokens = _draw_tokens(model, kept)
+    targets = VisualTargets(targets.inputs_RLC[:, tokens[1:] - 1], targets.soft_RLV[:, tokens], targets.coverage_RL[:, tokens])
+    hidden_RLD, texts = _hidden_states(model, batch, targets.inputs_RLC, tokens)
+    L = len(tokens)
+    visual_RLD = hidden_RLD[:, -L - 2 : -2]
+    start = model.config.visual_token_start
+    head = model.lm_head.weight[start : start + model.config.vqvae_config.num_codes]
+    log_p = F.linear(visual_RLD, head).log_softmax(-1)
+    weight = 1 + (foreground - 1) * (targets.coverage_RL > 0).float()
+    entropy = -(targets.soft_RLV * targets.soft_RLV.clamp(min=1e-9).log()).sum(-1)
+    divergence = -(targets.soft_RLV * log_p).sum(-1) - entropy
+    finest = tokens >= model.config.vqvae_config.tokens_per_mask - model.config.vqvae_config.scales[-1] ** 2
+    logits = dense_head.linear(visual_RLD[:, finest])
+    target = dense_head.cells((batch.masks_R3ss.mean(1) + 1) / 2)[:, tokens[finest] - int((~finest).sum())]
+    p = logits.sigmoid()
+    dice = 1 - (2 * (p * target).sum((1, 2)) + 2) / (p.sum((1, 2)) + target.sum((1, 2)) + 2)
+    return {
+        "text": _text_loss(model, batch, hidden_RLD, texts, L),
+        "codes": (divergence * weight).sum() / weight.sum(),
+        "dense": 2 * F.binary_cross_entropy_with_logits(logits, target) + dice.mean(),
+    }
+
+
+def _hidden_states(model: ARGenSeg, batch: TrainingBatch, inputs_RLC: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Hidden states (R, T + L + 2, D) of text, mask, `<ge_end>` and the final "."; prefixes are computed once an image.
+
+    T is the longest text; shorter ones are padded on the left.
+    """
+    config, embed = model.config, model.get_input_embeddings()
+    I, R = len(batch.pixels_I3SS), len(batch.text_ids)
+    cache = DynamicCache(config=config.text_config)
+    prefix = torch.tensor(batch.prefix).expand(I, -1)
+    model.extend(model.prompt_embeds(prefix, model.image_features(batch.pixels_I3SS)), cache)
+    rows = select_rows(cache, batch.row_image_R, config.text_config)
+    longest = max(map(len, batch.text_ids))
+    pads = [longest - len(ids) for ids in batch.text_ids]
+    texts = torch.tensor([[0] * pad + ids for pad, ids in zip(pads, batch.text_ids, strict=True)])
+    at = tokens[1:]
+    visual = model.word_embed(inputs_RLC) + model.lvl_embed(model.scale_of_token()[at]) + model.pos_1LC[:, at]
+    tail = torch.tensor([config.ge_end_id, model.tokenizer.encode(".", add_bos=False)[0]]).expand(R, -1)
+    start = torch.full((R, 1), config.ge_start_id)
+    embeds = torch.cat([embed(torch.cat([texts, start], 1)), visual, embed(tail)], 1)
+    keep = torch.ones(R, len(batch.prefix) + embeds.shape[1], dtype=torch.long)
+    for row, pad in enumerate(pads):
+        keep[row, len(batch.prefix) : len(batch.prefix) + pad] = 0
+    # tokens that are left out still count as positions
+    skipped = torch.zeros(embeds.shape[1], dtype=torch.long)
+    skipped[longest + 1 : -2] = at - torch.arange(1, len(tokens))
+    skipped[-2:] = config.vqvae_config.tokens_per_mask - len(tokens)
+    positions = (keep.cumsum(-1) - 1).clamp(min=0)[:, len(batch.prefix) :] + skipped
+    hidden = model.language_model(
+        inputs_embeds=embeds, attention_mask=keep, position_ids=positions, past_key_values=rows, use_cache=True
+    ).last_hidden_state
+    return hidden, texts
+
+
+def _text_loss(model: ARGenSeg, batch: TrainingBatch, hidden_RLD: Tensor, texts: Tensor, L: int) -> Tensor:
+    """Cross entropy of the preamble, `<ge_start>`, "." and `<|im_end|>`."""
+    config, n = model.config, batch.answer_length
+    T = texts.shape[1]
+    period = model.tokenizer.encode(".", add_bos=False)[0]
+    ends = torch.tensor([period, config.eos_token_id]).expand(len(texts), -1)
+    targets = torch.cat([texts[:, T - n :], torch.full((len(texts), 1), config.ge_start_id), ends], 1)
+    hidden = torch.cat([hidden_RLD[:, T - n - 1 : T], hidden_RLD[:, T + L :]], 1)
+    return F.cross_entropy(model.lm_head(hidden).flatten(0, 1), targets.flatten())

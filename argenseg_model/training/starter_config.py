@@ -1,0 +1,112 @@
+"""The starter's sizes, and how its weights begin: small enough to be trained on two CPU cores."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from argenseg_model.configuration import ARGenSegConfig
+from argenseg_model.model import ARGenSeg
+from argenseg_model.tokenizer import Tokenizer
+
+TILE = 64
+"""Pixels of a tile's side; its mask is drawn at half that, 8 x 8 cells of 4 x 4 mask pixels."""
+SCALES = (1, 2, 4, 8)
+
+
+def vqvae_config() -> dict[str, object]:
+    """Codes that depend on their own cell only (1x1 kernels, per-pixel norms): what can be seen can be predicted."""
+    return {
+        "ch": 32,
+        "ch_mult": [1, 1, 1],
+        "num_res_blocks": 0,
+        "z_channels": 8,
+        "num_codes": 256,
+        "scales": list(SCALES),
+        "num_phi": len(SCALES),
+        "codebook_per_scale": True,
+        "norm": "pixel",
+        "attention": False,
+        "encoder_kernel_size": 1,
+        "normalize_latent": True,
+    }
+
+
+def starter_config(tokenizer: Tokenizer, model_name: str) -> ARGenSegConfig:
+    special, vqvae = tokenizer.special_tokens, vqvae_config()
+    return ARGenSegConfig(
+        model_name=model_name,
+        vision_config={
+            "hidden_size": 160,
+            "intermediate_size": 480,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 5,
+            "attention_bias": True,
+            "image_size": TILE,
+            "patch_size": 8,
+            "layer_scale_init_value": 0.5,
+            "initializer_range": 0.05,
+        },
+        text_config={
+            "model_type": "llama",
+            "vocab_size": len(tokenizer) + int(vqvae["num_codes"]),  # type: ignore[call-overload]
+            "hidden_size": 192,
+            "intermediate_size": 512,
+            "num_hidden_layers": 5,
+            "num_attention_heads": 6,
+            "num_key_value_heads": 6,
+            "max_position_embeddings": 1024,
+            "rms_norm_eps": 1e-5,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+            "initializer_range": 0.05,
+            "tie_word_embeddings": False,
+            "bos_token_id": special["<s>"],
+            "eos_token_id": special["<|im_end|>"],
+            "pad_token_id": special["<pad>"],
+        },
+        vqvae_config=vqvae,
+        downsample_ratio=1.0,
+        image_token_id=special["<IMG_CONTEXT>"],
+        ge_start_id=special["<ge_start>"],
+        ge_end_id=special["<ge_end>"],
+        mask_context_id=special["<MASK_CONTEXT>"],
+        visual_token_start=len(tokenizer),
+        eos_token_id=special["<|im_end|>"],
+        image_size=TILE,
+        image_mean=[0.5, 0.5, 0.5],
+        image_std=[0.25, 0.25, 0.25],
+        image_mode="tile",
+        tile_overlap=TILE // 4,
+        autocontrast=0.001,
+        mask_resize_steps=[TILE // 2],
+        image_position_code=True,
+        system_message="",
+    )
+
+
+@torch.no_grad()
+def initialise(model: ARGenSeg) -> None:
+    """Give image tokens and visual tokens of the same place the same 2-D code, and queries that look for it.
+
+    Finding "the same place in the picture" is what a fresh model learns last; here it starts with it.
+    """
+    D, vision = model.config.text_config.hidden_size, model.config.vision_config
+    side = vision.image_size[0] // vision.patch_size[0]
+    model.image_pos_1LC.copy_(sine_code_2d(side, D)[None])
+    model.pos_1LC.copy_(torch.cat([sine_code_2d(scale, D) for scale in model.config.vqvae_config.scales])[None])
+    model.vision_model.embeddings.position_embeddings[:, 1:] = sine_code_2d(side, vision.hidden_size)
+    model.get_input_embeddings().weight.normal_(0, 0.5)
+    model.lvl_embed.weight.normal_(0, 0.3)
+    model.word_embed.weight.normal_(0, 0.3)
+    for layer in model.language_model.layers[:3]:
+        layer.self_attn.k_proj.weight.copy_(layer.self_attn.q_proj.weight)
+
+
+def sine_code_2d(side: int, width: int) -> Tensor:
+    """(side * side, width) sines and cosines of each cell's centre in [0, 1]^2, half the width for each axis."""
+    centre = (torch.arange(side) + 0.5) / side
+    frequencies = math.pi * 2 ** torch.linspace(0, 4, width // 4)  # half a period to eight periods a picture
+    phase = centre[:, None] * frequencies
+    code = torch.cat([phase.sin(), phase.cos()], 1)  # (side, width / 2)
+    y, x = code[:, None].expand(side, side, -1), code[None].expand(side, side, -1)
+    return torch.cat([y, x], -1).flatten(0, 1)

@@ -1,0 +1,143 @@
+"""Train the starter: its tokenizer, its VQ-VAE, its language model; seeded, logged, resumable.
+
+    python -m argenseg_model.training.train_starter --data DIR --out runs/starter
+
+DIR holds the nuclei (manifest.csv, images/, instances/); only fluorescence images of split "train" are used, and scenes
+drawn by code. A run that was stopped goes on from its last checkpoint when the same command is given again.
+"""
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from argenseg_model.files import replace_file
+from argenseg_model.model import ARGenSeg
+from argenseg_model.prompting import ANSWERS, QUESTIONS
+from argenseg_model.tokenizer import load_tokenizer, train_byte_bpe
+from argenseg_model.training.batches import load_nuclei, nuclei_samples, scene_samples, to_batch
+from argenseg_model.training.corpus import prompt_corpus
+from argenseg_model.training.objective import DenseHead, training_losses
+from argenseg_model.training.starter_config import TILE, initialise, starter_config
+from argenseg_model.training.train_vqvae import train_vqvae
+
+LOSS_WEIGHTS = {"text": 0.1, "codes": 1.0, "dense": 0.5}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with manifest.csv, images/, instances/")
+    parser.add_argument("--out", type=Path, required=True, help="checkpoints, log and the finished model go here")
+    parser.add_argument("--steps", type=int, default=6000, help="steps of the language model (default %(default)s)")
+    parser.add_argument("--vqvae-steps", type=int, default=3000, help="steps of the VQ-VAE (default %(default)s)")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--name", default="starter-1", help="model name shown to people (default %(default)s)")
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(arguments.seed)
+    model = _new_model(arguments)
+    train_vqvae(model.image_tokenizer, arguments.data, arguments.out / "vqvae.pt", arguments.vqvae_steps, arguments.seed)
+    _train_language_model(model, arguments)
+
+
+def _new_model(arguments: argparse.Namespace) -> ARGenSeg:
+    if not (arguments.out / "tokenizer.json").is_file():
+        wording = [text.replace("<image>", "").format(" ") for text in (*QUESTIONS.values(), *ANSWERS.values())]
+        roles = ["user\n", "assistant\n", "system\n", "."]
+        corpus = prompt_corpus(arguments.seed, 20_000) + (wording + roles) * 500
+        train_byte_bpe(corpus, 1200, arguments.out)
+    tokenizer = load_tokenizer(arguments.out)
+    model = ARGenSeg(starter_config(tokenizer, arguments.name))
+    model.tokenizer = tokenizer
+    initialise(model)
+    return model
+
+
+def _train_language_model(model: ARGenSeg, arguments: argparse.Namespace) -> None:
+    """All weights but the VQ-VAE's; AdamW with warm-up and cosine decay, an average of the weights is what is kept."""
+    model.image_tokenizer.requires_grad_(False)
+    dense_head = DenseHead(model)
+    trained = torch.nn.ModuleList([model, dense_head])
+    parameters = [p for p in trained.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": 0.02},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=arguments.learning_rate, betas=(0.9, 0.98))
+    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.997))
+    checkpoint, step = arguments.out / "checkpoint.pt", 0
+    if checkpoint.is_file():
+        saved = torch.load(checkpoint, weights_only=True)
+        step = saved["step"]
+        for part, name in ((trained, "trained"), (average, "average"), (optimizer, "optimizer")):
+            part.load_state_dict(saved[name])
+    tiles = load_nuclei(arguments.data, TILE, model.config.autocontrast)
+    started, log = time.monotonic(), (arguments.out / "log.jsonl").open("a")
+    sums: dict[str, float] = {}
+    while step < arguments.steps:
+        rng = np.random.default_rng((arguments.seed, step))
+        torch.manual_seed(arguments.seed * 1_000_003 + step)
+        progress = step / arguments.steps
+        for group in optimizer.param_groups:
+            group["lr"] = arguments.learning_rate * min(1, (step + 1) / 150) * _cosine(progress)
+        if step % 5 < 2:
+            groups_of_samples = nuclei_samples(rng, tiles, 24)
+        else:
+            groups_of_samples = scene_samples(rng, 8, 4, TILE, _level(rng, progress))
+        losses = training_losses(
+            model,
+            dense_head,
+            to_batch(model, groups_of_samples),
+            softness=0.08,
+            noise=0.1,
+            foreground=3.0,
+            kept=0.5 if progress < 0.85 else 1.0,
+        )
+        loss = sum(LOSS_WEIGHTS[name] * value for name, value in losses.items())
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        average.update_parameters(model)
+        step += 1
+        for name, value in losses.items():
+            key = ("nuclei_" if step % 5 in (1, 2) else "scene_") + name
+            sums[key] = sums.get(key, value.item()) * 0.95 + value.item() * 0.05
+        if step % 50 == 0:
+            line = {"step": step, "seconds": round(time.monotonic() - started, 1)}
+            line |= {name: round(value, 4) for name, value in sums.items()}
+            print(json.dumps(line), file=log, flush=True)
+        if step % 250 == 0 or step == arguments.steps:
+            state = {"step": step, "trained": trained.state_dict(), "average": average.state_dict()}
+            with replace_file(checkpoint) as partial:
+                torch.save(state | {"optimizer": optimizer.state_dict()}, partial)
+            save_starter(average.module, arguments.out / "model")
+
+
+def save_starter(model: ARGenSeg, folder: Path) -> None:
+    """Write a model in half precision, in our layout."""
+    half = ARGenSeg(model.config)
+    half.load_state_dict(model.state_dict())
+    half.tokenizer = model.tokenizer
+    half.to(torch.float16).save_pretrained(folder)
+
+
+def _cosine(progress: float) -> float:
+    return 0.02 + 0.98 * (1 + math.cos(math.pi * progress)) / 2
+
+
+def _level(rng: np.random.Generator, progress: float) -> int:
+    """Curriculum: one object first, then several, then sizes and synonyms, then relations as well."""
+    hardest = min(3, int(progress / 0.08))
+    return hardest if rng.random() < 0.7 else int(rng.integers(hardest + 1))
+
+
+if __name__ == "__main__":
+    main()

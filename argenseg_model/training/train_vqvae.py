@@ -1,0 +1,61 @@
+"""First stage of the starter: its VQ-VAE, trained on masks of scenes and nuclei."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from argenseg_model.files import replace_file
+from argenseg_model.scenes import scene_sample
+from argenseg_model.training.mask_pictures import CodebookAverages, train_step_loss
+from argenseg_model.training.nuclei import NucleiTiles
+from argenseg_model.training.starter_config import TILE
+from argenseg_model.vqvae import MultiScaleVQVAE
+
+BATCH = 48
+WARM_UP = 0.12
+"""Share of the steps without quantisation."""
+
+
+def train_vqvae(vqvae: MultiScaleVQVAE, data: Path, checkpoint: Path, steps: int, seed: int) -> None:
+    """Train in place, or load `checkpoint` when it exists; its losses go to a .jsonl file beside it."""
+    if checkpoint.is_file():
+        vqvae.load_state_dict(torch.load(checkpoint, weights_only=True))
+        return
+    vqvae.quantize.embedding.weight.requires_grad_(False)
+    pictures = mask_pictures(data, vqvae.config.picture_side, 20_000, seed)
+    parameters = [p for p in vqvae.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=1e-4, betas=(0.9, 0.99))
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.05)
+    averages = None
+    with checkpoint.with_suffix(".jsonl").open("w") as log:
+        for step in range(steps):
+            if averages is None and step >= WARM_UP * steps:
+                averages = CodebookAverages(vqvae)
+            batch = pictures[torch.randint(len(pictures), (BATCH,))].float() / 127.5 - 1
+            loss = train_step_loss(vqvae, batch[:, None].expand(-1, 3, -1, -1), averages)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            scheduler.step()
+            if step % 100 == 99:
+                print(json.dumps({"step": step + 1, "loss": round(float(loss), 4)}), file=log, flush=True)
+    with replace_file(checkpoint) as partial:
+        torch.save(vqvae.state_dict(), partial)
+
+
+def mask_pictures(data: Path, side: int, count: int, seed: int) -> Tensor:
+    """(count, side, side) uint8 pictures of masks, half of nuclei, half of scenes, one in ten of them empty."""
+    rng = np.random.default_rng(seed)
+    tiles = NucleiTiles(data, side=TILE)
+    pictures = []
+    while len(pictures) < count:
+        sample = tiles.sample(rng, 0.0) if len(pictures) % 2 else scene_sample(rng, TILE, 3, 0.0)
+        if sample.mask.any() or rng.random() < 0.1:
+            mask = sample.mask.astype(np.uint8) * 255
+            pictures.append(cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA))
+    return torch.from_numpy(np.stack(pictures))
