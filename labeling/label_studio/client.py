@@ -1,8 +1,9 @@
 """Label Studio's API, as far as we call it. Answers are plain dicts; failures are LabelStudioErrors without secrets."""
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Self
 
 import httpx
@@ -17,6 +18,12 @@ _MAX_REASON_CHARACTERS = 300
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
+@cache
+def tls_context() -> ssl.SSLContext:
+    """The certificates that we trust (SSL_CERT_FILE and SSL_CERT_DIR count). Reading them takes 0.1 s: done once."""
+    return httpx.create_ssl_context()
+
+
 class LabelStudioClient:
     """One Label Studio. Made without a connection: a server that is down or a wrong token shows at the first call.
 
@@ -28,7 +35,7 @@ class LabelStudioClient:
         self._api_key = api_key
         # environment proxies count, but never for the machine itself
         direct: dict[str, httpx.BaseTransport | None] = {f"all://{host}": None for host in _LOOPBACK}
-        self._http = httpx.Client(timeout=timeout_s, mounts=direct)
+        self._http = httpx.Client(timeout=timeout_s, mounts=direct, verify=tls_context())
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self | None:
@@ -44,7 +51,7 @@ class LabelStudioClient:
     def create_prediction(self, task_id: int, prediction: Prediction) -> int:
         """Add a prediction to a task and return its id. Label Studio checks nothing: validate it before."""
         with self._errors(f"A prediction for task {task_id} was not stored"):
-            return int(self._sdk.predictions.create(task=task_id, **prediction.to_json()).id or 0)
+            return int(self._sdk.predictions.create(task=task_id, **prediction.to_json()).id)
 
     def list_predictions(self, task_id: int) -> list[dict[str, Any]]:
         """A task's predictions: `id`, `model_version`, `score`, `result`, ..."""
@@ -96,7 +103,7 @@ class LabelStudioClient:
                 "Is Label Studio running, and is LABEL_STUDIO_URL right?",
                 is_transient=True,
             ) from None
-        except ValueError as error:  # such as a page that is no JSON
+        except (ValueError, TypeError) as error:  # such as a page that is no JSON
             raise LabelStudioError(
                 f"{what}: the answer of {self.url} is not Label Studio's ({self._safe(str(error))}). "
                 "Check LABEL_STUDIO_URL, and what is between it and us."
@@ -104,6 +111,9 @@ class LabelStudioClient:
 
     def _refusal(self, what: str, status: int | None, reason: str) -> LabelStudioError:
         advice = {
+            301: "It moved: set LABEL_STUDIO_URL to where it redirects to.",
+            302: "It moved: set LABEL_STUDIO_URL to where it redirects to.",
+            308: "It moved: set LABEL_STUDIO_URL to where it redirects to.",
             401: "Check LABEL_STUDIO_API_KEY: legacy tokens are off by default, a personal access token always works.",
             403: "The token's user lacks the right: use one of a user who may edit the project.",
             404: "It does not exist, or the token's user does not see it.",

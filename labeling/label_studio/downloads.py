@@ -9,7 +9,7 @@ import httpx
 
 from labeling.errors import ImageFetchError, LabelStudioError
 from labeling.label_studio.addresses import environment_proxy, public_addresses
-from labeling.label_studio.client import LabelStudioClient
+from labeling.label_studio.client import LabelStudioClient, tls_context
 from labeling.settings import Settings
 
 _FILE_PATHS = ("/data/", "/storage-data/", "/tasks/", "/projects/")  # of Label Studio, behind its login
@@ -84,7 +84,8 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 
 @contextmanager
 def _get(route: _Route, timeout_s: float) -> Iterator[httpx.Response]:
-    with httpx.Client(transport=httpx.HTTPTransport(proxy=route.proxy), timeout=timeout_s) as http:
+    transport = httpx.HTTPTransport(verify=tls_context(), proxy=route.proxy)
+    with httpx.Client(transport=transport, timeout=timeout_s) as http:
         for host in route.hosts:
             request = http.build_request(
                 "GET",

@@ -47,7 +47,7 @@ def encode(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> list[int]:
 
 
 def _run_starts(values: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Where a run begins. Blocks stay in the cache, and eight comparisons are looked at as one: masks have few edges."""
+    """Where a run begins. Blocks fit the cache, and eight comparisons are looked at as one: masks have few edges."""
     starts = [np.zeros(1, dtype=np.int64)]
     differs = np.empty(_BLOCK, dtype=np.bool_)
     for block in range(1, values.size, _BLOCK):

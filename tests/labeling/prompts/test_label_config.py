@@ -63,7 +63,8 @@ def test_brush_labels_come_before_a_plain_brush() -> None:
 
 def test_unknown_tags_comments_and_attributes_are_ignored() -> None:
     strange = '<!-- c --><Style>.x { a: b }</Style><Fancy toName="image" x="1"/><?pi?>'
-    xml = '<?xml version="1.0" encoding="utf-8"?>' + view(strange, IMAGE, BRUSH.replace("toName", 'instances="true" toName'))
+    brush = BRUSH.replace("toName", 'instances="true" toName')
+    xml = '<?xml version="1.0" encoding="utf-8"?>' + view(strange, IMAGE, brush)
     assert parse_label_config(xml).brush.name == "brush"
 
 

@@ -86,11 +86,9 @@ def test_literals_stored_sizes_and_the_alpha_channel(rgba: np.ndarray, data: st.
         size_class = data.draw(st.integers(0, 3))
         length = data.draw(st.integers(1, min(1 << sizes[size_class], values.size - position)))
         run = values[position : position + length]
-        if np.all(run == run[0]):
-            words = f"{run[0]:08b}"
-        else:
-            words = "".join(f"{value:08b}" for value in run)
-        bits += f"{int(np.all(run == run[0]))}{size_class:02b}{length - 1:0{sizes[size_class]}b}{words}"
+        is_run = bool(np.all(run == run[0]))
+        words = "".join(f"{value:08b}" for value in (run[:1] if is_run else run))
+        bits += f"{int(is_run)}{size_class:02b}{length - 1:0{sizes[size_class]}b}{words}"
         position += length
     bits += "0" * (-len(bits) % 8)
     rle = [int(bits[i : i + 8], 2) for i in range(0, len(bits), 8)]

@@ -1,0 +1,147 @@
+import json
+import time
+
+import jwt
+import pytest
+
+from labeling.errors import LabelStudioError
+from labeling.label_studio.client import LabelStudioClient
+from labeling.predictions import Prediction
+from labeling.settings import Settings
+
+TOKEN = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def client(label_studio):
+    client = LabelStudioClient(f"{label_studio.url}/", TOKEN, timeout_s=2)
+    yield client
+    client.close()
+
+
+def as_json(answer, document: object):
+    return answer(json.dumps(document).encode(), headers={"Content-Type": "application/json"})
+
+
+def signed_token(kind: str, lives_s: float) -> str:
+    return jwt.encode({"token_type": kind, "exp": time.time() + lives_s}, "k" * 32, "HS256")
+
+
+def test_a_prediction_is_posted_as_it_is(client, label_studio, answer, recorded) -> None:
+    label_studio.answers["POST", "/api/predictions/"] = as_json(answer, {"id": 77, "task": 5, "result": []})
+    prediction = Prediction([recorded("regions")["brush255"]], 0.9, "starter-1 · a1b2c3")
+    assert client.create_prediction(5, prediction) == 77
+    (request,) = label_studio.requests
+    assert request.headers["Authorization"] == f"Token {TOKEN}"
+    assert json.loads(request.body) == {"task": 5, **prediction.to_json()}
+
+
+def test_an_empty_prediction_is_posted_too(client, label_studio, answer) -> None:
+    label_studio.answers["POST", "/api/predictions/"] = as_json(answer, {"id": 1, "task": 5, "result": []})
+    client.create_prediction(5, Prediction([], None, "v1"))
+    assert json.loads(label_studio.requests[0].body)["result"] == []
+
+
+def test_an_answer_without_an_id_is_an_error(client, label_studio, answer) -> None:
+    label_studio.answers["POST", "/api/predictions/"] = as_json(answer, {"detail": "strange"})
+    with pytest.raises(LabelStudioError, match="not Label Studio's"):
+        client.create_prediction(5, Prediction([], None, "v1"))
+
+
+def test_lists_and_objects_are_plain_dicts(client, label_studio, answer) -> None:
+    label_studio.answers["GET", "/api/predictions/"] = as_json(
+        answer, [{"id": 7, "task": 5, "result": [], "model_version": "v1", "score": 0.5}]
+    )
+    label_studio.answers["GET", "/api/tasks/5/"] = as_json(answer, {"id": 5, "data": {"image": "/data/x.png"}})
+    label_studio.answers["GET", "/api/projects/1/"] = as_json(answer, {"id": 1, "title": "t", "model_version": "v1"})
+    label_studio.answers["GET", "/api/webhooks/"] = as_json(answer, [{"id": 3, "url": "http://x/webhook"}])
+    (prediction,) = client.list_predictions(5)
+    assert (prediction["id"], prediction["model_version"]) == (7, "v1")
+    assert client.get_task(5)["data"] == {"image": "/data/x.png"}
+    assert client.get_project(1)["model_version"] == "v1"
+    assert client.list_webhooks(1)[0]["url"] == "http://x/webhook"
+    assert "task=5" in label_studio.requests[0].path
+
+
+def test_tasks_come_page_by_page(client, label_studio, answer) -> None:
+    def page(request):
+        tasks = [] if "page=2" in request.path else [{"id": 1, "data": {}}, {"id": 2, "data": {}}]
+        return as_json(answer, {"tasks": tasks, "total": 2, "total_annotations": 0, "total_predictions": 0})
+
+    label_studio.answers["GET", "/api/tasks/"] = page
+    assert [task["id"] for task in client.list_tasks(1)] == [1, 2]
+
+
+def test_a_personal_access_token_is_exchanged_and_renewed(label_studio, answer) -> None:
+    personal = signed_token("refresh", 1000)
+    issued = [signed_token("access", 0.2), signed_token("access", 300)]
+    tokens = iter(issued)
+    label_studio.answers["POST", "/api/token/refresh/"] = lambda _: as_json(answer, {"access": next(tokens)})
+    label_studio.answers["GET", "/api/predictions/"] = as_json(answer, [])
+    client = LabelStudioClient(label_studio.url, personal)
+    client.list_predictions(5)
+    assert json.loads(label_studio.requests[0].body) == {"refresh": personal}
+    assert label_studio.requests[1].headers["Authorization"] == f"Bearer {issued[0]}"
+    time.sleep(1.1)  # its end is told in whole seconds
+    assert client.authorization() == f"Bearer {issued[1]}"
+
+
+def test_an_expired_personal_access_token_is_a_clear_error(label_studio) -> None:
+    client = LabelStudioClient(label_studio.url, signed_token("refresh", -10))
+    with pytest.raises(LabelStudioError, match="expired"):
+        client.list_predictions(5)
+
+
+@pytest.mark.parametrize(
+    ("status", "advice", "is_transient"),
+    [
+        (401, "personal access token", False),
+        (403, "right", False),
+        (404, "does not exist", False),
+        (429, "429", True),
+        (500, "log", True),
+        (503, "503", True),
+    ],
+)
+def test_refusals_say_what_to_do(client, label_studio, answer, status: int, advice: str, is_transient: bool) -> None:
+    body = json.dumps({"detail": f"no, {TOKEN} " + "x" * 5000}).encode()
+    label_studio.answers["GET", "/api/predictions/"] = answer(body, status, {"Content-Type": "application/json"})
+    with pytest.raises(LabelStudioError, match=advice) as refusal:
+        client.list_predictions(5)
+    assert (refusal.value.status, refusal.value.is_transient) == (status, is_transient)
+    assert TOKEN not in str(refusal.value)
+    assert len(str(refusal.value)) < 700
+    assert len(label_studio.requests) == 1  # the publisher retries, not the client
+
+
+def test_a_page_that_is_not_label_studios(client, label_studio, answer) -> None:
+    label_studio.answers["GET", "/api/predictions/"] = answer(b"<html>login</html>")
+    with pytest.raises(LabelStudioError):
+        client.list_predictions(5)
+
+
+def test_a_server_that_is_down_shows_at_the_first_call(label_studio) -> None:
+    client = LabelStudioClient(label_studio.url, TOKEN, timeout_s=1)
+    label_studio.close()
+    with pytest.raises(LabelStudioError, match="LABEL_STUDIO_URL") as error:
+        client.list_predictions(5)
+    assert error.value.is_transient
+    assert error.value.status is None
+
+
+def test_a_server_that_hangs_is_given_up(label_studio, answer) -> None:
+    label_studio.answers["GET", "/api/predictions/"] = lambda _: time.sleep(1.5) or answer(b"[]")
+    client = LabelStudioClient(label_studio.url, TOKEN, timeout_s=0.2)
+    with pytest.raises(LabelStudioError, match="does not answer"):
+        client.list_predictions(5)
+
+
+def test_from_settings_needs_url_and_key(tmp_path, monkeypatch) -> None:
+    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST", "LABEL_STUDIO_API_KEY", "LABEL_STUDIO_ACCESS_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    assert LabelStudioClient.from_settings(Settings(data_dir=tmp_path)) is None
+    assert LabelStudioClient.from_settings(Settings(data_dir=tmp_path, label_studio_url="http://x")) is None
+    settings = Settings(data_dir=tmp_path, label_studio_url="http://x/", label_studio_api_key=TOKEN)
+    client = LabelStudioClient.from_settings(settings)
+    assert client is not None
+    assert client.url == "http://x"

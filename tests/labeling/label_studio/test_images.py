@@ -1,0 +1,279 @@
+import base64
+import hashlib
+import io
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+from PIL import Image
+
+from labeling.errors import ImageFetchError
+from labeling.label_studio import addresses
+from labeling.label_studio.client import LabelStudioClient
+from labeling.label_studio.images import fetch_image
+from labeling.settings import Settings
+
+TOKEN = "0123456789abcdef"
+
+
+def png(width: int = 3, height: int = 2) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), "red").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+PNG = png()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, image_timeout_s=3, max_image_bytes=10_000, max_image_pixels=10_000)
+
+
+@pytest.fixture
+def client(label_studio) -> LabelStudioClient:
+    return LabelStudioClient(label_studio.url, TOKEN)
+
+
+def left_behind(settings: Settings) -> list[str]:
+    return [file.name for file in settings.image_cache.glob("*") if file.suffix]
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_file_of_label_studio_is_fetched_with_the_token(client, label_studio, answer, settings, absolute) -> None:
+    label_studio.answers["GET", "/data/local-files/"] = answer(PNG)
+    reference = "/data/local-files/?d=imgs/a%20b.png"
+    path = fetch_image(label_studio.url + reference if absolute else reference, client, settings)
+    assert path == settings.image_cache / hashlib.sha256(PNG).hexdigest()
+    assert path.read_bytes() == PNG
+    (request,) = label_studio.requests
+    assert request.path == reference
+    assert request.headers["Authorization"] == f"Token {TOKEN}"
+
+
+def test_label_studio_below_a_path(label_studio, answer, settings) -> None:
+    client = LabelStudioClient(f"{label_studio.url}/ls", TOKEN)
+    label_studio.answers["GET", "/ls/data/upload/1/a.png"] = answer(PNG)
+    assert fetch_image("/data/upload/1/a.png", client, settings) == fetch_image(
+        "/ls/data/upload/1/a.png", client, settings
+    )
+    assert all("Authorization" in request.headers for request in label_studio.requests)
+
+
+@pytest.mark.parametrize("path", ["/api/projects/1/delete", "/data/../api/current-user/token"])
+def test_the_token_is_only_for_files(client, label_studio, settings, path: str) -> None:
+    """A task's author must not call Label Studio's API in our name."""
+    with pytest.raises(ImageFetchError):
+        fetch_image(path, client, settings)
+    assert "Authorization" not in label_studio.requests[0].headers
+
+
+def test_another_host_gets_no_token(client, label_studio, other_host, answer, settings) -> None:
+    settings = settings.model_copy(update={"allow_private_image_hosts": True})
+    other_host.answers["GET", "/data/a.png"] = answer(PNG)
+    elsewhere = f"{other_host.url}/data/a.png"
+    label_studio.answers["GET", "/data/b.png"] = answer(status=302, headers={"Location": elsewhere})
+    fetch_image(elsewhere, client, settings)
+    fetch_image("/data/b.png", client, settings)
+    assert "Authorization" in label_studio.requests[0].headers
+    assert len(other_host.requests) == 2
+    for request in other_host.requests:
+        assert "Authorization" not in request.headers
+        assert request.headers["Host"] == f"127.0.0.1:{other_host.port}"
+
+
+def test_a_name_is_connected_by_the_address_that_was_checked(other_host, answer, settings) -> None:
+    settings = settings.model_copy(update={"allow_private_image_hosts": True})
+    other_host.answers["GET", "/a.png"] = answer(PNG)
+    fetch_image(f"http://localhost:{other_host.port}/a.png", None, settings)
+    assert other_host.requests[0].headers["Host"] == f"localhost:{other_host.port}"
+
+
+LOOPBACK = ["127.0.0.1", "localhost", "[::1]", "127.1", "2130706433", "0.0.0.0", "[::ffff:127.0.0.1]"]
+
+
+@pytest.mark.parametrize("host", LOOPBACK)
+def test_private_hosts_are_refused(other_host, answer, settings, client, host: str) -> None:
+    other_host.answers["GET", "/a.png"] = answer(PNG)
+    with pytest.raises(ImageFetchError):
+        fetch_image(f"http://{host}:{other_host.port}/a.png", client, settings)
+    assert not other_host.requests
+
+
+def test_a_redirect_to_a_private_host_is_refused(client, label_studio, other_host, answer, settings) -> None:
+    label_studio.answers["GET", "/data/b.png"] = answer(status=302, headers={"Location": f"{other_host.url}/a.png"})
+    with pytest.raises(ImageFetchError, match="private network"):
+        fetch_image("/data/b.png", client, settings)
+    assert not other_host.requests
+
+
+def test_a_name_that_changes_its_address_is_not_followed(other_host, settings, monkeypatch) -> None:
+    """DNS rebinding: public when checked, private when connected."""
+    asked = []
+
+    def resolve(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        asked.append(host)
+        return [(2, 1, 6, "", ("203.0.113.7" if len(asked) > 1 else "93.184.215.14", 80))]
+
+    monkeypatch.setattr(addresses.socket, "getaddrinfo", resolve)
+    connected = []
+
+    def connect(address: tuple[str, int], *_: object, **__: object) -> None:
+        connected.append(address[0])
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr("socket.create_connection", connect)
+    with pytest.raises(ImageFetchError, match="could not be read"):
+        fetch_image("http://rebinding.example/a.png", None, settings)
+    assert asked == ["rebinding.example"]
+    assert connected == ["93.184.215.14"]
+
+
+def test_a_redirect_inside_label_studio_keeps_the_token(client, label_studio, answer, settings) -> None:
+    label_studio.answers["GET", "/tasks/5/presign/"] = answer(status=303, headers={"Location": "/data/a.png?x=1"})
+    label_studio.answers["GET", "/data/a.png"] = answer(PNG)
+    fetch_image("s3://bucket/ä.png", client, settings, task_id=5)
+    first, second = label_studio.requests
+    encoded = httpx.URL(f"http://h{first.path}").params["fileuri"]
+    assert base64.urlsafe_b64decode(encoded).decode() == "s3://bucket/ä.png"
+    assert second.path == "/data/a.png?x=1"
+    assert "Authorization" in second.headers
+
+
+def test_redirects_end(client, label_studio, answer, settings) -> None:
+    label_studio.answers["GET", "/data/a.png"] = answer(status=302, headers={"Location": "/data/a.png"})
+    with pytest.raises(ImageFetchError, match="redirects without end"):
+        fetch_image("/data/a.png", client, settings)
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://h/a.png", "http://[", "gopher://x"])
+def test_redirects_to_elsewhere_are_refused(client, label_studio, answer, settings, location: str) -> None:
+    label_studio.answers["GET", "/data/a.png"] = answer(status=302, headers={"Location": location})
+    with pytest.raises(ImageFetchError):
+        fetch_image("/data/a.png", client, settings)
+
+
+DATA_URLS = ["data:image/png;base64," + base64.b64encode(PNG).decode(), "data:image/png," + quote(PNG)]
+
+
+@pytest.mark.parametrize("reference", [*DATA_URLS, DATA_URLS[0].replace("data:", "DATA:")], ids=lambda url: url[:22])
+def test_data_urls(settings, reference: str) -> None:
+    assert fetch_image(reference, None, settings).read_bytes() == PNG
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "data:image/png;base64",
+        "data:image/png;base64,!!!",
+        "data:image/png;base64," + "A" * 40_000,
+        "data:image/png;base64," + base64.b64encode(bytes(10_001)).decode(),
+        "data:text/plain,hello",
+    ],
+    ids=lambda url: url[:30],
+)
+def test_broken_and_large_data_urls_are_refused(settings, reference: str) -> None:
+    with pytest.raises(ImageFetchError):
+        fetch_image(reference, None, settings)
+    assert not left_behind(settings)
+
+
+def endless() -> Iterator[bytes]:
+    while True:
+        yield bytes(1000)
+
+
+def slow() -> Iterator[bytes]:
+    for byte in PNG:
+        time.sleep(0.2)
+        yield bytes([byte])
+
+
+def test_what_is_too_large_is_cut_off_while_it_streams(client, label_studio, answer, settings) -> None:
+    label_studio.answers["GET", "/data/a.png"] = answer(chunks=endless())
+    with pytest.raises(ImageFetchError, match="MAX_IMAGE_BYTES"):
+        fetch_image("/data/a.png", client, settings)
+    assert not left_behind(settings)
+
+
+def test_a_told_length_is_believed_before_reading(client, label_studio, answer, settings) -> None:
+    label_studio.answers["GET", "/data/a.png"] = answer(chunks=iter([b""]), headers={"Content-Length": "99999999"})
+    with pytest.raises(ImageFetchError, match="MAX_IMAGE_BYTES"):
+        fetch_image("/data/a.png", client, settings)
+
+
+def test_a_drip_is_given_up(client, label_studio, answer, settings) -> None:
+    settings = settings.model_copy(update={"image_timeout_s": 0.5})
+    label_studio.answers["GET", "/data/a.png"] = answer(chunks=slow())
+    began = time.monotonic()
+    with pytest.raises(ImageFetchError, match="IMAGE_TIMEOUT_S") as error:
+        fetch_image("/data/a.png", client, settings)
+    assert error.value.is_transient
+    assert time.monotonic() - began < 2
+
+
+def test_a_connection_that_breaks_leaves_nothing(client, label_studio, answer, settings) -> None:
+    label_studio.answers["GET", "/data/a.png"] = answer(chunks=iter([PNG[:20]]), headers={"Content-Length": "500"})
+    with pytest.raises(ImageFetchError) as error:
+        fetch_image("/data/a.png", client, settings)
+    assert error.value.is_transient
+    assert not list(settings.image_cache.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("body", "advice"),
+    [
+        (b"<html>log in</html>", "no image"),
+        (b"", "no image"),
+        (PNG[:10], "no image"),
+        (png(200, 200), "MAX_IMAGE_PIXELS"),
+    ],
+)
+def test_what_is_no_usable_image_is_refused(client, label_studio, answer, settings, body: bytes, advice: str) -> None:
+    label_studio.answers["GET", "/data/a.png"] = answer(body)
+    with pytest.raises(ImageFetchError, match=advice):
+        fetch_image("/data/a.png", client, settings)
+    assert not list(settings.image_cache.iterdir())
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500, 503])
+def test_refusals(client, label_studio, answer, settings, status: int) -> None:
+    label_studio.answers["GET", "/data/a.png"] = answer(b"no", status)
+    with pytest.raises(ImageFetchError, match=f"answered {status}") as error:
+        fetch_image("/data/a.png", client, settings)
+    assert error.value.is_transient == (status >= 500)
+
+
+@pytest.mark.parametrize(
+    ("reference", "advice"),
+    [
+        ("/data/a.png", "LABEL_STUDIO_URL"),
+        ("file:///etc/passwd", "file: URLs"),
+        ("ftp://host/a.png", "ftp: URLs"),
+        ("s3://bucket/a.png", "presigns"),
+        ("http://[::1/a.png", "malformed"),
+        ("http:///a.png", "host"),
+        ("http://does-not-exist.invalid/a.png", "not known"),
+    ],
+)
+def test_references_that_cannot_be_fetched(settings, reference: str, advice: str) -> None:
+    with pytest.raises(ImageFetchError, match=advice):
+        fetch_image(reference, None, settings)
+
+
+def test_an_unreachable_label_studio(client, label_studio, settings) -> None:
+    label_studio.close()
+    with pytest.raises(ImageFetchError) as error:
+        fetch_image("/data/a.png", client, settings)
+    assert error.value.is_transient
+
+
+def test_messages_hold_no_secrets(client, label_studio, answer, settings) -> None:
+    label_studio.answers["GET", "/data/a.png"] = answer(b"no", 403)
+    with pytest.raises(ImageFetchError) as error:
+        fetch_image("/data/a.png?X-Amz-Signature=SIGNED", client, settings)
+    assert TOKEN not in str(error.value)
+    assert "SIGNED" not in str(error.value)
