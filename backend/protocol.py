@@ -121,8 +121,7 @@ def want_all(services: Services, wishes: Wishes, tasks: list[Task]) -> None:
     """Record a wish for each task. Their jobs are queued after the answer; the sweeper finds those that were not."""
     rows: list[WantedPrediction] = []
     try:
-        for task in tasks:
-            row = wishes.want(task, delivery="push")
+        for row in wishes.want_all(tasks):
             rows.append(replace(row, task_data={}, result=None))  # thousands of them may wait for their jobs
     except StoreError as error:
         logger.warning("%d of %d tasks were wanted, then: %s", len(rows), len(tasks), error)

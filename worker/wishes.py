@@ -1,7 +1,8 @@
 """From tasks to wanted predictions: each one a row in the store first, and a job in its queue then."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from pydantic import ValidationError
 from redis import Redis, RedisError
@@ -9,9 +10,9 @@ from redis import Redis, RedisError
 from labeling.errors import LabelConfigError
 from labeling.label_studio.messages import ProjectUpdated, Task, TasksCreated
 from labeling.prompts.label_config import LabelConfig, parse_label_config
-from labeling.prompts.plan import PromptPlan, plan_prompts
+from labeling.prompts.plan import plan_prompts
 from labeling.settings import Settings
-from labeling.store.records import Delivery, Project, WantedPrediction
+from labeling.store.records import Delivery, Project, TaskWish, WantedPrediction
 from labeling.store.store import Store
 from labeling.versions import model_version
 from worker.errors import WorkerError
@@ -20,6 +21,9 @@ from worker.queues import enqueue_prediction, enqueue_publish
 logger = logging.getLogger(__name__)
 
 DEFAULT_LABEL_STUDIO_URL = "http://localhost:8080"  # the key of projects while LABEL_STUDIO_URL is not set
+
+
+_TASKS_AT_A_TIME = 200  # in one transaction: a webhook waits half a second for its turn to write
 
 
 def label_studio_url(settings: Settings) -> str:
@@ -45,27 +49,33 @@ class Wishes:
         A task that can never be predicted is recorded as failed, with the reason. StoreError if the store fails.
         """
         plan = plan_prompts(self.config, task.data, typed_text)
+        interactive = typed_text is not None
         wish = self._store.want_prediction(
-            self._project,
-            task.id,
-            task.data,
-            plan,
-            self.model_version,
-            delivery=delivery,
-            interactive=typed_text is not None,
+            self._project, task.id, task.data, plan, self.model_version, delivery=delivery, interactive=interactive
         )
-        reason = self._why_impossible(task, plan)
+        return self._failed_if_impossible(wish)
+
+    def want_all(self, tasks: Sequence[Task]) -> Iterator[WantedPrediction]:
+        """Record and yield the wishes for many tasks, to be pushed, a few hundred at a time."""
+        for start in range(0, len(tasks), _TASKS_AT_A_TIME):
+            some = tasks[start : start + _TASKS_AT_A_TIME]
+            wishes = [TaskWish(task.id, task.data, plan_prompts(self.config, task.data)) for task in some]
+            for wish in self._store.want_predictions(self._project, wishes, self.model_version, delivery="push"):
+                yield self._failed_if_impossible(wish)
+
+    def _failed_if_impossible(self, wish: WantedPrediction) -> WantedPrediction:
+        reason = self._why_impossible(wish)
         if reason is None:
             return wish
         self._store.fail_prediction(wish.id, reason)
-        return self._store.get_prediction(wish.id)
+        return replace(wish, status="failed", error=reason)
 
-    def _why_impossible(self, task: Task, plan: PromptPlan) -> str | None:
+    def _why_impossible(self, wish: WantedPrediction) -> str | None:
         key = self.config.image_key
-        image = task.data.get(key)
+        image = wish.task_data.get(key)
         if not isinstance(image, str) or not image.strip():
             return f'The task has no image: its data has no text under "{key}", which <Image value="${key}"/> names.'
-        return None if plan.items else "There is nothing to ask: no label of the project has a prompt or a name."
+        return None if wish.plan.items else "There is nothing to ask: no label of the project has a prompt or a name."
 
 
 def enqueue_wishes(connection: "Redis", wishes: Iterable[WantedPrediction]) -> int:
@@ -107,6 +117,6 @@ def follow_event(settings: Settings, store: Store, connection: "Redis", event_id
 
 def _want_new_tasks(settings: Settings, store: Store, connection: "Redis", event: TasksCreated) -> int:
     wishes = Wishes(settings, store, event.project.id, event.project.label_config)
-    rows = [wishes.want(task, delivery="push") for task in event.tasks]
+    rows = list(wishes.want_all(event.tasks))
     enqueue_wishes(connection, rows)
     return len(rows)

@@ -6,6 +6,7 @@ from labeling.store.records import (
     EventRecord,
     PredictedRegionRecord,
     Project,
+    TaskWish,
     WantedPrediction,
 )
 from labeling.store.store import Store
@@ -17,5 +18,6 @@ __all__ = [
     "PredictedRegionRecord",
     "Project",
     "Store",
+    "TaskWish",
     "WantedPrediction",
 ]

@@ -1,14 +1,17 @@
 """Connections to the database: SQLite in WAL mode or PostgreSQL, brought to the newest schema under a lock."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
+from typing import Any
 
 import alembic.command
 from alembic.config import Config
 from alembic.util import CommandError
 from filelock import FileLock, Timeout
+from pydantic_core import to_json
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
@@ -65,17 +68,25 @@ class Database:
                 connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _MIGRATION_LOCK})
 
 
+def to_json_text(value: Any) -> str:
+    """For JSON columns: an annotation of many brush regions is tens of megabytes, slow for json.dumps."""
+    try:
+        return to_json(value).decode()
+    except ValueError:  # a lone surrogate, which a browser can send
+        return json.dumps(value)
+
+
 def _create_engine(url: str, busy_timeout_s: float) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite":
-            return create_engine(parsed, pool_pre_ping=True)
+            return create_engine(parsed, pool_pre_ping=True, json_serializer=to_json_text)
         if not parsed.database or parsed.database == ":memory:":
             raise StoreError("DATABASE_URL must name a file, such as sqlite:////data/argenseg.db.")
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     except (ArgumentError, ImportError, OSError) as error:
         raise StoreError(f"The database cannot be used: {error}. Check DATABASE_URL.") from error
-    engine = create_engine(parsed, connect_args={"timeout": busy_timeout_s})
+    engine = create_engine(parsed, connect_args={"timeout": busy_timeout_s}, json_serializer=to_json_text)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

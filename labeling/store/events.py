@@ -1,7 +1,6 @@
 """Webhook events as they came, and the corrections that they turned into."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, cast
@@ -11,7 +10,7 @@ from sqlalchemy.orm import aliased
 
 from labeling.errors import StoreError
 from labeling.store.blobs import BlobStore
-from labeling.store.database import Database
+from labeling.store.database import Database, to_json_text
 from labeling.store.records import Correction, CorrectionKind, CorrectionRecord, EventRecord, Project
 from labeling.store.tables import CorrectionRow, EventRow, ProjectRow, ReviewRow, utc_now
 
@@ -28,7 +27,7 @@ class EventStore:
 
         Waits half a second at most for another writer: then StoreError, and the payload must be kept elsewhere.
         """
-        digest = hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(to_json_text(payload).encode()).hexdigest()
         row = EventRow(action=action[:64], payload=payload, payload_sha256=digest, label_studio_url=label_studio_url)
         with self._webhook_database.writing() as session:
             session.add(row)

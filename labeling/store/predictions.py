@@ -1,5 +1,6 @@
 """Wanted predictions: from the wish over the computed result to its delivery, each step atomic."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, cast
 
@@ -12,7 +13,14 @@ from labeling.predictions import Prediction
 from labeling.prompts.plan import PromptPlan
 from labeling.store.blobs import BlobStore
 from labeling.store.database import Database
-from labeling.store.records import Delivery, PredictedRegionRecord, PredictionStatus, Project, WantedPrediction
+from labeling.store.records import (
+    Delivery,
+    PredictedRegionRecord,
+    PredictionStatus,
+    Project,
+    TaskWish,
+    WantedPrediction,
+)
 from labeling.store.tables import PredictedRegionRow, PredictionRow, ProjectRow, utc_now
 
 
@@ -38,17 +46,7 @@ class PredictionStore:
         An existing row is wanted anew if it had failed. "sync" turns a queued push into an answer that someone waits
         for. A "push" of what was sent before makes it `ready` again: Label Studio asks only for what it does not have.
         """
-        row = PredictionRow(
-            project_row_id=project.id,
-            task_id=task_id,
-            task_data=task_data,
-            plan=plan.to_json(),
-            plan_digest=plan.digest(),
-            model_version=model_version,
-            delivery=delivery,
-            interactive=interactive,
-            status="wanted",
-        )
+        row = _wish_row(project, TaskWish(task_id, task_data, plan), model_version, delivery, interactive)
         with self._database.writing() as session:
             existing = None if interactive else _existing_wish(session, row)
             if existing is None:
@@ -64,6 +62,32 @@ class PredictionStore:
             session.flush()
             session.refresh(row)
             return _wanted(row)
+
+    def want_predictions(
+        self, project: Project, wishes: Sequence[TaskWish], model_version: str, *, delivery: Delivery
+    ) -> list[WantedPrediction]:
+        """Record many wishes at once, each as `want_prediction` does; all of them or none."""
+        rows = [_wish_row(project, wish, model_version, delivery) for wish in wishes]
+        try:
+            with self._database.writing() as session:
+                same = _same_wishes(project.id, [row.task_id for row in rows], model_version)
+                known = {(row.task_id, row.plan_digest): row for row in session.scalars(same)}
+                for row in rows:
+                    existing = known.setdefault((row.task_id, row.plan_digest), row)
+                    if existing is not row:
+                        _want_again(existing, delivery)
+                        existing.task_data = row.task_data
+                session.add_all(known.values())
+                session.flush()
+                return [_wanted(known[row.task_id, row.plan_digest]) for row in rows]
+        except StoreError as error:
+            if not isinstance(error.__cause__, IntegrityError):
+                raise
+            # another process wanted one of them meanwhile
+            return [
+                self.want_prediction(project, wish.task_id, wish.task_data, wish.plan, model_version, delivery=delivery)
+                for wish in wishes
+            ]
 
     def get_prediction(self, prediction_id: int) -> WantedPrediction:
         """StoreError if there is none of this id."""
@@ -210,15 +234,40 @@ class PredictionStore:
             return list(session.scalars(query.order_by(PredictionRow.id)))
 
 
-def _existing_wish(session: Session, row: PredictionRow) -> PredictionRow | None:
+def _wish_row(
+    project: Project, wish: TaskWish, model_version: str, delivery: Delivery, interactive: bool = False
+) -> PredictionRow:
+    return PredictionRow(
+        project_row_id=project.id,
+        task_id=wish.task_id,
+        task_data=wish.task_data,
+        plan=wish.plan.to_json(),
+        plan_digest=wish.plan.digest(),
+        model_version=model_version,
+        delivery=delivery,
+        interactive=interactive,
+        status="wanted",
+        error=None,
+        result=None,
+        score=None,
+        label_studio_prediction_id=None,
+        attempts=0,
+    )
+
+
+def _same_wishes(project_row_id: int, task_ids: Sequence[int], model_version: str) -> Select[PredictionRow]:
     query = select(PredictionRow).where(
-        PredictionRow.project_row_id == row.project_row_id,
-        PredictionRow.task_id == row.task_id,
-        PredictionRow.model_version == row.model_version,
-        PredictionRow.plan_digest == row.plan_digest,
+        PredictionRow.project_row_id == project_row_id,
+        PredictionRow.task_id.in_(task_ids),
+        PredictionRow.model_version == model_version,
         PredictionRow.interactive.is_(False),
     )
-    return session.scalar(query.with_for_update(of=PredictionRow))
+    return query.with_for_update(of=PredictionRow)
+
+
+def _existing_wish(session: Session, row: PredictionRow) -> PredictionRow | None:
+    same = _same_wishes(row.project_row_id, [row.task_id], row.model_version)
+    return session.scalar(same.where(PredictionRow.plan_digest == row.plan_digest))
 
 
 def _want_again(row: PredictionRow, delivery: Delivery) -> None:

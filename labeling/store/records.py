@@ -25,6 +25,15 @@ class Project:
 
 
 @dataclass(frozen=True)
+class TaskWish:
+    """A task that is to be predicted, and what is asked about it."""
+
+    task_id: int
+    task_data: dict[str, Any]
+    plan: PromptPlan
+
+
+@dataclass(frozen=True)
 class WantedPrediction:
     """A task's prediction, from the wish to its delivery.
 

@@ -1,0 +1,76 @@
+"""What follows from an event: new tasks are wanted, label configs remembered, and nonsense does no harm."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from labeling.errors import LabelConfigError
+from labeling.label_studio.messages import Task
+from labeling.settings import Settings
+from labeling.store import Store
+from worker.queues import connect
+from worker.wishes import DEFAULT_LABEL_STUDIO_URL, Wishes, follow_event
+
+CONFIG = (
+    '<View><Image name="image" value="$image"/><BrushLabels name="brush" toName="image">'
+    '<Label value="red"/></BrushLabels></View>'
+)
+
+
+@pytest.fixture
+def nobody(tmp_path: Path) -> "Redis":
+    """No Redis at all: wishes are rows, whatever becomes of their jobs."""
+    return connect(Settings(redis_url=f"unix://{tmp_path}/nobody.sock"))
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Settings:
+    (tmp_path / "model").mkdir()
+    return Settings(data_dir=tmp_path / "data", model=str(tmp_path / "model"), label_studio_url=None)
+
+
+@pytest.fixture
+def kept(plain: Settings) -> Any:
+    with Store.open(plain.database_url, plain.blob_url) as store:
+        yield store
+
+
+@pytest.fixture
+def follow(plain: Settings, kept: Store, nobody: "Redis") -> Callable[[str, dict[str, Any]], int]:
+    return lambda action, payload: follow_event(plain, kept, nobody, kept.record_event(action, payload))
+
+
+def test_new_tasks(follow: Callable[..., int], kept: Store) -> None:
+    tasks = [{"id": number, "data": {"image": f"{number}.png"} if number % 2 else {}} for number in range(1, 451)]
+    assert follow("TASKS_CREATED", {"project": {"id": 3, "label_config": CONFIG}, "tasks": tasks}) == 450
+    assert kept.counts(3) == {"wanted": 225, "failed": 225}
+    assert kept.find_project(3, DEFAULT_LABEL_STUDIO_URL) is not None
+
+
+@pytest.mark.parametrize(
+    ("action", "payload"),
+    [
+        ("TASKS_CREATED", {}),
+        ("TASKS_CREATED", {"tasks": [1], "project": {"id": 1, "label_config": CONFIG}}),
+        ("TASKS_CREATED", {"tasks": [], "project": {"id": 1, "label_config": "<View/>"}}),
+        ("PROJECT_UPDATED", {"project": {"id": 2**63, "label_config": CONFIG}}),
+        ("ANNOTATION_CREATED", {"project": {"id": 1, "label_config": CONFIG}}),
+    ],
+)
+def test_nothing_follows(action: str, payload: dict[str, Any], follow: Callable[..., int], kept: Store) -> None:
+    assert follow(action, payload) == 0
+    assert kept.counts() == {} and kept.find_project(1) is None
+
+
+def test_a_bad_config_has_no_wishes(plain: Settings, kept: Store) -> None:
+    with pytest.raises(LabelConfigError, match="no image"):
+        Wishes(plain, kept, 1, "<View/>")
+
+
+def test_a_task_without_an_image_says_so(plain: Settings, kept: Store) -> None:
+    wish = Wishes(plain, kept, 1, CONFIG).want(Task(id=1, data={"image": " "}), delivery="sync")
+    assert wish.status == "failed" and wish == kept.get_prediction(wish.id)
+    assert 'no text under "image"' in (wish.error or "")
