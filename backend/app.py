@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException, Unauthorized
 from backend import protocol, webhooks
 from backend.background import Background
 from backend.services import Services, WaitingRoom
+from labeling.errors import LabelingError
 from labeling.settings import Settings
 from labeling.store.store import Store
 from labeling.versions import weights_name
@@ -28,6 +29,7 @@ def create_app(settings: Settings, store: Store, connection: "Redis") -> Flask:
     app.register_blueprint(protocol.make_blueprint(services))
     app.register_blueprint(webhooks.make_blueprint(services))
     app.register_error_handler(HTTPException, _say_error)
+    app.register_error_handler(LabelingError, _say_outage)
     app.register_error_handler(Exception, _say_bug)
     if settings.basic_auth_user or settings.basic_auth_pass:
         app.before_request(lambda: _check_basic_auth(settings))
@@ -54,6 +56,11 @@ def _check_basic_auth(settings: Settings) -> None:
 def _say_error(error: HTTPException) -> tuple[Response, int, dict[str, str]]:
     headers = {"WWW-Authenticate": 'Basic realm="argenseg"'} if error.code == 401 else {}
     return jsonify(error=error.description), error.code or 500, headers
+
+
+def _say_outage(error: LabelingError) -> tuple[Response, int]:
+    logger.warning("A request failed: %s", error)
+    return jsonify(error=str(error)), 503
 
 
 def _say_bug(error: Exception) -> tuple[Response, int]:

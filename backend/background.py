@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from redis import RedisError
@@ -32,7 +33,7 @@ class Background:
             logger.warning("Too much is waiting; %s is left to the sweeper.", function.__name__)
             return None
         future = self._pool.submit(function, *args, **kwargs)
-        future.add_done_callback(self._done)
+        future.add_done_callback(partial(self._done, function.__name__))
         return future
 
     def call(self, timeout_s: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
@@ -51,10 +52,10 @@ class Background:
         """Drop what has not begun."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _done(self, future: "Future[T]") -> None:
+    def _done(self, name: str, future: "Future[T]") -> None:
         self._places.release()
         error = None if future.cancelled() else future.exception()
         if isinstance(error, OUTAGES):
-            logger.warning("%s", error)
+            logger.warning("%s is left to the sweeper: %s", name, error)
         elif error is not None:
             logger.error("Background work failed.", exc_info=error)

@@ -1,5 +1,6 @@
 """Read a request's body: JSON of a known shape, or a 400 that says what is wrong with it."""
 
+import re
 from typing import Any, TypeVar
 
 from flask import request
@@ -7,18 +8,31 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 from werkzeug.exceptions import BadRequest
 
+_HALF_SURROGATE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
+
 M = TypeVar("M", bound=BaseModel)
 
 
 def read_json() -> dict[str, Any]:
     """The body as a JSON object. BadRequest for anything else; also for NaN, and for nesting deeper than 200."""
+    raw = request.get_data(cache=False)
     try:
-        body = from_json(request.get_data(cache=False), allow_inf_nan=False)
+        body = _parse(raw)
     except ValueError as error:
         raise BadRequest(f"The body is not JSON: {error}.") from None
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object.")
     return body
+
+
+def _parse(raw: bytes) -> Any:
+    """A browser can send half a surrogate pair in a text: no reason to refuse an annotation."""
+    try:
+        return from_json(raw, allow_inf_nan=False)
+    except ValueError:
+        return from_json(_HALF_SURROGATE.sub(rb"\\ufffd", raw), allow_inf_nan=False)
 
 
 def read_message(shape: type[M]) -> M:

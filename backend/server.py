@@ -5,18 +5,27 @@ from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
+from gunicorn.workers.base import Worker
 
 from backend.app import create_app
 from labeling.settings import Settings
 from labeling.store.store import Store
+from labeling.versions import weights_name
 from worker.queues import connect
 
 logger = logging.getLogger(__name__)
 
 _STOP_S = 5  # what is being answered when a stop is asked for gets this long
 _HANG_S = 120  # a process whose main loop says nothing for so long is replaced
+
+
+def _drop_background_work(_: Arbiter, process: Worker) -> None:
+    """Python would end only after all of it, however long Redis hangs; the sweeper finds what it was for."""
+    if isinstance(process.wsgi, Flask):
+        process.wsgi.extensions["argenseg"].background.close()
 
 
 class PlainLogger(Logger):  # type: ignore[misc]  # gunicorn is untyped
@@ -50,6 +59,7 @@ class BackendServer(BaseApplication):  # type: ignore[misc]
             "logger_class": PlainLogger,
             "loglevel": settings.log_level.lower(),
             "control_socket_disable": True,
+            "worker_exit": _drop_background_work,
             "proc_name": "argenseg-backend",
         }
         for name, value in options.items():
@@ -60,6 +70,7 @@ class BackendServer(BaseApplication):  # type: ignore[misc]
         """Called in the serving process, after the fork."""
         settings = self._settings
         store = Store.open(settings.database_url, settings.blob_url)
+        logger.info("The model is %s.", weights_name(settings.model)[0])  # hashed now, so that /setup is instant
         return create_app(settings, store, connect(settings))
 
 

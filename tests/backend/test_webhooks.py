@@ -81,6 +81,13 @@ def test_what_is_no_event_is_refused(body: bytes, client: FlaskClient, store: St
         store.get_event(1)
 
 
+def test_half_a_surrogate_pair_loses_no_annotation(client: FlaskClient, store: Store) -> None:
+    """A browser sends it when a text is cut in the middle of an emoji."""
+    body = b'{"action": "X", "texts": ["\\ud83d", "\\uDE00!", "\\ud83d\\ude00", "\\ud83d\\ud83d\\ude00", "caf\\u00e9"]}'
+    assert client.post("/webhook", data=body).status_code == 201
+    assert store.get_event(1).payload["texts"] == ["\ufffd", "\ufffd!", "😀", "\ufffd😀", "café"]
+
+
 def test_a_large_annotation(client: FlaskClient, store: Store) -> None:
     """20 MB of brush regions."""
     annotation = json.loads(json.dumps(CREATED["json"]))
