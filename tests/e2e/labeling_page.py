@@ -1,0 +1,101 @@
+"""Label Studio's labeling page, as an annotator sees and uses it."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Page
+
+# The page first shows an empty annotation and replaces it when the prediction arrived: only the page's own store tells
+# which of the two it is.
+REGIONS = "() => window.Htx?.annotationStore?.selected?.regions.length ?? 0"
+IS_REGION_SELECTED = "() => window.Htx.annotationStore.selected.regions.some(region => region.inSelection)"
+IS_WHOLE_IMAGE_SHOWN = "() => window.Htx.annotationStore.selected.names.get('image').zoomScale === 1"
+ERASED_STROKES = (
+    "() => window.Htx.annotationStore.selected.regions.flatMap(region => [...(region.touches ?? [])]).length"
+)
+
+
+class LabelingPage:
+    """One task, opened. Places on the image are fractions of its width and height."""
+
+    def __init__(self, page: Page, label_studio_url: str, project: int, task: int) -> None:
+        self._page = page
+        page.goto(f"{label_studio_url}/projects/{project}/data?task={task}")
+
+    def wait_for_regions(self, count: int) -> None:
+        """Until the annotation that is being edited shows `count` regions, on the page and in its list of regions."""
+        self._page.wait_for_function(f"({REGIONS})() === {count}")
+        self._page.locator(".lsf-outliner-item").first.wait_for()
+        assert self._page.locator(".lsf-outliner-item").count() == count
+        self._show_whole_image()
+        self.wait_until_drawn()
+
+    def _show_whole_image(self) -> None:
+        """Zoom to fit: Label Studio opens an image a little enlarged when its panels came after the first layout."""
+        self._page.keyboard.press("Shift+Digit1")
+        self._page.wait_for_function(IS_WHOLE_IMAGE_SHOWN)
+
+    def wait_until_drawn(self) -> None:
+        """Until two pictures in a row are the same."""
+        before = self.picture()
+        for _ in range(50):
+            self._page.wait_for_timeout(200)
+            after = self.picture()
+            if np.array_equal(before, after):
+                return
+            before = after
+        raise AssertionError("the page did not come to rest within 10 s")
+
+    def picture(self) -> NDArray[np.uint8]:
+        """What the image shows, masks included: (height, width, RGB)."""
+        png = self._page.locator(".konvajs-content").first.screenshot(animations="disabled")
+        with Image.open(io.BytesIO(png)) as picture:
+            return np.asarray(picture.convert("RGB"))
+
+    def drawn_mask(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Where the picture has the label's colour (blue over grey images), at the image's size (height, width)."""
+        red, blue = (self.picture()[..., channel].astype(int) for channel in (0, 2))
+        coloured = Image.fromarray((blue - red > 40).astype(np.uint8) * 255)
+        return np.asarray(coloured.resize((width, height), Image.Resampling.BILINEAR)) >= 128
+
+    def select_region(self) -> None:
+        self._page.locator(".lsf-outliner-item").first.click()
+        self._page.wait_for_function(IS_REGION_SELECTED)
+
+    def erase(self, stroke: list[tuple[float, float]]) -> None:
+        """Draw the brush eraser through the points of `stroke`, over the selected region."""
+        self._page.get_by_role("button", name="eraser").click()
+        box = self._page.locator(".konvajs-content canvas").first.bounding_box()
+        assert box is not None
+        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        self._page.mouse.move(*points[0])
+        self._page.mouse.down()
+        for point in points[1:]:
+            self._page.mouse.move(*point, steps=20)
+        self._page.mouse.up()
+        self._page.wait_for_function(f"({ERASED_STROKES})() > 0")
+        self.wait_until_drawn()
+
+    def type_prompt(self, text: str) -> None:
+        """Switch Auto-Annotation on, type what to segment, and press Add; returns when the answer came."""
+        self._page.get_by_text("Auto-Annotation", exact=True).click()
+        field = self._page.get_by_label("TextArea Input")
+        field.fill(text)
+        with self._page.expect_response(lambda response: "interactive-annotating" in response.url) as answer:
+            field.press("Shift+Enter")
+        assert answer.value.ok
+
+    def submit(self) -> int:
+        """Submit the annotation; its id."""
+        posted = "/annotations"
+        button = self._page.get_by_role("button", name="Submit current annotation")
+        with self._page.expect_response(lambda r: posted in r.url and r.request.method == "POST") as answer:
+            button.click()
+        assert answer.value.ok
+        return int(answer.value.json()["id"])
+
+    def screenshot(self, path: Path) -> None:
+        self._page.screenshot(path=path)

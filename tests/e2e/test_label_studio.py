@@ -1,0 +1,105 @@
+"""The line through a real Label Studio, seen from its API."""
+
+import httpx
+import pytest
+from rich.console import Console
+
+from argenseg_model.metrics import iou
+from labeling.regions.brush import brush_mask
+from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo, wait_for
+from worker.supervisor.demo.check import check_demo, true_mask
+from worker.supervisor.demo.sample_project import SampleProject, label_config
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+IMAGES = ["0c6507d493bf", "ead9464a50a1", "797945873ca2"]
+OTHER_CONFIG = label_config().replace('prompt="all nuclei"', 'prompt="every nucleus"')
+MIN_IOU = 0.4  # of one easy image; the mean over all is checked by `check_demo`
+
+
+def typed_prompt_of(text: str) -> dict[str, object]:
+    """What Label Studio 1.23 sends when Add is pressed under a typed text (recorded)."""
+    region = {"value": {"text": [text]}, "id": "vEZM8FFWUi", "from_name": "prompt", "to_name": "image"}
+    return {"result": [{**region, "type": "textarea", "origin": "manual"}]}
+
+
+def predict_request(api: LabelStudioApi, project: int, tasks: list[int]) -> dict[str, object]:
+    return {
+        "tasks": [api.call("GET", f"/api/tasks/{task}") | {"predictions": []} for task in tasks],
+        "project": f"{project}.1795339217",
+        "label_config": OTHER_CONFIG,
+        "params": {"login": None, "password": None, "context": None},
+    }
+
+
+def test_the_demo_keeps_its_promise(demo: RunningDemo) -> None:
+    project = SampleProject(demo.label_studio.url, demo.label_studio.token)
+    assert project.task_count() == 12
+    version = project.model_version()
+    assert demo.label_studio.call("GET", f"/api/projects/{project.id}")["model_version"] == version
+    check_demo(project, version, demo.store.list_corrections, Console())
+
+
+def test_many_tasks_are_answered_empty_and_their_masks_are_pushed(demo: RunningDemo) -> None:
+    api = demo.label_studio
+    project = api.create_project("pushed", OTHER_CONFIG)
+    tasks = api.import_images(project, IMAGES)
+    body = predict_request(api, project, tasks)
+    answer = httpx.post(f"{demo.backend_url}/predict", json=body, trust_env=False, timeout=10.0)
+    assert answer.json() == {"results": [[], [], []]}
+    for task, image in zip(tasks, IMAGES, strict=True):
+        (prediction,) = wait_for(f"the pushed masks of task {task}", lambda task=task: api.predictions(task))
+        (region,) = prediction["result"]
+        assert region["type"] == "brushlabels" and region["value"]["brushlabels"] == ["Nucleus"]
+        assert iou(brush_mask(region), true_mask(image)) > MIN_IOU
+    api.connect(project, demo.backend_url)
+    api.retrieve_predictions(project)
+    assert [len(api.predictions(task)) for task in tasks] == [1, 1, 1], "the same version is predicted once"
+
+
+def test_a_task_opened_in_live_mode_holds_its_mask_at_once(demo: RunningDemo) -> None:
+    api = demo.label_studio
+    project = api.create_project("live", OTHER_CONFIG)
+    (task,) = api.import_images(project, IMAGES[:1])  # before the backend is connected, so that no webhook tells of it
+    api.connect(project, demo.backend_url)
+    assert api.predictions(task) == []
+    opened = api.call("GET", f"/api/tasks/{task}", params={"project": project})
+    (prediction,) = opened["predictions"]
+    assert iou(brush_mask(prediction["result"][0]), true_mask(IMAGES[0])) > MIN_IOU
+    assert demo.store.counts(project) == {"delivered": 1}
+
+
+def test_an_imported_image_is_predicted_before_anyone_opens_it(demo: RunningDemo) -> None:
+    api = demo.label_studio
+    project = api.create_project("imported", OTHER_CONFIG)
+    api.connect(project, demo.backend_url)
+    (task,) = api.import_images(project, IMAGES[1:2])
+    (prediction,) = wait_for("the masks of the new task", lambda: api.predictions(task))
+    assert prediction["result"]
+
+
+def test_a_typed_prompt_returns_its_mask(demo: RunningDemo) -> None:
+    api = demo.label_studio
+    project = api.create_project("typed", OTHER_CONFIG)
+    (task,) = api.import_images(project, IMAGES[:1])
+    backend = api.connect(project, demo.backend_url)
+    body = {"task": task, "context": typed_prompt_of("all nuclei")}
+    answer = api.call("POST", f"/api/ml/{backend}/interactive-annotating", json=body)
+    (region,) = answer["data"]["result"]
+    assert region["type"] == "brushlabels" and region["from_name"] == "mask"
+    assert iou(brush_mask(region), true_mask(IMAGES[0])) > MIN_IOU
+
+
+def test_a_skipped_task_leaves_no_correction(demo: RunningDemo) -> None:
+    api = demo.label_studio
+    project = api.create_project("skipped", OTHER_CONFIG)
+    api.connect(project, demo.backend_url)
+    (task,) = api.import_images(project, IMAGES[:1])
+    wait_for("the masks of the new task", lambda: api.predictions(task))
+    skipped = {"result": [], "was_cancelled": True, "lead_time": 1.0}
+    kept = {"result": api.predictions(task)[0]["result"], "lead_time": 2.0}
+    api.call("POST", f"/api/tasks/{task}/annotations/", json=skipped)
+    annotation = api.call("POST", f"/api/tasks/{task}/annotations/", json=kept)["id"]
+    (correction,) = wait_for("the correction", lambda: demo.store.list_corrections(project))
+    assert (correction.annotation_id, correction.region_id) == (annotation, kept["result"][0]["id"])
+    assert (correction.kind, correction.iou) == ("accepted", 1.0)
