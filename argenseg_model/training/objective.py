@@ -89,7 +89,7 @@ def visual_targets(vqvae: MultiScaleVQVAE, masks_R3ss: Tensor, softness: float, 
         soft_RLV = (-distance / spread).softmax(-1)
         soft.append(soft_RLV)
         coverage.append(F.adaptive_max_pool2d(coverage_R1ss, side).flatten(1))
-        drawn = (-distance / (4 * spread)).softmax(-1).flatten(0, 1).multinomial(1).view_as(nearest)
+        drawn = (-distance / (8 * spread)).softmax(-1).flatten(0, 1).multinomial(1).view_as(nearest)
         codes = torch.where(torch.rand(nearest.shape) < noise, drawn, nearest)
         f_hat = quantizer.add_scale(f_hat, codes, k)
     return VisualTargets(torch.cat(inputs, 1), torch.cat(soft, 1), torch.cat(coverage, 1))

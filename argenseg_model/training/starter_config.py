@@ -11,13 +11,13 @@ from argenseg_model.tokenizer import Tokenizer
 
 TILE = 64
 """Pixels of a tile's side; its mask is drawn at half that, 8 x 8 cells of 4 x 4 mask pixels."""
-SCALES = (1, 2, 4, 8)
+SCALES = (1, 8)
 
 
 def vqvae_config() -> dict[str, object]:
     """Codes that depend on their own cell only (1x1 kernels, per-pixel norms): what can be seen can be predicted."""
     return {
-        "ch": 32,
+        "ch": 24,
         "ch_mult": [1, 1, 1],
         "num_res_blocks": 0,
         "z_channels": 8,

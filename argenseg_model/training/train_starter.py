@@ -25,10 +25,12 @@ from argenseg_model.training.objective import DenseHead, training_losses
 from argenseg_model.training.starter_config import TILE, initialise, starter_config
 from argenseg_model.training.train_vqvae import train_vqvae
 
+SOFTNESS = 0.02
+"""Spread of a soft target, as a share of the codebook's variance: about one nat of entropy."""
 LOSS_WEIGHTS = {"text": 0.1, "codes": 1.0, "dense": 0.5}
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with manifest.csv, images/, instances/")
     parser.add_argument("--out", type=Path, required=True, help="checkpoints, log and the finished model go here")
@@ -37,8 +39,9 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", default="starter-1", help="model name shown to people (default %(default)s)")
+    parser.add_argument("--checkpoint-every", type=int, default=250, metavar="STEPS", help="(default %(default)s)")
     parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     arguments.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(arguments.seed)
@@ -95,8 +98,8 @@ def _train_language_model(model: ARGenSeg, arguments: argparse.Namespace) -> Non
             model,
             dense_head,
             to_batch(model, groups_of_samples),
-            softness=0.08,
-            noise=0.1,
+            softness=SOFTNESS,
+            noise=0.3,
             foreground=3.0,
             kept=0.5 if progress < 0.85 else 1.0,
         )
@@ -114,7 +117,7 @@ def _train_language_model(model: ARGenSeg, arguments: argparse.Namespace) -> Non
             line = {"step": step, "seconds": round(time.monotonic() - started, 1)}
             line |= {name: round(value, 4) for name, value in sums.items()}
             print(json.dumps(line), file=log, flush=True)
-        if step % 250 == 0 or step == arguments.steps:
+        if step % arguments.checkpoint_every == 0 or step == arguments.steps:
             state = {"step": step, "trained": trained.state_dict(), "average": average.state_dict()}
             with replace_file(checkpoint) as partial:
                 torch.save(state | {"optimizer": optimizer.state_dict()}, partial)
