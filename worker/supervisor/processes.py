@@ -1,7 +1,7 @@
 """Runs child processes side by side: one readable log, restarts with back-off, an ordered stop, no orphans.
 
 Children are started from the main thread and in sessions of their own. So the kernel kills them when the supervisor
-dies (see `worker.parent_death`), and Ctrl-C reaches the supervisor alone, which stops the last started first.
+dies (see `worker.parent_death`), and Ctrl-C reaches the supervisor alone, which stops what others need last.
 """
 
 import logging
@@ -33,7 +33,8 @@ class Command:
     """A child process. `name` labels its lines in the log.
 
     `stop_signal` asks it to end; after `stop_timeout_s` it is killed. `death_signal` is what the kernel sends it when
-    the supervisor itself was killed. `environment` is the whole one, None the supervisor's own.
+    the supervisor itself was killed. `environment` is the whole one, None the supervisor's own. A child that
+    `outlives_others` is stopped when all others have ended.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Command:
     death_signal: signal.Signals = signal.SIGKILL
     inherited_descriptors: tuple[int, ...] = ()
     restarts: bool = True
+    outlives_others: bool = False
 
 
 class _Child:
@@ -82,7 +84,7 @@ class _Child:
 
 
 class Supervisor:
-    """Start children with `start`, then stay in `run_until`; leaving `supervising()` stops them, the last one first."""
+    """Start children with `start`, then stay in `run_until`; leaving `supervising()` stops them."""
 
     def __init__(self, log_file: Path, *, echo: bool = True) -> None:
         """The log goes to `log_file` and, with `echo`, to the terminal."""
@@ -137,19 +139,26 @@ class Supervisor:
 
     def stop(self, name: str) -> None:
         """Stop one child and forget it: ask, wait, kill."""
-        child = self._children.pop(name)
-        child.process.send_signal(child.command.stop_signal)  # does nothing to one that has ended
-        child.waiter.join(child.command.stop_timeout_s)
-        if child.waiter.is_alive():
-            self.say(f"{name} did not stop in {child.command.stop_timeout_s:g} s and is killed")
-            child.process.kill()
-            child.waiter.join()
-        child.copier.join(1.0)  # its last lines; a grandchild may hold the pipe open
+        self._stop_together([self._children[name]])
 
     def stop_all(self) -> None:
-        """Stop every child, the last started first."""
-        for name in reversed(list(self._children)):
-            self.stop(name)
+        """Stop every child, all at once, and then those that outlive others."""
+        children = list(self._children.values())
+        self._stop_together([child for child in children if not child.command.outlives_others])
+        self._stop_together([child for child in children if child.command.outlives_others])
+
+    def _stop_together(self, children: list[_Child]) -> None:
+        asked = time.monotonic()
+        for child in children:
+            del self._children[child.command.name]
+            child.process.send_signal(child.command.stop_signal)  # does nothing to one that has ended
+        for child in children:
+            child.waiter.join(max(0.0, asked + child.command.stop_timeout_s - time.monotonic()))
+            if child.waiter.is_alive():
+                self.say(f"{child.command.name} did not stop in {child.command.stop_timeout_s:g} s and is killed")
+                child.process.kill()
+                child.waiter.join()
+            child.copier.join(1.0)  # its last lines; a grandchild may hold the pipe open
 
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         self._stop_requested = True

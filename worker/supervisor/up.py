@@ -41,12 +41,14 @@ def up(settings: Settings) -> None:
 def start_services(supervisor: Supervisor, settings: Settings, lock: int) -> None:
     """Start Redis unless REDIS_URL names one, wait for it, then start the workers and the backend.
 
-    The children read the same environment as we do, with `settings` over it. They are stopped in reverse, Redis last.
+    The children read the same environment as we do, with `settings` over it. Redis is stopped last.
     `lock` is the descriptor of `data_folder_lock`.
     """
     if settings.redis_url is None:
         command = redis_command(settings, find_redis_server())
-        supervisor.start(Command("redis", command, death_signal=SIGTERM, inherited_descriptors=(lock,)))
+        supervisor.start(
+            Command("redis", command, death_signal=SIGTERM, inherited_descriptors=(lock,), outlives_others=True)
+        )
         supervisor.run_until(lambda: _answers(connect(settings).ping), REDIS_READY_S)
     environment = {**os.environ, **environment_of(settings)}
     for name, stop_timeout_s in (("publisher", 10.0), ("sweeper", 10.0), ("worker", 30.0), ("backend", 10.0)):

@@ -13,6 +13,7 @@ import os, signal, sys, time
 from pathlib import Path
 folder, name = Path(sys.argv[1]), sys.argv[2]
 def stop(number, frame):
+    time.sleep(0.3 if name == "second" else 0)
     (folder / "stopped").open("a").write(name + "\\n")
     sys.exit(0)
 signal.signal(signal.SIGTERM, stop)
@@ -26,14 +27,14 @@ sys.exit(3)
 """
 
 
-def command(folder: Path, name: str) -> Command:
-    return Command(name, [sys.executable, "-c", CHILD, str(folder), name])
+def command(folder: Path, name: str, outlives_others: bool = False) -> Command:
+    return Command(name, [sys.executable, "-c", CHILD, str(folder), name], outlives_others=outlives_others)
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     with Supervisor(folder / "log" / "all.log").supervising() as supervisor:
-        supervisor.start(command(folder, "first"))
+        supervisor.start(command(folder, "first", outlives_others=True))
         supervisor.start(command(folder, "second"))
         supervisor.run_until(lambda: False)
         supervisor.say("stopping")

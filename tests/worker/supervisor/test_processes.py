@@ -35,7 +35,7 @@ def supervisor(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
 
 
 @pytest.mark.parametrize("wish", [signal.SIGINT, signal.SIGTERM])
-def test_a_wish_to_stop_stops_the_last_started_first(
+def test_a_wish_to_stop_stops_what_others_need_last(
     supervisor: "subprocess.Popen[str]", tmp_path: Path, wish: signal.Signals
 ) -> None:
     supervisor.send_signal(wish)
