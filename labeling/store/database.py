@@ -62,10 +62,9 @@ class Database:
             except Timeout:
                 raise StoreError("Another process has been migrating the database for minutes. Is it stuck?") from None
         else:
-            with self.engine.connect() as connection:
-                connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-                yield  # the lock ends with the connection's session
-                connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _MIGRATION_LOCK})
+            with self.engine.begin() as connection:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+                yield  # the lock ends with the transaction
 
 
 def to_json_text(value: Any) -> str:

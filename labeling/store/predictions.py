@@ -171,7 +171,7 @@ class PredictionStore:
         if project_id is not None:
             query = query.join(ProjectRow).where(ProjectRow.project_id == project_id)
         with self._database.reading() as session:
-            return dict(session.execute(query).tuples().all())
+            return dict(session.execute(query).all())
 
     def model_versions(self, limit: int = 100) -> list[str]:
         """The versions that predictions were wanted of, the newest first."""
@@ -187,10 +187,12 @@ class PredictionStore:
             return None if row is None else self._region(row)
 
     def predicted_regions(self, prediction_id: int) -> list[PredictedRegionRecord]:
-        """All regions of one of our predictions."""
+        """All regions of one of our predictions; not those of an earlier attempt that could not be published."""
         query = select(PredictedRegionRow).where(PredictedRegionRow.prediction_id == prediction_id)
         with self._database.reading() as session:
-            return [self._region(row) for row in session.scalars(query.order_by(PredictedRegionRow.id))]
+            current = {region["id"] for region in _row(session, prediction_id).result or []}
+            rows = session.scalars(query.order_by(PredictedRegionRow.id))
+            return [self._region(row) for row in rows if row.region_id in current]
 
     def find_sent_prediction(
         self, project: Project, task_id: int, label_studio_prediction_id: int, *, or_newest: bool

@@ -1,0 +1,225 @@
+"""From a stored event to stored corrections, on a real store."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from labeling.corrections.events import process_event
+from labeling.errors import StoreError
+from labeling.predictions import PredictedRegion, Prediction
+from labeling.prompts.plan import PromptPlan
+from labeling.regions.brush import brush_mask
+from labeling.store import Store
+
+URL = "http://label-studio:8080"
+
+
+@pytest.fixture
+def browser_event(recorded) -> dict[str, Any]:
+    """An annotation of task 4 of project 1, begun from prediction 619, in which "br255" was erased a little."""
+    return recorded("requests/webhook_annotation_created_in_browser_brush")["json"]
+
+
+@pytest.fixture
+def published(store: Store, recorded, plan: PromptPlan) -> np.ndarray:
+    """Prediction 619 of task 4 as we made it, with the region that the browser edited and another; the mask of both."""
+    region = recorded("regions")["brush255"]
+    mask = brush_mask(region)
+    project = store.upsert_project(URL, 1, recorded("requests/setup")["json"]["schema"])
+    wish = store.want_prediction(project, 4, {}, plan, "v1", delivery="push")
+    regions = tuple(PredictedRegion(name, "red", "red ball", 0.91, mask) for name in ("br255", "other"))
+    store.finish_prediction(wish.id, Prediction([region, region | {"id": "other"}], 0.91, "v1", regions))
+    store.mark_published(wish.id, 619)
+    return mask
+
+
+def process(store: Store, payload: dict[str, Any], action: str | None = None) -> int:
+    event_id = store.record_event(action or payload["action"], payload, label_studio_url=URL)
+    return process_event(store, event_id)
+
+
+def last_event(store: Store, event_id: int = 1) -> Any:
+    return store.get_event(event_id)
+
+
+def test_an_edit_in_the_browser_becomes_a_correction(store: Store, browser_event, published: np.ndarray) -> None:
+    assert process(store, browser_event) == 2
+    edited, deleted = store.list_corrections(1)
+    assert (edited.region_id, edited.kind, edited.label, edited.model_version) == ("br255", "edited", "red", "v1")
+    assert (deleted.region_id, deleted.kind, deleted.mask_after) == ("other", "deleted", None)
+    assert edited.mask_before is not None
+    assert np.array_equal(store.read_mask(edited.mask_before), published)
+    event = last_event(store)
+    assert event.processed_at is not None
+    assert event.error is None
+    assert "2 regions that are no readable brush masks" in event.note
+
+
+def test_processing_again_changes_nothing(store: Store, browser_event, published: np.ndarray) -> None:
+    process(store, browser_event)
+    before = [item.region_id for item in store.list_corrections(with_history=True)]
+    assert process_event(store, 1) == 2
+    assert [item.region_id for item in store.list_corrections(with_history=True)] == before
+    assert store.unprocessed_events(0) == []
+
+
+def test_an_unknown_project_gives_added_regions(store: Store, browser_event) -> None:
+    assert process(store, browser_event) == 1
+    (added,) = store.list_corrections(1)
+    assert (added.kind, added.mask_before, added.iou) == ("added", None, 0.0)
+    project = store.find_project(1, URL)
+    assert project is not None
+    assert "<BrushLabels" in project.label_config
+
+
+def test_an_event_of_another_label_studio_does_not_meet_our_predictions(
+    store: Store, browser_event, published: np.ndarray
+) -> None:
+    event_id = store.record_event("ANNOTATION_CREATED", browser_event, label_studio_url="http://other")
+    process_event(store, event_id)
+    assert [item.kind for item in store.list_corrections(1)] == ["added"]
+
+
+def test_without_a_url_the_known_project_is_meant(store: Store, browser_event, published: np.ndarray) -> None:
+    process_event(store, store.record_event("ANNOTATION_CREATED", browser_event))
+    assert [item.kind for item in store.list_corrections(1)] == ["edited", "deleted"]
+
+
+def test_an_update_replaces_and_a_deletion_ends(store: Store, browser_event, published: np.ndarray) -> None:
+    process(store, browser_event)
+    update = copy.deepcopy(browser_event) | {"action": "ANNOTATION_UPDATED"}
+    update["annotation"]["result"] = []
+    process(store, update)
+    assert {(item.region_id, item.kind) for item in store.list_corrections(1)} == {
+        ("br255", "deleted"),
+        ("other", "deleted"),
+    }
+    deletion = {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": 7}], "project": browser_event["project"]}
+    assert process(store, deletion) == 0
+    assert store.list_corrections(1) == []
+    assert len(store.list_corrections(1, with_history=True)) == 4
+
+
+def test_a_skip_takes_the_corrections_back(store: Store, browser_event, published: np.ndarray) -> None:
+    process(store, browser_event)
+    skip = copy.deepcopy(browser_event) | {"action": "ANNOTATION_UPDATED"}
+    skip["annotation"]["was_cancelled"] = True
+    assert process(store, skip) == 0
+    assert store.list_corrections(1) == []
+    assert "skipped" in last_event(store, 2).note
+
+
+WEBHOOKS = {
+    "annotation_created": 1,
+    "annotation_created_corrected_brush": 1,
+    "annotation_ground_truth": 0,
+    "annotation_skipped": 0,
+    "annotation_updated": 0,
+    "annotations_created": 0,
+    "annotations_created_from_predictions": 0,
+    "annotations_deleted": 0,
+    "project_updated": 0,
+    "start_training": 0,
+    "tasks_created": 0,
+    "unauthenticated_to_basic_auth_backend": 0,
+}
+
+
+@pytest.mark.parametrize(("name", "corrections"), WEBHOOKS.items())
+def test_every_recorded_webhook(store: Store, recorded, name: str, corrections: int) -> None:
+    requests = recorded(f"requests/webhook_{name}")
+    requests = requests if isinstance(requests, list) else [requests]
+    assert sum(process(store, request["json"]) for request in requests) == corrections
+    assert store.unprocessed_events(0) == []
+    assert [last_event(store, number + 1).error for number in range(len(requests))] == [None] * len(requests)
+    assert len(store.list_corrections()) == corrections
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda event: event.pop("annotation"),
+        lambda event: event.pop("project"),
+        lambda event: event.update(project=7),
+        lambda event: event["project"].update(id="x"),
+        lambda event: event.update(annotation=[5]),
+        lambda event: event["annotation"].pop("id"),
+        lambda event: event["annotation"].update(task=None),
+        lambda event: event["annotation"].update(result=5),
+        lambda event: event["annotation"].update(id=10**30),
+        lambda event: event["annotation"]["result"][0]["value"].update(brushlabels=["\ud800"]),
+    ],
+)
+def test_what_is_wrong_is_kept_with_the_event(store: Store, browser_event, change) -> None:
+    change(browser_event)
+    assert process(store, browser_event) == 0
+    event = last_event(store)
+    assert event.error
+    assert event.processed_at is not None
+    assert event.payload == browser_event
+
+
+def test_one_broken_annotation_does_not_stop_the_others(store: Store, browser_event) -> None:
+    annotations = [{"id": 6}, browser_event["annotation"]]
+    assert process(store, browser_event | {"annotation": annotations}, "ANNOTATIONS_CREATED") == 1
+    assert "annotation 6: KeyError" in last_event(store).error
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+RESULTS = st.lists(
+    st.fixed_dictionaries({}, optional={"id": JSON, "value": JSON, "original_width": JSON, "original_height": JSON}),
+    max_size=3,
+)
+ANNOTATIONS = st.fixed_dictionaries(
+    {}, optional={"id": JSON, "task": JSON, "result": RESULTS | JSON, "lead_time": JSON, "parent_prediction": JSON}
+)
+
+
+@given(
+    st.sampled_from(["ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATIONS_DELETED", "WHATEVER"]),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "annotation": ANNOTATIONS | st.lists(ANNOTATIONS, max_size=2) | JSON,
+            "project": st.just({"id": 1}) | JSON,
+        },
+    ),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_payload_makes_it_raise(store: Store, action: str, payload: dict[str, Any]) -> None:
+    event_id = store.record_event(action, payload)
+    process_event(store, event_id)
+    assert store.get_event(event_id).processed_at is not None
+
+
+def test_a_missing_mask_is_the_events_error(store: Store, tmp_path: Path, browser_event, published) -> None:
+    for file in (tmp_path / "blobs").rglob("*"):
+        if file.is_file():
+            file.unlink()
+    assert process(store, browser_event) == 0
+    assert "missing" in last_event(store).error
+
+
+def test_a_store_that_does_not_work_leaves_the_event_for_later(
+    store: Store, tmp_path: Path, browser_event, monkeypatch
+) -> None:
+    event_id = store.record_event("ANNOTATION_CREATED", browser_event)
+    with monkeypatch.context() as patch:
+
+        def locked(*_: object, **__: object) -> None:
+            raise StoreError("database is locked", is_transient=True)
+
+        patch.setattr(store, "save_corrections", locked)
+        with pytest.raises(StoreError):
+            process_event(store, event_id)
+    assert store.unprocessed_events(0) == [event_id]
+    assert process_event(store, event_id) == 1

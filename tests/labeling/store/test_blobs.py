@@ -1,0 +1,100 @@
+import hashlib
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from labeling.errors import StoreError
+from labeling.store.blobs import BlobStore
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "blobs"
+
+
+@pytest.fixture
+def blobs(folder: Path) -> BlobStore:
+    return BlobStore(str(folder))
+
+
+def files(folder: Path) -> list[Path]:
+    return [file for file in folder.rglob("*") if file.is_file()]
+
+
+def test_a_blob_is_named_by_its_content_and_written_once(blobs: BlobStore, folder: Path) -> None:
+    digest = blobs.put(b"mask")
+    assert digest == hashlib.sha256(b"mask").hexdigest() == blobs.put(b"mask")
+    assert blobs.get(digest) == b"mask"
+    assert [file.name for file in files(folder)] == [digest]
+
+
+@pytest.mark.parametrize("url", ["file://{folder}", "{folder}/", "memory://{folder}"])
+def test_any_file_system_that_fsspec_knows(url: str, folder: Path) -> None:
+    blobs = BlobStore(url.format(folder=folder))
+    assert blobs.get(blobs.put(b"mask")) == b"mask"
+
+
+@given(hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=70)))
+@settings(max_examples=50)
+def test_any_mask_survives(mask: np.ndarray) -> None:
+    blobs = BlobStore("memory://masks")
+    read = blobs.get_mask(blobs.put_mask(mask))
+    assert read.dtype == np.bool_
+    assert np.array_equal(read, mask)
+
+
+def test_a_mask_is_a_small_png(blobs: BlobStore) -> None:
+    content = blobs.get(blobs.put_mask(np.zeros((3000, 4000), np.bool_)))
+    assert content.startswith(b"\x89PNG")
+    assert len(content) < 10_000
+
+
+def test_a_missing_blob(blobs: BlobStore) -> None:
+    with pytest.raises(StoreError, match="missing") as error:
+        blobs.get("0" * 64)
+    assert not error.value.is_transient
+
+
+def test_a_damaged_blob(blobs: BlobStore, folder: Path) -> None:
+    digest = blobs.put(b"mask")
+    files(folder)[0].write_bytes(b"mosk")
+    with pytest.raises(StoreError, match="damaged"):
+        blobs.get(digest)
+
+
+@given(st.text(max_size=70))
+def test_a_digest_that_is_none_reads_nothing(digest: str) -> None:
+    with pytest.raises(StoreError):
+        BlobStore("memory://masks").get(digest)
+
+
+def test_a_write_that_fails_leaves_nothing(blobs: BlobStore, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="No space") as error:
+        blobs.put(b"mask")
+    assert error.value.is_transient
+    assert not files(folder)
+
+
+def test_many_writers_of_one_blob(blobs: BlobStore, folder: Path) -> None:
+    content = bytes(100_000)
+    threads = [threading.Thread(target=blobs.put, args=(content,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [file.stat().st_size for file in files(folder)] == [100_000]
+
+
+def test_a_url_that_cannot_be_used() -> None:
+    with pytest.raises(StoreError, match="BLOB_URL"):
+        BlobStore("unheard-of://bucket")

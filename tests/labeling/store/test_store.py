@@ -1,0 +1,93 @@
+import multiprocessing
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from labeling.errors import StoreError
+from labeling.store import Store
+from labeling.store.tables import Base
+
+
+def open_and_write(folder: str, number: int, start) -> None:
+    start.wait()
+    with Store.open(f"sqlite:///{folder}/new/argenseg.db", f"{folder}/blobs") as store:
+        store.upsert_project("http://label-studio", 1, f"config {number}")
+        for _ in range(5):
+            store.record_event("ANNOTATION_CREATED", {"process": number})
+
+
+def test_many_processes_open_a_fresh_folder_at_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(3)
+    processes = [context.Process(target=open_and_write, args=(str(tmp_path), number, start)) for number in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    with Store.open(f"sqlite:///{tmp_path}/new/argenseg.db", f"{tmp_path}/blobs") as store:
+        assert len(store.unprocessed_events(0)) == 15
+        assert store.find_project(1) is not None
+
+
+def test_the_migrations_make_the_tables(tmp_path: Path, store: Store) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/argenseg.db")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+    engine.dispose()
+
+
+def test_sqlite_is_durable_and_concurrent(tmp_path: Path, store: Store) -> None:
+    with sqlite3.connect(tmp_path / "argenseg.db") as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    with store._database.reading() as session:
+        pragmas = [
+            session.connection().exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("synchronous", "foreign_keys")
+        ]
+    assert pragmas == [2, 1]
+
+
+def test_opening_again_keeps_what_is_there(tmp_path: Path, store: Store) -> None:
+    project = store.upsert_project("http://label-studio/", 1, "<View/>")
+    store.close()
+    with Store.open(f"sqlite:///{tmp_path}/argenseg.db", str(tmp_path / "blobs")) as again:
+        assert again.find_project(1) == project
+        assert project.label_studio_url == "http://label-studio"
+
+
+def test_a_database_of_a_newer_argenseg(tmp_path: Path, store: Store) -> None:
+    with sqlite3.connect(tmp_path / "argenseg.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreError, match="newer"):
+        Store.open(f"sqlite:///{tmp_path}/argenseg.db", str(tmp_path / "blobs"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "no url", "sqlite://", "sqlite:///:memory:", "unheard-of://host/db", "sqlite:////proc/nowhere/argenseg.db"],
+)
+def test_databases_that_cannot_be_used(tmp_path: Path, url: str) -> None:
+    with pytest.raises(StoreError, match="DATABASE_URL"):
+        Store.open(url, str(tmp_path / "blobs"))
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "argenseg.db").write_bytes(b"not a database" * 1000)
+    with pytest.raises(StoreError, match="DATABASE_URL"):
+        Store.open(f"sqlite:///{tmp_path}/argenseg.db", str(tmp_path / "blobs"))
+
+
+def test_a_project_keeps_its_newest_config(store: Store) -> None:
+    first = store.upsert_project("http://a", 1, "<View/>")
+    assert store.upsert_project("http://a/", 1, "<View>2</View>").id == first.id
+    assert store.upsert_project("http://b", 1, "<View/>").id != first.id
+    found = store.find_project(1, "http://a/")
+    assert found is not None
+    assert found.label_config == "<View>2</View>"
+    assert store.find_project(2) is None
+    assert store.find_project(1, "http://c") is None
