@@ -4,17 +4,12 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
-from pydantic import ValidationError
 
-from labeling.errors import LabelingError
-from labeling.settings import Settings
+from labeling.settings import Settings, read_settings
 from worker import sweeper as sweeping
-from worker.errors import WorkerError
 from worker.jobs import JobContext, publish_functions
 from worker.leased_worker import LeasedWorker
 from worker.queues import PUBLISH
@@ -32,8 +27,7 @@ def worker(model: str | None, device: str | None) -> None:
     """
     from worker.gpu_worker.worker import run
 
-    with _clear_errors():
-        sys.exit(run(_start(model=model, device=device)))
+    sys.exit(run(_start(model=model, device=device)))
 
 
 @click.command()
@@ -42,7 +36,7 @@ def publisher() -> None:
 
     Example: LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=... argenseg publisher
     """
-    with _clear_errors(), JobContext.open(_start()) as context:
+    with JobContext.open(_start()) as context:
         LeasedWorker(PUBLISH, context.connection, publish_functions(context)).work(logging_level="WARNING")
 
 
@@ -55,7 +49,7 @@ def sweeper() -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with _clear_errors(), JobContext.open(_start()) as context:
+    with JobContext.open(_start()) as context:
         sweeping.run(context, stop)
 
 
@@ -69,27 +63,14 @@ def up(host: str | None, port: int | None) -> None:
     """
     from worker.supervisor import up as supervisor_up
 
-    with _clear_errors():
-        supervisor_up.up(_start(host=host, port=port))
+    supervisor_up.up(_start(host=host, port=port))
 
 
 def _start(**options: Any) -> Settings:
     """Read the environment's settings, with the command line's over them, and configure the log."""
-    settings = Settings(**{name: value for name, value in options.items() if value is not None})
+    settings = read_settings(**options)
     logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stdout)
     if settings.log_level != "DEBUG":
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.WARNING)
     return settings
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Known errors end the command with their message alone."""
-    try:
-        yield
-    except (LabelingError, WorkerError) as error:
-        raise click.ClickException(str(error)) from error
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise click.ClickException(f"The environment holds settings that cannot be used: {problems}") from error

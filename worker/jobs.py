@@ -73,7 +73,7 @@ def predict(context: JobContext, segmenter: Segmenter, prediction_id: int) -> st
     if wanted.interactive and wanted.delivery == "push":
         return _fail(store, wanted, "Nobody waits for this answer any more. Ask again.")
     if wanted.attempts > MAX_ATTEMPTS:
-        return _fail(store, wanted, f"The worker died {MAX_ATTEMPTS} times over this task. Look at its image.")
+        return _fail(store, wanted, f"The worker failed {MAX_ATTEMPTS} times over this task; its log says why.")
     began = time.monotonic()
     try:
         prediction = _compute(context, segmenter, wanted)
@@ -117,9 +117,19 @@ def publish(context: JobContext, prediction_id: int) -> str | Retry:
 
 
 def process_event(context: JobContext, event_id: int) -> int:
-    """Do what follows from a stored webhook event, and return how many corrections it held."""
-    follow_event(context.settings, context.store, context.connection, event_id)
-    return int(events.process_event(context.store, event_id))
+    """Do what follows from a stored webhook event, and return how many corrections it held.
+
+    An event that nothing can be made of is kept with its error: it must not come back forever.
+    """
+    try:
+        follow_event(context.settings, context.store, context.connection, event_id)
+        return int(events.process_event(context.store, event_id))
+    except LabelingError:
+        raise
+    except Exception as error:
+        logger.exception("event %s could not be processed", event_id)
+        context.store.mark_event_processed(event_id, error=f"{type(error).__name__}: {error}")
+        return 0
 
 
 def _compute(context: JobContext, segmenter: Segmenter, wanted: WantedPrediction) -> Prediction:

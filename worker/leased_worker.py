@@ -20,6 +20,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
+from worker.errors import WorkerError
 from worker.queues import AllowListedJob, open_queue
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 class LeasedWorker(SimpleWorker):
     """A worker on ONE queue (with several, RQ pops a job before it is safe elsewhere) for the functions it is given.
 
-    Its name is new at each start: RQ refuses a name for minutes after a kill.
+    Its name is new at each start: RQ refuses a name for minutes after a kill. WorkerError if Redis does not answer.
     """
 
     lease_s: ClassVar[int] = 20
@@ -36,16 +37,19 @@ class LeasedWorker(SimpleWorker):
 
     def __init__(self, queue_name: str, connection: "Redis", functions: Mapping[str, Callable[..., Any]]) -> None:
         job_class = AllowListedJob.bound_to(functions)
-        super().__init__(
-            [open_queue(connection, queue_name, job_class)],
-            name=f"{queue_name}-{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
-            connection=connection,
-            job_class=job_class,
-            serializer=JSONSerializer,
-            worker_ttl=60,
-            job_monitoring_interval=self.lease_s,
-            maintenance_interval=60,
-        )
+        try:
+            super().__init__(
+                [open_queue(connection, queue_name, job_class)],
+                name=f"{queue_name}-{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
+                connection=connection,
+                job_class=job_class,
+                serializer=JSONSerializer,
+                worker_ttl=60,
+                job_monitoring_interval=self.lease_s,
+                maintenance_interval=60,
+            )
+        except RedisError as error:
+            raise WorkerError(f"Redis cannot be used: {error}. Check REDIS_URL, or run argenseg up.") from error
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         return self.lease_s

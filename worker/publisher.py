@@ -21,18 +21,16 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
     """Send a ready prediction, unless Label Studio already holds one of the task and version. Returns its new status.
 
     The question comes first because the job may have died after an earlier POST. A Retry if Label Studio cannot be
-    reached or refuses our token; after the last one the sweeper begins again.
+    reached or refuses our token; after the last one the sweeper begins again. Without a client nothing is sent.
     """
     ready = store.get_prediction(prediction_id)
-    if ready.status != "ready":
+    if ready.status != "ready" or client is None:
         return ready.status
     if ready.interactive:  # alone it would stand for the task's whole prediction of this version
         return _fail(store, ready, "The answer came after the page stopped waiting. Ask again.")
     prediction = Prediction(ready.result or [], ready.score, ready.model_version)
     try:
         validate_prediction(prediction, parse_label_config(ready.project.label_config))
-        if client is None:
-            raise LabelStudioError("Label Studio is not configured. Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.")
         if client.url != ready.project.label_studio_url:
             return _fail(store, ready, f"It belongs to {ready.project.label_studio_url}, not to {client.url}.")
         held = [p["id"] for p in client.list_predictions(ready.task_id) if p["model_version"] == ready.model_version]

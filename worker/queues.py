@@ -16,7 +16,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 from rq import Queue
 from rq.defaults import RQ_KEY_PREFIX
-from rq.exceptions import InvalidJobOperation
+from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
@@ -172,6 +172,8 @@ def requeue_due_retries(connection: "Redis", queue_name: str) -> int:
             moved += 1
         except InvalidJobOperation:  # another process was first
             continue
+        except NoSuchJobError:
+            registry.remove(job_id)
     return moved
 
 

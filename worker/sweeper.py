@@ -45,8 +45,11 @@ def sweep(context: JobContext, stale_s: float = STALE_S) -> int:
         lambda: _drain_spool(context),
         lambda: _process_events(context, stale_s),
         lambda: _enqueue_lost(context, store.stale_predictions(stale_s), GPU, PREDICT),
-        lambda: _enqueue_lost(context, store.unpublished_predictions(stale_s), PUBLISH, PUBLISH_PREDICTION),
     ]
+    if context.client is not None:
+        parts.append(
+            lambda: _enqueue_lost(context, store.unpublished_predictions(stale_s), PUBLISH, PUBLISH_PREDICTION)
+        )
     return sum(_attempt(part) for part in parts)
 
 

@@ -13,7 +13,7 @@ from rq.serializers import JSONSerializer
 
 from labeling.settings import Settings
 from worker import queues
-from worker.errors import QueueFull
+from worker.errors import QueueFull, WorkerError
 from worker.leased_worker import LeasedWorker
 from worker.queues import (
     GPU,
@@ -164,6 +164,9 @@ def test_due_retries_go_back_once_however_many_look(redis_connection: Redis) -> 
     assert sum(moved) == 1
     assert queue.job_ids == [job.id]
     assert queue.fetch_job(job.id).number_of_retries == 1
+    redis_connection.zadd(queue.scheduled_job_registry.key, {"publish-9-gone": 1.0})
+    assert requeue_due_retries(redis_connection, PUBLISH) == 0
+    assert "publish-9-gone" not in queue.scheduled_job_registry
 
 
 def test_live_rows_are_queued_or_running_under_a_lease(redis_connection: Redis) -> None:
@@ -197,6 +200,11 @@ def test_a_lease_is_short_and_renewed(redis_connection: Redis, monkeypatch: pyte
     LeasedWorker(GPU, redis_connection, {PREDICT: slow}).work(burst=True)
     assert len(leases) == 2
     assert all(0 < lease <= 2 for lease in leases)
+
+
+def test_a_worker_without_redis_says_so(settings: Settings) -> None:
+    with pytest.raises(WorkerError, match="Redis cannot be used"):
+        LeasedWorker(GPU, connect(settings), {})
 
 
 def test_jobs_know_no_function_of_their_own(redis_connection: Redis) -> None:

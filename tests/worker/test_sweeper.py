@@ -1,13 +1,15 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
+from labeling.label_studio.client import LabelStudioClient
 from labeling.store.store import Store
 from tests.worker.conftest import RedisServer, Want
 from tests.worker.test_publisher import make_ready
-from worker import queues, spool, sweeper
+from worker import jobs, queues, spool, sweeper
 from worker.jobs import JobContext
 from worker.queues import (
     GPU,
@@ -39,6 +41,8 @@ def test_what_is_fresh_is_left_alone(context: JobContext, want: Want) -> None:
 def test_unpublished_predictions_are_queued_again(context: JobContext, store: Store) -> None:
     rows = [make_ready(store, "http://label-studio.test", task_id=number) for number in range(2)]
     enqueue_publish(context.connection, rows[0].id)
+    assert sweep(context, stale_s=0) == 0  # there is no Label Studio to send them to
+    context = replace(context, client=LabelStudioClient("http://label-studio.test", "token"))
     assert sweep(context, stale_s=0) == 1
     assert live_rows(context.connection, PUBLISH, PUBLISH_PREDICTION) == {row.id for row in rows}
 
@@ -51,6 +55,19 @@ def test_events_are_processed_without_redis(context: JobContext, store: Store, r
     assert sweep(context, stale_s=0) == 3  # one from the spool folder, then both
     assert store.unprocessed_events(0) == []
     assert store.get_event(event_id).processed_at is not None
+
+
+def test_an_event_that_breaks_our_code_is_kept_with_its_error(
+    context: JobContext, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> int:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(jobs.events, "process_event", broken)
+    event_id = store.record_event("ANNOTATION_CREATED", {})
+    assert sweep(context, stale_s=0) == 1
+    assert store.get_event(event_id).error == "ZeroDivisionError: a bug"
+    assert sweep(context, stale_s=0) == 0
 
 
 def test_a_redis_that_is_down_is_waited_for(context: JobContext, want: Want, redis_server: RedisServer) -> None:

@@ -54,8 +54,9 @@ def run(settings: Settings, loader: str = ARGENSEG) -> int:
     )
     try:
         with jobs.JobContext.open(settings) as context:
+            worker = GpuWorker(context.connection, jobs.gpu_functions(context, model), model)
             model.start()
-            GpuWorker(context.connection, jobs.gpu_functions(context, model), model).work(logging_level="WARNING")
+            worker.work(logging_level="WARNING")
     except ModelLoadError as error:
         logger.error("%s", error)
         return EX_CONFIG

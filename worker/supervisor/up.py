@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from rq import worker_registration
 
 from labeling.settings import Settings
+from worker.errors import SupervisorError
 from worker.queues import GPU, connect, open_queue
 from worker.supervisor.embedded_redis import data_folder_lock, find_redis_server, redis_command
 from worker.supervisor.processes import Command, Supervisor
@@ -49,7 +50,10 @@ def start_services(supervisor: Supervisor, settings: Settings, lock: int) -> Non
         supervisor.start(
             Command("redis", command, death_signal=SIGTERM, inherited_descriptors=(lock,), outlives_others=True)
         )
-        supervisor.run_until(lambda: _answers(connect(settings).ping), REDIS_READY_S)
+        if not supervisor.run_until(lambda: _answers(connect(settings).ping), REDIS_READY_S):
+            if supervisor.stop_requested:
+                return
+            raise SupervisorError(f"The embedded Redis did not answer within {REDIS_READY_S:g} s; the log says more.")
     environment = {**os.environ, **environment_of(settings)}
     for name, stop_timeout_s in (("publisher", 10.0), ("sweeper", 10.0), ("worker", 30.0), ("backend", 10.0)):
         argv = [sys.executable, "-m", "backend.cli", name]
