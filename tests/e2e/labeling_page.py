@@ -10,7 +10,8 @@ from playwright.sync_api import Page
 
 # The page first shows an empty annotation and replaces it when the prediction arrived: only the page's own store tells
 # which of the two it is.
-REGIONS = "() => window.Htx?.annotationStore?.selected?.regions.length ?? 0"
+REGIONS = """() => (window.Htx?.annotationStore?.selected?.regions ?? [])
+  .filter(region => region.type === 'brushregion').length"""
 IS_REGION_SELECTED = "() => window.Htx.annotationStore.selected.regions.some(region => region.inSelection)"
 IS_WHOLE_IMAGE_SHOWN = "() => window.Htx.annotationStore.selected.names.get('image').zoomScale === 1"
 ERASED_STROKES = (
@@ -26,9 +27,9 @@ class LabelingPage:
         page.goto(f"{label_studio_url}/projects/{project}/data?task={task}")
 
     def wait_for_regions(self, count: int) -> None:
-        """Until the annotation that is being edited shows `count` regions, on the page and in its list of regions."""
+        """Until the annotation that is being edited holds `count` brush regions, also in the page's list of regions."""
         self._page.wait_for_function(f"({REGIONS})() === {count}")
-        self._page.locator(".lsf-outliner-item").first.wait_for()
+        self._page.locator(".lsf-outliner-item").nth(count - 1).wait_for()
         assert self._page.locator(".lsf-outliner-item").count() == count
         self._show_whole_image()
         self.wait_until_drawn()
@@ -87,6 +88,10 @@ class LabelingPage:
         with self._page.expect_response(lambda response: "interactive-annotating" in response.url) as answer:
             field.press("Shift+Enter")
         assert answer.value.ok
+
+    def accept_suggestions(self) -> None:
+        """Press the tick beside "1 suggestions": what the model offered becomes a region."""
+        self._page.get_by_test_id("bottombar-accept-suggestions-button").click()
 
     def submit(self) -> int:
         """Submit the annotation; its id."""

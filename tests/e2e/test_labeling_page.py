@@ -69,5 +69,6 @@ def test_a_typed_prompt_draws_its_mask_on_the_open_page(
     page = LabelingPage(browser_context.new_page(), demo.label_studio.url, project.id, task.id)
     page.wait_for_regions(1)
     page.type_prompt("all nuclei")
+    page.accept_suggestions()
     page.wait_for_regions(2)
     page.screenshot(artifacts / "typed-prompt.png")

@@ -30,7 +30,7 @@ def run_demo(server: LabelStudioServer, settings: Settings, console: Console, *,
     started = time.monotonic()
     with data_folder_lock(settings) as lock, Supervisor(log_file, echo=False).supervising() as supervisor:
         console.print(f"Starting Label Studio and the model (the first start takes a minute). Log: {log_file}")
-        supervisor.start(Command("label-studio", server.command, server.environment(), restarts=False))
+        supervisor.start(Command("studio", server.command, server.environment(), restarts=False))
         start_services(supervisor, settings, lock)
         if not supervisor.run_until(lambda: server.is_up() and is_ready(settings), START_S):
             if supervisor.stop_requested:
@@ -40,10 +40,11 @@ def run_demo(server: LabelStudioServer, settings: Settings, console: Console, *,
         project.import_images()
         project.connect_backend(backend_url(settings))
         with Store.open(settings.database_url, settings.blob_url) as store:
-            if not predict_all(supervisor, project, store, console):
+            version = predict_all(supervisor, project, store, console)
+            if version is None:
                 return
             if check:
-                check_demo(project, project.model_version(), store.list_corrections, console)
+                check_demo(project, version, store.list_corrections, console)
                 return
         supervisor.say(f"ready after {time.monotonic() - started:.0f} s")
         console.print(_welcome(server, project))
@@ -51,10 +52,10 @@ def run_demo(server: LabelStudioServer, settings: Settings, console: Console, *,
         console.print("Stopping. Everything you did is kept for the next start.")
 
 
-def predict_all(supervisor: Supervisor, project: SampleProject, store: Store, console: Console) -> bool:
+def predict_all(supervisor: Supervisor, project: SampleProject, store: Store, console: Console) -> str | None:
     """Ask for the masks of all tasks, as "Retrieve Predictions" does, show their arrival, and pin their version.
 
-    False if Ctrl-C came first. Tasks that hold masks of this version already are left as they are.
+    Returns that version, or None if Ctrl-C came first. Tasks that hold masks of this version already are left as they are.
     """
     project.retrieve_predictions()
     version = project.model_version()
@@ -80,12 +81,12 @@ def predict_all(supervisor: Supervisor, project: SampleProject, store: Store, co
             return not counts.get("wanted") and not counts.get("ready")
 
         if not supervisor.run_until(is_finished):
-            return False
+            return None
     if failed := store.counts(project.id).get("failed"):
         console.print(f"[yellow]{failed} of the predictions failed; the log says why.")
     if project.predicted(version):
         project.pin(version)
-    return True
+    return version
 
 
 def _welcome(server: LabelStudioServer, project: SampleProject) -> Panel:
