@@ -1,6 +1,7 @@
 """The GPU worker: takes wanted predictions off the `gpu` queue and has its one model process compute them. No torch."""
 
 import logging
+import os
 import signal
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,8 +19,6 @@ from worker.leased_worker import LeasedWorker
 from worker.queues import GPU
 
 logger = logging.getLogger(__name__)
-
-EX_CONFIG = 78  # sysexits.h: the configuration must change first, so a supervisor should not start us again
 
 
 class GpuWorker(LeasedWorker):
@@ -46,7 +45,7 @@ class GpuWorker(LeasedWorker):
 def run(settings: Settings, loader: str = ARGENSEG) -> int:
     """Load the model, then work until told to stop. Returns the exit code.
 
-    It is 0, or EX_CONFIG if the model cannot be loaded, or 1 if it cannot be loaded again after a crash. `loader` makes
+    It is 0, or os.EX_CONFIG if the model cannot be loaded, or 1 if it cannot be loaded again after a crash. `loader` makes
     the segmenter in the model process (see ModelOptions).
     """
     model = ModelProcess(
@@ -59,7 +58,7 @@ def run(settings: Settings, loader: str = ARGENSEG) -> int:
             worker.work(logging_level="WARNING")
     except ModelLoadError as error:
         logger.error("%s", error)
-        return EX_CONFIG
+        return os.EX_CONFIG
     finally:
         model.close()
     if model.load_error is not None:

@@ -22,7 +22,6 @@ from types import FrameType
 from worker.errors import SupervisorError
 from worker.parent_death import launch_command
 
-EX_CONFIG = 78  # sysexits.h: the configuration must change first, so starting again cannot help
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
 _LIVED_S = 60.0  # a child that lived this long begins again with the first delay
 _TICK_S = 0.2
@@ -125,7 +124,8 @@ class Supervisor:
     def run_until(self, is_done: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Keep the children running until `is_done()`: True; or until a stop is requested or time runs out: False.
 
-        SupervisorError if a child ends that cannot be helped by starting it again.
+        SupervisorError if a child ends that cannot be helped by starting it again: it said so (os.EX_CONFIG), or its
+        command does.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while not self._stop_requested:
@@ -193,7 +193,7 @@ class Supervisor:
             return
         name, code = exited
         child = self._children[name]
-        if code == EX_CONFIG or not child.command.restarts:
+        if code == os.EX_CONFIG or not child.command.restarts:
             raise SupervisorError(f"{name} ended with exit code {code}; its last lines in the log say why.")
         delay = child.next_delay()
         child.restart_at = time.monotonic() + delay

@@ -1,5 +1,6 @@
 """The GPU worker as a process of its own, with a real Redis, a real store and a model process that can go wrong."""
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -18,7 +19,6 @@ from labeling.store.store import Store
 from tests.worker.conftest import RedisServer, Want, wait_until
 from worker.jobs import JobContext
 from worker.queues import GPU, enqueue_prediction, open_queue, wait_for_job
-from worker.supervisor.processes import EX_CONFIG
 from worker.sweeper import sweep
 
 LEASE_S = 2
@@ -137,4 +137,4 @@ def test_a_redis_that_is_killed_and_started_again_keeps_the_queue(
 
 
 def test_a_worker_without_a_model_ends_for_good(start_worker: StartWorker) -> None:
-    assert start_worker("missing", wait=False).wait(20) == EX_CONFIG
+    assert start_worker("missing", wait=False).wait(20) == os.EX_CONFIG

@@ -10,7 +10,7 @@ import pytest
 
 from tests.worker.conftest import is_alive, wait_until
 from worker.errors import SupervisorError
-from worker.supervisor.processes import EX_CONFIG, Command, Supervisor
+from worker.supervisor.processes import Command, Supervisor
 
 ROOT = Path(__file__).parents[3]
 
@@ -80,7 +80,7 @@ def python(name: str, code: str, **options: object) -> Command:
     return Command(name, [sys.executable, "-c", code], **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("code", "restarts"), [(EX_CONFIG, True), (1, False)])
+@pytest.mark.parametrize(("code", "restarts"), [(os.EX_CONFIG, True), (1, False)])
 def test_a_child_that_cannot_be_helped_ends_everything(tmp_path: Path, code: int, restarts: bool) -> None:
     with (
         pytest.raises(SupervisorError, match=f"child ended with exit code {code}"),
