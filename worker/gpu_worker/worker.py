@@ -45,8 +45,8 @@ class GpuWorker(LeasedWorker):
 def run(settings: Settings, loader: str = ARGENSEG) -> int:
     """Load the model, then work until told to stop. Returns the exit code.
 
-    It is 0, or os.EX_CONFIG if the model cannot be loaded, or 1 if it cannot be loaded again after a crash. `loader` makes
-    the segmenter in the model process (see ModelOptions).
+    It is 0, or os.EX_CONFIG if the model cannot be loaded, or 1 if it cannot be loaded again after a crash. `loader`
+    makes the segmenter in the model process (see ModelOptions).
     """
     model = ModelProcess(
         ModelOptions(settings.model, settings.device, settings.max_image_pixels, settings.log_level, loader)
