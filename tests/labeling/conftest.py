@@ -1,12 +1,14 @@
 """What several test folders of `labeling` need: the recorded fixtures, a store in a temporary folder."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import create_engine, text
 
 from labeling.predictions import PredictedMask, Prediction, build_prediction
 from labeling.prompts.label_config import parse_label_config
@@ -32,8 +34,23 @@ def recorded() -> Callable[[str], Any]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path}/argenseg.db", str(tmp_path / "blobs")) as store:
+    """On SQLite, or on the PostgreSQL database that ARGENSEG_TEST_POSTGRESQL_URL names; that one is EMPTIED first."""
+    url = os.environ.get("ARGENSEG_TEST_POSTGRESQL_URL", f"sqlite:///{tmp_path}/argenseg.db")
+    if url.startswith("postgresql"):
+        with create_engine(url).begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+    with Store.open(url, str(tmp_path / "blobs")) as store:
         yield store
+
+
+@pytest.fixture
+def sqlite_file(store: Store, tmp_path: Path) -> Path:
+    """The store's database file, for tests that are about SQLite."""
+    file = tmp_path / "argenseg.db"
+    if not file.exists():
+        pytest.skip("runs on SQLite only")
+    return file
 
 
 @pytest.fixture

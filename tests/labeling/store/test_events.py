@@ -59,9 +59,9 @@ def test_any_text_and_any_size(store: Store, text: str) -> None:
     assert store.get_event(event_id).payload["text"] == text
 
 
-def test_an_event_survives_without_being_closed(tmp_path: Path, store: Store) -> None:
+def test_an_event_survives_without_being_closed(sqlite_file: Path, store: Store) -> None:
     event_id = record(store)
-    with sqlite3.connect(tmp_path / "argenseg.db") as connection:
+    with sqlite3.connect(sqlite_file) as connection:
         assert connection.execute("SELECT id FROM events").fetchall() == [(event_id,)]
 
 
@@ -79,8 +79,8 @@ def test_processed_events_are_not_found_again(store: Store) -> None:
         store.get_event(99)
 
 
-def test_a_locked_database_is_told_within_the_webhooks_second(tmp_path: Path, store: Store) -> None:
-    lock = sqlite3.connect(tmp_path / "argenseg.db", isolation_level=None)
+def test_a_locked_database_is_told_within_the_webhooks_second(sqlite_file: Path, store: Store) -> None:
+    lock = sqlite3.connect(sqlite_file, isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
     began = time.monotonic()
     with pytest.raises(StoreError, match="locked") as error:

@@ -34,16 +34,16 @@ def test_many_processes_open_a_fresh_folder_at_once(tmp_path: Path) -> None:
         assert store.find_project(1) is not None
 
 
-def test_the_migrations_make_the_tables(tmp_path: Path, store: Store) -> None:
-    engine = create_engine(f"sqlite:///{tmp_path}/argenseg.db")
+def test_the_migrations_make_the_tables(sqlite_file: Path) -> None:
+    engine = create_engine(f"sqlite:///{sqlite_file}")
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
     engine.dispose()
 
 
-def test_sqlite_is_durable_and_concurrent(tmp_path: Path, store: Store) -> None:
-    with sqlite3.connect(tmp_path / "argenseg.db") as connection:
+def test_sqlite_is_durable_and_concurrent(sqlite_file: Path, store: Store) -> None:
+    with sqlite3.connect(sqlite_file) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     with store._database.reading() as session:
         pragmas = [
@@ -52,19 +52,19 @@ def test_sqlite_is_durable_and_concurrent(tmp_path: Path, store: Store) -> None:
     assert pragmas == [2, 1]
 
 
-def test_opening_again_keeps_what_is_there(tmp_path: Path, store: Store) -> None:
+def test_opening_again_keeps_what_is_there(sqlite_file: Path, tmp_path: Path, store: Store) -> None:
     project = store.upsert_project("http://label-studio/", 1, "<View/>")
     store.close()
-    with Store.open(f"sqlite:///{tmp_path}/argenseg.db", str(tmp_path / "blobs")) as again:
+    with Store.open(f"sqlite:///{sqlite_file}", str(tmp_path / "blobs")) as again:
         assert again.find_project(1) == project
         assert project.label_studio_url == "http://label-studio"
 
 
-def test_a_database_of_a_newer_argenseg(tmp_path: Path, store: Store) -> None:
-    with sqlite3.connect(tmp_path / "argenseg.db") as connection:
+def test_a_database_of_a_newer_argenseg(sqlite_file: Path, tmp_path: Path) -> None:
+    with sqlite3.connect(sqlite_file) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StoreError, match="newer"):
-        Store.open(f"sqlite:///{tmp_path}/argenseg.db", str(tmp_path / "blobs"))
+        Store.open(f"sqlite:///{sqlite_file}", str(tmp_path / "blobs"))
 
 
 @pytest.mark.parametrize(
