@@ -80,7 +80,7 @@ def browser_context(demo: RunningDemo) -> Iterator[BrowserContext]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, headless=True, args=CHROMIUM_FLAGS)
         context = browser.new_context(viewport={"width": 1500, "height": 950})
-        context.set_default_timeout(90_000)
+        context.set_default_timeout(60_000)
         context.route("**/*", only_loopback)
         page = context.new_page()
         page.goto(f"{demo.label_studio.url}/user/login/?next=/projects/")

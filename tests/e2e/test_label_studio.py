@@ -57,16 +57,17 @@ def test_many_tasks_are_answered_empty_and_their_masks_are_pushed(demo: RunningD
     assert [len(api.predictions(task)) for task in tasks] == [1, 1, 1], "the same version is predicted once"
 
 
-def test_a_task_opened_in_live_mode_holds_its_mask_at_once(demo: RunningDemo) -> None:
+def test_a_task_that_is_opened_holds_its_mask_at_once(demo: RunningDemo) -> None:
     api = demo.label_studio
-    project = api.create_project("live", OTHER_CONFIG)
-    (task,) = api.import_images(project, IMAGES[:1])  # before the backend is connected, so that no webhook tells of it
+    project = api.create_project("opened", OTHER_CONFIG)
+    live, pinned = api.import_images(project, IMAGES[:2])  # before the backend is connected: no webhook tells of them
     api.connect(project, demo.backend_url)
-    assert api.predictions(task) == []
-    opened = api.call("GET", f"/api/tasks/{task}", params={"project": project})
-    (prediction,) = opened["predictions"]
+    assert api.predictions(live) == api.predictions(pinned) == []
+    (prediction,) = api.call("GET", f"/api/tasks/{live}", params={"project": project})["predictions"]
     assert iou(brush_mask(prediction["result"][0]), true_mask(IMAGES[0])) > MIN_IOU
-    assert demo.store.counts(project) == {"delivered": 1}
+    api.call("PATCH", f"/api/projects/{project}", json={"model_version": prediction["model_version"]})
+    assert api.call("GET", f"/api/tasks/{pinned}", params={"project": project})["predictions"]
+    assert demo.store.counts(project) == {"delivered": 2}
 
 
 def test_an_imported_image_is_predicted_before_anyone_opens_it(demo: RunningDemo) -> None:

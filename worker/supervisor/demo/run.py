@@ -55,7 +55,7 @@ def run_demo(server: LabelStudioServer, settings: Settings, console: Console, *,
 def predict_all(supervisor: Supervisor, project: SampleProject, store: Store, console: Console) -> str | None:
     """Ask for the masks of all tasks, as "Retrieve Predictions" does, show their arrival, and pin their version.
 
-    Returns that version, or None if Ctrl-C came first. Tasks that hold masks of this version already are left as they are.
+    Returns that version, or None if Ctrl-C came first. Tasks that hold its masks already are left as they are.
     """
     project.retrieve_predictions()
     version = project.model_version()
