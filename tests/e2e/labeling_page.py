@@ -27,8 +27,8 @@ class LabelingPage:
     def __init__(self, page: Page, label_studio_url: str, project: int, task: int, *, regions: int) -> None:
         """Open the task, whose prediction has `regions` brush regions.
 
-        On a busy machine Label Studio 1.23 now and then puts an empty annotation in the place of the predicted one while it
-        loads (with the prediction in its API's answer): then the page is loaded again, as an annotator would.
+        On a busy machine Label Studio 1.23 now and then ends with an empty annotation instead of the predicted:
+        then the page is loaded again, as an annotator would.
         """
         self._page = page
         page.goto(f"{label_studio_url}/projects/{project}/data?task={task}")

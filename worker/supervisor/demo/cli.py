@@ -65,4 +65,5 @@ def _settings(server: LabelStudioServer, data_dir: Path, backend_port: int) -> S
         port=backend_port,
         basic_auth_user=None,
         basic_auth_pass=None,
+        predict_wait_s=30.0,  # here only typed prompts wait, and what comes later than this is lost to the page
     )
