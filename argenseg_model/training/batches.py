@@ -1,6 +1,5 @@
 """Batches for the starter: drawn scenes with several prompts each, and nuclei tiles; all from one seeded generator."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +18,32 @@ from argenseg_model.training.samples import Sample
 TEMPLATE = "class"
 
 
-def scene_samples(rng: np.random.Generator, scenes: int, prompts: int, side: int, level: int) -> list[list[Sample]]:
-    """Samples grouped by picture: `prompts` of each scene, a quarter of them about something that is not there."""
+def scene_samples(
+    rng: np.random.Generator, scenes: int, prompts: int, side: int, level: int, kinds: frozenset[str] = frozenset()
+) -> list[list[Sample]]:
+    """Samples grouped by picture: `prompts` of each scene, a quarter of them about something that is not there.
+
+    Prompts of one scene differ in their masks as far as possible, and most scenes have several objects: else marking
+    everything that is there would be nearly right, and no model would learn to heed the words. `kinds` are the kinds of
+    prompt wanted (all if empty); others come only where a scene has none of them.
+    """
     groups = []
     for _ in range(scenes):
         scene = draw_scene(rng, side, level)
-        asked = [sample_prompt(scene, rng, level, absent=rng.random() < 0.25) for _ in range(prompts)]
-        groups.append([Sample(scene.image, prompt, mask, f"scene:{kind}") for prompt, mask, kind in asked])
+        for _ in range(4):
+            if len(scene.objects) >= 3 or rng.random() < 0.2:
+                break
+            scene = draw_scene(rng, side, level)
+        asked: list[Sample] = []
+        for _ in range(prompts):
+            absent = rng.random() < 0.25
+            for _ in range(12):
+                prompt, mask, kind = sample_prompt(scene, rng, level, absent=absent)
+                is_new = absent or not any(np.array_equal(mask, other.mask) for other in asked)
+                if is_new and (not kinds or kind in kinds):
+                    break
+            asked.append(Sample(scene.image, prompt, mask, f"scene:{kind}"))
+        groups.append(asked)
     return groups
 
 
@@ -35,9 +53,10 @@ def nuclei_samples(rng: np.random.Generator, tiles: NucleiTiles, count: int) -> 
 
 def load_nuclei(data: Path, side: int, cutoff: float, **which: object) -> NucleiTiles:
     """Nuclei tiles whose images were stretched as a whole, as inference does it before it cuts tiles."""
-    stretch: Callable[[np.ndarray], np.ndarray] = lambda picture: np.asarray(  # noqa: E731
-        stretch_contrast(Image.fromarray(picture).convert("RGB"), cutoff)
-    )
+
+    def stretch(picture: np.ndarray) -> np.ndarray:
+        return np.asarray(stretch_contrast(Image.fromarray(picture).convert("RGB"), cutoff))
+
     return NucleiTiles(data, side=side, prepare=stretch, **which)  # type: ignore[arg-type]
 
 

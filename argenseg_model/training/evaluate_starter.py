@@ -44,7 +44,8 @@ def main() -> None:
 def evaluate_scenes(model: ARGenSeg, count: int) -> dict[str, float]:
     """Fresh scenes of the hardest level, one prompt each."""
     rng = np.random.default_rng(SCENE_SEED)
-    present, absent_empty = {}, []
+    present: dict[str, list[float]] = {}
+    absent_empty: list[bool] = []
     for _ in range(count):
         sample = scene_sample(rng, model.config.image_size, level=3)
         mask = model.segment(sample.image, [sample.prompt])[0][0].mask

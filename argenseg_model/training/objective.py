@@ -40,6 +40,24 @@ class TrainingBatch:
 
 
 @dataclass(frozen=True)
+class Objective:
+    """How hard the targets are.
+
+    Attributes:
+        softness: spread of a soft target, as a share of the codebook's variance.
+        noise: share of the codes given as inputs that are wrong ones nearby.
+        foreground: weight of tokens whose cell holds mask, against 1.
+        kept: share of the finest scale's tokens that are computed, drawn at random; they are most of the cost, and
+            neighbours say much the same.
+    """
+
+    softness: float
+    noise: float
+    foreground: float
+    kept: float
+
+
+@dataclass(frozen=True)
 class VisualTargets:
     """Inputs (R, L-1, C) of all scales but the first, soft targets (R, L, codes), target coverage (R, L) in [0, 1]."""
 
@@ -49,13 +67,25 @@ class VisualTargets:
 
 
 class DenseHead(nn.Module):
-    """Mask pixels of a finest cell from its hidden state; used in training only."""
+    """Helps of the training only: a finest cell's mask pixels from its hidden state; which image tokens are meant.
+
+    The second is a plain product of the state that has read the prompt and those of the image tokens; without it a
+    small model draws every object for a long time before it takes notice of the words.
+    """
 
     def __init__(self, model: ARGenSeg):
         super().__init__()
         vqvae = model.config.vqvae_config
         self.cell = vqvae.picture_side // vqvae.scales[-1]
-        self.linear = nn.Linear(model.config.text_config.hidden_size, self.cell**2)
+        D = model.config.text_config.hidden_size
+        self.linear = nn.Linear(D, self.cell**2)
+        self.of_text, self.of_image = nn.Linear(D, D), nn.Linear(D, D)
+        self.bias = nn.Parameter(torch.tensor(-2.0))
+
+    def match(self, text_RD: Tensor, image_RLD: Tensor) -> Tensor:
+        """(R, L) logits of image tokens being what the text means."""
+        query, keys = self.of_text(text_RD), self.of_image(image_RLD)
+        return torch.einsum("rd,rld->rl", query, keys) / query.shape[-1] ** 0.5 + self.bias
 
     def cells(self, pictures_Rss: Tensor) -> Tensor:
         """(R, picture, picture) -> (R, side * side, pixels of a cell), in the order of the tokens."""
@@ -83,7 +113,7 @@ def visual_targets(vqvae: MultiScaleVQVAE, masks_R3ss: Tensor, softness: float, 
             inputs.append(quantizer.next_input(f_hat, k))
         rest_RLC = quantizer.next_input(f - f_hat, k)
         codebook = quantizer.codebook(k)
-        distance = (rest_RLC.square().sum(-1, keepdim=True) + codebook.square().sum(-1) - 2 * rest_RLC @ codebook.T)
+        distance = rest_RLC.square().sum(-1, keepdim=True) + codebook.square().sum(-1) - 2 * rest_RLC @ codebook.T
         nearest = distance.argmin(-1)
         spread = softness * codebook.var(0).sum()
         soft_RLV = (-distance / spread).softmax(-1)
@@ -96,23 +126,21 @@ def visual_targets(vqvae: MultiScaleVQVAE, masks_R3ss: Tensor, softness: float, 
 
 
 def training_losses(
-    model: ARGenSeg, dense_head: DenseHead, batch: TrainingBatch, *, softness: float, noise: float, foreground: float, kept: float
+    model: ARGenSeg, dense_head: DenseHead, batch: TrainingBatch, objective: Objective
 ) -> dict[str, Tensor]:
-    """Losses by name ("text", "codes", "dense").
-
-    `foreground` weighs tokens whose cell holds mask, against 1. `kept` is the share of the finest scale's tokens that
-    are computed, drawn at random: most of the cost for little of the learning, as neighbours say much the same.
-    """
-    targets = visual_targets(model.image_tokenizer, batch.masks_R3ss, softness, noise)
-    tokens = _draw_tokens(model, kept)
-    targets = VisualTargets(targets.inputs_RLC[:, tokens[1:] - 1], targets.soft_RLV[:, tokens], targets.coverage_RL[:, tokens])
-    hidden_RLD, texts = _hidden_states(model, batch, targets.inputs_RLC, tokens)
+    """Losses by name ("text", "codes", "match", "dense")."""
+    targets = visual_targets(model.image_tokenizer, batch.masks_R3ss, objective.softness, objective.noise)
+    tokens = _draw_tokens(model, objective.kept)
+    targets = VisualTargets(
+        targets.inputs_RLC[:, tokens[1:] - 1], targets.soft_RLV[:, tokens], targets.coverage_RL[:, tokens]
+    )
+    hidden_RLD, image_RLD, texts = _hidden_states(model, batch, targets.inputs_RLC, tokens)
     L = len(tokens)
     visual_RLD = hidden_RLD[:, -L - 2 : -2]
     start = model.config.visual_token_start
     head = model.lm_head.weight[start : start + model.config.vqvae_config.num_codes]
     log_p = F.linear(visual_RLD, head).log_softmax(-1)
-    weight = 1 + (foreground - 1) * (targets.coverage_RL > 0).float()
+    weight = 1 + (objective.foreground - 1) * (targets.coverage_RL > 0).float()
     entropy = -(targets.soft_RLV * targets.soft_RLV.clamp(min=1e-9).log()).sum(-1)
     divergence = -(targets.soft_RLV * log_p).sum(-1) - entropy
     finest = tokens >= model.config.vqvae_config.tokens_per_mask - model.config.vqvae_config.scales[-1] ** 2
@@ -123,20 +151,26 @@ def training_losses(
     return {
         "text": _text_loss(model, batch, hidden_RLD, texts, L),
         "codes": (divergence * weight).sum() / weight.sum(),
+        "match": F.binary_cross_entropy_with_logits(
+            dense_head.match(hidden_RLD[:, texts.shape[1]], image_RLD), _image_coverage(model, batch)
+        ),
         "dense": 2 * F.binary_cross_entropy_with_logits(logits, target) + dice.mean(),
     }
 
 
-def _hidden_states(model: ARGenSeg, batch: TrainingBatch, inputs_RLC: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Hidden states (R, T + L + 2, D) of text, mask, `<ge_end>` and the final "."; prefixes are computed once an image.
+def _hidden_states(
+    model: ARGenSeg, batch: TrainingBatch, inputs_RLC: Tensor, tokens: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Hidden states (R, T + L + 2, D) of text, mask, `<ge_end>` and the last "."; those of the image tokens; the texts.
 
-    T is the longest text; shorter ones are padded on the left.
+    Prefixes are computed once an image. T is the longest text; shorter ones are padded on the left.
     """
     config, embed = model.config, model.get_input_embeddings()
-    I, R = len(batch.pixels_I3SS), len(batch.text_ids)
+    images, R = len(batch.pixels_I3SS), len(batch.text_ids)
     cache = DynamicCache(config=config.text_config)
-    prefix = torch.tensor(batch.prefix).expand(I, -1)
-    model.extend(model.prompt_embeds(prefix, model.image_features(batch.pixels_I3SS)), cache)
+    prefix = torch.tensor(batch.prefix).expand(images, -1)
+    prefix_ILD = model.extend(model.prompt_embeds(prefix, model.image_features(batch.pixels_I3SS)), cache)
+    image_ILD = prefix_ILD[prefix == config.image_token_id].view(images, config.num_image_tokens, -1)
     rows = select_rows(cache, batch.row_image_R, config.text_config)
     longest = max(map(len, batch.text_ids))
     pads = [longest - len(ids) for ids in batch.text_ids]
@@ -157,7 +191,13 @@ def _hidden_states(model: ARGenSeg, batch: TrainingBatch, inputs_RLC: Tensor, to
     hidden = model.language_model(
         inputs_embeds=embeds, attention_mask=keep, position_ids=positions, past_key_values=rows, use_cache=True
     ).last_hidden_state
-    return hidden, texts
+    return hidden, image_ILD[batch.row_image_R], texts
+
+
+def _image_coverage(model: ARGenSeg, batch: TrainingBatch) -> Tensor:
+    """(R, image tokens) share of each image token's place that is mask."""
+    side = round(model.config.num_image_tokens**0.5)
+    return F.adaptive_avg_pool2d((batch.masks_R3ss.mean(1) + 1) / 2, side).flatten(1)
 
 
 def _text_loss(model: ARGenSeg, batch: TrainingBatch, hidden_RLD: Tensor, texts: Tensor, L: int) -> Tensor:

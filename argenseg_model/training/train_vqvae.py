@@ -77,7 +77,7 @@ def mask_pictures(data: Path, side: int, count: int, seed: int) -> Tensor:
     """(count, side, side) uint8 pictures of masks, half of nuclei, half of scenes, one in ten of them empty."""
     rng = np.random.default_rng(seed)
     tiles = NucleiTiles(data, side=TILE)
-    pictures = []
+    pictures: list[np.ndarray] = []
     while len(pictures) < count:
         sample = tiles.sample(rng, 0.0) if len(pictures) % 2 else scene_sample(rng, TILE, 3, 0.0)
         if sample.mask.any() or rng.random() < 0.1:

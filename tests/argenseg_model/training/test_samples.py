@@ -6,6 +6,7 @@ from argenseg_model.scenes.vocabulary import COLOURS, FOREIGN_OBJECTS, SHAPES
 from argenseg_model.training.corpus import prompt_corpus
 from argenseg_model.training.nuclei import NUCLEI_PROMPTS, NucleiTiles, TrainingDataError
 
+
 def test_a_tile_shows_its_nuclei(nuclei_dir):
     """Crop, scale, turn and exposure keep picture and mask together."""
     tiles = NucleiTiles(nuclei_dir, side=96)

@@ -7,7 +7,7 @@ import torch
 from argenseg_model import ARGenSeg
 from argenseg_model.training import train_starter
 from argenseg_model.training.batches import load_nuclei, nuclei_samples, scene_samples, to_batch
-from argenseg_model.training.objective import DenseHead, training_losses, visual_targets
+from argenseg_model.training.objective import DenseHead, Objective, training_losses, visual_targets
 from argenseg_model.training.starter_config import TILE, initialise, starter_config
 
 STEPS = ["--steps", "4", "--vqvae-steps", "3", "--checkpoint-every", "2", "--threads", "1"]
@@ -84,7 +84,7 @@ def test_losses_fall_on_one_batch(model, nuclei_dir):
         history = []
         for _ in range(8):
             torch.manual_seed(0)
-            losses = training_losses(model, head, batch, softness=0.08, noise=0.0, foreground=3.0, kept=0.5)
+            losses = training_losses(model, head, batch, Objective(0.08, 0.0, foreground=3.0, kept=0.5))
             optimizer.zero_grad()
             sum(losses.values()).backward()
             optimizer.step()
