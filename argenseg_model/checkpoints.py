@@ -1,6 +1,8 @@
 """Checkpoints on disk: the release's layout (read only) and ours (read and written). No code of theirs is ever run."""
 
 import json
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,40 +13,32 @@ from transformers import PreTrainedModel
 
 from argenseg_model import official_layout
 from argenseg_model.configuration import ARGenSegConfig
-from argenseg_model.errors import CheckpointError
+from argenseg_model.errors import ARGenSegError, CheckpointError
 from argenseg_model.starter import STARTER_DIR
 from argenseg_model.tokenizer import BYTE_BPE_FILE, SENTENCEPIECE_FILE, load_tokenizer
+
+CONFIG_FILE, WEIGHTS_FILE, INDEX_FILE = "config.json", "model.safetensors", "model.safetensors.index.json"
 
 
 def load_model(
     cls: type[PreTrainedModel], source: str | Path, device: str, dtype: torch.dtype, **hub: Any
 ) -> PreTrainedModel:
-    """See `ARGenSeg.from_pretrained`. Weights are read shard by shard into a model made without memory of its own."""
-    folder = locate(source, **hub)
-    raw = read_config(folder)
-    if raw.get("model_type") == ARGenSegConfig.model_type:
-        config, rename = ARGenSegConfig(**{k: v for k, v in raw.items() if k != "model_type"}), None
-    else:
-        config, rename = official_layout.convert_config(raw), official_layout.KeyTable
-    with torch.device("meta"):
-        model = cls._from_config(config, dtype=dtype)
-    target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    state = {name: tensor for name, tensor in model.state_dict().items()}
-    table = rename(config) if rename else None
+    """See `ARGenSeg.from_pretrained`. Tensors go one by one into a model made without memory of its own.
+
+    On the CPU, weights that keep their dtype stay views of the mapped files: replace such files, never write into them.
+    """
+    folder, target = locate(source, **hub), _as_device(device)
+    model, table = _empty_model(cls, folder, dtype)
+    state = model.state_dict()
     loaded: dict[str, Tensor] = {}
     for key, tensor in read_tensors(folder):
         for name, value in table.rename(key, tensor) if table else [(key, tensor)]:
-            if name not in state:
-                raise CheckpointError(f"{folder}: unknown tensor {key!r}; is this an ARGenSeg checkpoint?")
-            if value.shape != state[name].shape:
-                raise CheckpointError(
-                    f"{folder}: tensor {key!r} has shape {tuple(value.shape)}, "
-                    f"config.json asks for {tuple(state[name].shape)} ({name})"
-                )
-            loaded[name] = value.to(device=target, dtype=dtype if value.is_floating_point() else value.dtype)
-    if missing := sorted(state.keys() - loaded.keys()):
+            _check_tensor(folder, key, tensor, name, value, state)
+            loaded[name] = value.to(device=target, dtype=dtype)
+    if missing := state.keys() - loaded.keys():
+        keys = sorted({official_layout.official_key(name) if table else name for name in missing})
         raise CheckpointError(
-            f"{folder}: {len(missing)} tensors are missing, the first are {', '.join(missing[:5])}; "
+            f"{folder}: {len(keys)} tensors are missing: {', '.join(keys[:8])}{', …' if len(keys) > 8 else ''}; "
             "was the download complete?"
         )
     model.load_state_dict(loaded, assign=True)
@@ -52,6 +46,34 @@ def load_model(
     if (folder / SENTENCEPIECE_FILE).is_file() or (folder / BYTE_BPE_FILE).is_file():
         model.tokenizer = load_tokenizer(folder)
     return model.eval()
+
+
+def save_model(folder: str | Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a folder of its own, then move its files into `folder`: when it fails, nothing has changed.
+
+    Weights of an earlier checkpoint in `folder` that would be read beside the new ones are removed.
+    """
+    folder = Path(folder)
+    is_new = not folder.exists()
+    partial = folder / ".saving.part"
+    shutil.rmtree(partial, ignore_errors=True)  # of a killed run
+    partial.mkdir(parents=True)
+    try:
+        write(partial)
+        written = sorted(partial.iterdir())
+        for file in written:
+            shutil.copymode(partial / CONFIG_FILE, file)  # safetensors makes its files unreadable for others
+        for file in written:
+            file.replace(folder / file.name)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    partial.rmdir()
+    for file in [*folder.glob("model*.safetensors"), folder / INDEX_FILE]:
+        if file.name not in {new.name for new in written}:
+            file.unlink(missing_ok=True)
 
 
 def locate(source: str | Path, **hub: Any) -> Path:
@@ -74,24 +96,23 @@ def locate(source: str | Path, **hub: Any) -> Path:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a checkpoint folder."""
-    path = folder / "config.json"
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing: {folder} is not a checkpoint folder") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(raw, dict):
-        raise CheckpointError(f"{path} does not hold a JSON object")
-    return raw
+    """config.json of a checkpoint folder, without what could make transformers fetch or run code."""
+    return _without_code(_read_json_object(folder / CONFIG_FILE))
 
 
-def read_tensors(folder: Path) -> Any:
-    """Yield (key, tensor) of all *.safetensors files, one tensor in memory at a time."""
-    index = folder / "model.safetensors.index.json"
+def read_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """Yield (key, tensor) of a checkpoint's *.safetensors files, one tensor in memory at a time.
+
+    The files are those that the index names, else model.safetensors, else all there are.
+    """
+    index = folder / INDEX_FILE
     if index.is_file():
-        files = sorted({folder / Path(name).name for name in json.loads(index.read_text())["weight_map"].values()})
+        weight_map = _read_json_object(index).get("weight_map")
+        if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+            raise CheckpointError(f"{index} holds no weight_map from tensors to files; fetch it again")
+        files = sorted({folder / Path(name).name for name in weight_map.values()})
+    elif (folder / WEIGHTS_FILE).is_file():
+        files = [folder / WEIGHTS_FILE]
     else:
         files = sorted(folder.glob("*.safetensors"))
     if not files:
@@ -103,6 +124,75 @@ def read_tensors(folder: Path) -> Any:
                     yield key, shard.get_tensor(key)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{file}: cannot be read ({error}); fetch it again") from error
+
+
+def _as_device(device: str | torch.device) -> torch.device:
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        target = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ARGenSegError(f"unknown device {device!r}: use 'cpu', 'cuda' or 'auto'") from error
+    if target.type == "cuda" and not torch.cuda.is_available():
+        raise ARGenSegError(f"device {device!r} was asked for, but torch finds no CUDA GPU: use 'cpu' or 'auto'")
+    return target
+
+
+def _empty_model(
+    cls: type[PreTrainedModel], folder: Path, dtype: torch.dtype
+) -> tuple[PreTrainedModel, official_layout.KeyTable | None]:
+    """The model that config.json describes, on the meta device; with the table of keys for the official layout."""
+    raw = read_config(folder)
+    is_ours = raw.get("model_type") == ARGenSegConfig.model_type
+    try:
+        if is_ours:
+            config = ARGenSegConfig(**{k: v for k, v in raw.items() if k != "model_type"})
+        else:
+            config = official_layout.convert_config(raw)
+        with torch.device("meta"):
+            model = cls._from_config(config, dtype=dtype)
+        return model, None if is_ours else official_layout.KeyTable(config)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
+    except Exception as error:  # a value of any wrong kind can fail anywhere in the configurations and modules
+        raise CheckpointError(
+            f"{folder / CONFIG_FILE} describes no model that can be built ({type(error).__name__}: {error}); "
+            "fetch it again"
+        ) from error
+
+
+def _check_tensor(folder: Path, key: str, tensor: Tensor, name: str, value: Tensor, state: dict[str, Tensor]) -> None:
+    if name not in state:
+        raise CheckpointError(f"{folder}: unknown tensor {key!r}; is this an ARGenSeg checkpoint?")
+    if value.shape != state[name].shape:
+        raise CheckpointError(
+            f"{folder}: tensor {key!r} has shape {tuple(tensor.shape)}, which does not fit config.json: "
+            f"{name} is {tuple(value.shape)} instead of {tuple(state[name].shape)}"
+        )
+    if not value.is_floating_point():
+        raise CheckpointError(f"{folder}: tensor {key!r} is {value.dtype}: quantised checkpoints are not read")
+
+
+def _read_json_object(path: Path) -> dict[str, Any]:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing: {path.parent} is not a checkpoint folder") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON ({error}); fetch it again") from error
+    if not isinstance(raw, dict):
+        raise CheckpointError(f"{path} does not hold a JSON object; fetch it again")
+    return raw
+
+
+_CODE_KEYS = ("auto_map", "attn_implementation", "experts_implementation", "quantization_config")
+
+
+def _without_code(raw: Any) -> Any:
+    """A configuration without `auto_map` and without attention kernels, which transformers would fetch from the Hub."""
+    if isinstance(raw, dict):
+        return {k: _without_code(v) for k, v in raw.items() if not any(code in k for code in _CODE_KEYS)}
+    return [_without_code(v) for v in raw] if isinstance(raw, list) else raw
 
 
 def _materialise_buffers(model: torch.nn.Module, device: torch.device) -> None:

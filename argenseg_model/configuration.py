@@ -111,6 +111,26 @@ class ARGenSegConfig(PreTrainedConfig):
         self.vqvae_config = _as_config(self.vqvae_config, VQVAEConfig)
         super().__post_init__(**kwargs)
 
+    def check(self) -> None:
+        """Raise ValueError for values of which no model can be built, or which would fail when it is used."""
+        vision, text, vqvae = self.vision_config, self.text_config, self.vqvae_config
+        factor, scales = round(1 / self.downsample_ratio), vqvae.scales
+        ids = (self.image_token_id, self.ge_start_id, self.ge_end_id, self.mask_context_id)
+        requirements = {
+            "image_size is the vision tower's": list(vision.image_size) == [self.image_size] * 2,
+            "1 / downsample_ratio divides the patches": self.image_size // vision.patch_size[0] % factor == 0,
+            "image_mean and image_std have three numbers": len(self.image_mean) == len(self.image_std) == 3,
+            "image_mode is 'squash' or 'tile'": self.image_mode in ("squash", "tile"),
+            "0 <= tile_overlap < image_size": 0 <= self.tile_overlap < self.image_size,
+            "scales begin with 1": scales[0] == 1 and min(scales) > 0,
+            "scales end with the largest": max(scales) == scales[-1],
+            "special ids lie in the vocabulary": all(0 <= i < text.vocab_size for i in ids),
+            "visual tokens lie in the vocabulary": 0 <= self.visual_token_start <= text.vocab_size - vqvae.num_codes,
+        }
+        for requirement, is_met in requirements.items():
+            if not is_met:
+                raise ValueError(f"the configuration breaks the rule: {requirement}")
+
     def get_text_config(self, *args: Any, **kwargs: Any) -> Any:
         return self.text_config
 

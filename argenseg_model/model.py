@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, InternVLVisionModel, PreTrainedModel
 from transformers.activations import ACT2FN
 
+from argenseg_model.checkpoints import load_model, save_model
 from argenseg_model.configuration import ARGenSegConfig
 from argenseg_model.generation import GenerationMixin
 from argenseg_model.segmentation import SegmentationMixin
@@ -45,7 +46,7 @@ class ARGenSegLoss:
 
 
 class ARGenSeg(SegmentationMixin, GenerationMixin, PreTrainedModel):
-    """See `segment` (images and prompts in, masks out), `generate` (ids in, ids and pictures out), `forward` (losses)."""
+    """See `segment` (images and prompts in, masks out), `generate` (ids in, ids and pictures out), `forward` (loss)."""
 
     config_class = ARGenSegConfig
     main_input_name = "pixel_values"
@@ -53,14 +54,15 @@ class ARGenSeg(SegmentationMixin, GenerationMixin, PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
-    _no_split_modules = ["LlamaDecoderLayer", "Qwen2DecoderLayer", "InternVLVisionLayer"]
+    _no_split_modules = ("LlamaDecoderLayer", "Qwen2DecoderLayer", "InternVLVisionLayer")
 
     def __init__(self, config: ARGenSegConfig):
         super().__init__(config)
+        config.check()
         D, vqvae = config.text_config.hidden_size, config.vqvae_config
         self.vision_model = InternVLVisionModel._from_config(config.vision_config)
         self.multi_modal_projector = MultiModalProjector(config)
-        self.language_model = AutoModel.from_config(config.text_config)
+        self.language_model = AutoModel.from_config(config.text_config, trust_remote_code=False)
         self.lm_head = nn.Linear(D, config.text_config.vocab_size, bias=False)
         self.word_embed = nn.Linear(vqvae.z_channels, D)
         self.lvl_embed = nn.Embedding(len(vqvae.scales), D)
@@ -86,13 +88,17 @@ class ARGenSeg(SegmentationMixin, GenerationMixin, PreTrainedModel):
             source: folder or Hub id in the official layout or in ours, or "starter", the small model that ships.
             device: "cpu", "cuda" or "auto" (cuda when there is one).
             dtype: of the weights in memory.
+            kwargs: for a Hub id: `revision`, `token`, `cache_dir`, ... of huggingface_hub.snapshot_download.
 
         Raises:
             CheckpointError: missing, misshapen or unreadable files, named in the message.
+            TokenizerError: damaged tokenizer files.
         """
-        from argenseg_model.checkpoints import load_model
-
         return load_model(cls, source, device, dtype, **kwargs)
+
+    @classmethod
+    def can_generate(cls) -> bool:
+        return False  # not by transformers' GenerationMixin: ours has the same name, which the base class would go by
 
     def get_input_embeddings(self) -> nn.Module:
         return self.language_model.get_input_embeddings()
@@ -104,10 +110,18 @@ class ARGenSeg(SegmentationMixin, GenerationMixin, PreTrainedModel):
         return self.lm_head
 
     def save_pretrained(self, folder: str | Path, **kwargs: Any) -> None:
-        """Write our layout: config.json, model.safetensors and, when the model has one, its tokenizer's files."""
-        super().save_pretrained(folder, **kwargs)
-        if self.tokenizer is not None:
-            self.tokenizer.save(folder)
+        """Write our layout: config.json, model.safetensors and, when the model has one, its tokenizer's files.
+
+        `folder` is made if need be; one that holds a checkpoint, even this model's own, gets the new one whole or, when
+        writing fails, keeps the old one. kwargs are those of transformers, but for push_to_hub.
+        """
+
+        def write(partial: Path) -> None:
+            super(ARGenSeg, self).save_pretrained(partial, **kwargs)
+            if self.tokenizer is not None:
+                self.tokenizer.save(partial)
+
+        save_model(folder, write)
 
     # ---- inputs of the language model ----
 
@@ -137,9 +151,7 @@ class ARGenSeg(SegmentationMixin, GenerationMixin, PreTrainedModel):
         at_BL = input_ids == self.config.image_token_id
         if image_features is None:
             return embeds_BLD
-        count, expected = int(at_BL.sum()), image_features.shape[:-1].numel()
-        if count != expected:
-            raise ValueError(f"input_ids hold {count} image tokens, the images give {expected}")
+        _check_count("input_ids", "image", at_BL, image_features.shape[:-1].numel())
         return embeds_BLD.masked_scatter(at_BL[..., None], image_features.to(embeds_BLD.dtype))
 
     # ---- training ----
@@ -160,6 +172,9 @@ class ARGenSeg(SegmentationMixin, GenerationMixin, PreTrainedModel):
             labels: (B, L), -100 where there is no target; `<MASK_CONTEXT>` stands for a visual token (tokens_per_mask
                 of them a mask, the last in `<ge_end>`'s place). Shifted inside: position i is predicted from i - 1.
             mask_pixel_values: (masks, 3, side, side) target pictures in [-1, 1], in row order.
+
+        Raises:
+            ValueError: input_ids or labels hold another number of image or mask tokens than the pictures give.
         """
         codes_ML = self.image_tokenizer.encode(mask_pixel_values) if mask_pixel_values is not None else None
         embeds_BLD = self.training_embeds(pixel_values, input_ids, codes_ML)
@@ -170,10 +185,11 @@ class ARGenSeg(SegmentationMixin, GenerationMixin, PreTrainedModel):
         is_visual, is_text = targets_BL == self.config.mask_context_id, targets_BL >= 0
         is_text = is_text & ~is_visual
         text_loss = self._cross_entropy(hidden_BLD[is_text], targets_BL[is_text])
-        mask_loss = text_loss.new_zeros(())
+        visual_targets = targets_BL.new_zeros(0)
         if codes_ML is not None:
             visual_targets = codes_ML.flatten() + self.config.visual_token_start
-            mask_loss = self._cross_entropy(hidden_BLD[is_visual], visual_targets)
+        _check_count("labels", "mask", is_visual, len(visual_targets))
+        mask_loss = self._cross_entropy(hidden_BLD[is_visual], visual_targets)
         return ARGenSegLoss(text_loss + mask_loss, text_loss, mask_loss)
 
     def training_embeds(self, pixel_values: Tensor, input_ids: Tensor, codes_ML: Tensor | None) -> Tensor:
@@ -184,12 +200,18 @@ class ARGenSeg(SegmentationMixin, GenerationMixin, PreTrainedModel):
         visual_MLC = self.image_tokenizer.teacher_inputs(codes_ML).to(embeds_BLD.dtype)
         visual_MLD = self.visual_embeds(visual_MLC, 1, self.scale_of_token()[1:])
         at_BL = input_ids == self.config.mask_context_id
+        _check_count("input_ids", "mask", at_BL, visual_MLD.shape[:-1].numel())
         return embeds_BLD.masked_scatter(at_BL[..., None], visual_MLD.to(embeds_BLD.dtype))
 
     def _cross_entropy(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
         if not len(targets_N):
             return hidden_ND.new_zeros((), dtype=torch.float32)
         return F.cross_entropy(self.lm_head(hidden_ND).float(), targets_N)
+
+
+def _check_count(ids: str, kind: str, at_BL: Tensor, expected: int) -> None:
+    if (count := int(at_BL.sum())) != expected:
+        raise ValueError(f"{ids} hold {count} {kind} tokens, the {kind}s give {expected}")
 
 
 def _pixel_shuffle(patches_BLC: Tensor, factor: int) -> Tensor:

@@ -29,6 +29,11 @@ def convert_config(raw: dict[str, Any]) -> ARGenSegConfig:
         )
     if llm.get("model_type") != "internlm2" or vision.get("qk_normalization"):
         raise CheckpointError("only InternLM2 and an InternViT without qk normalisation are known in this layout")
+    for option, known in _FIXED_OPTIONS.items():
+        if raw.get(option, known) != known:
+            raise CheckpointError(
+                f"config.json asks for {option} {raw[option]!r}; only {known!r}, the release's, is known"
+            )
     try:
         return ARGenSegConfig(
             model_name=_NAMES.get(llm["num_hidden_layers"], "argenseg"),
@@ -78,37 +83,65 @@ def convert_config(raw: dict[str, Any]) -> ARGenSegConfig:
 
 
 _NAMES = {32: "argenseg-8b"}
+_FIXED_OPTIONS = {"select_layer": -1, "ps_version": "v2"}
 
-_RENAMES = [  # (pattern of an official key, our name)
-    (r"vision_model\.embeddings\.class_embedding", "vision_model.embeddings.cls_token"),
-    (r"vision_model\.embeddings\.position_embedding", "vision_model.embeddings.position_embeddings"),
-    (
-        r"vision_model\.embeddings\.patch_embedding\.(weight|bias)",
-        r"vision_model.embeddings.patch_embeddings.projection.\1",
-    ),
-    (r"(vision_model\.encoder\.)layers\.(\d+)\.ls([12])", r"\1layer.\2.lambda_\3"),
-    (r"(vision_model\.encoder\.)layers\.(\d+)\.norm1\.(\w+)", r"\1layer.\2.layernorm_before.\3"),
-    (r"(vision_model\.encoder\.)layers\.(\d+)\.norm2\.(\w+)", r"\1layer.\2.layernorm_after.\3"),
-    (r"(vision_model\.encoder\.)layers\.(\d+)\.attn\.proj\.(\w+)", r"\1layer.\2.attention.projection_layer.\3"),
-    (r"(vision_model\.encoder\.)layers\.(\d+)\.mlp\.(fc[12])\.(\w+)", r"\1layer.\2.mlp.\3.\4"),
-    (r"language_model\.model\.tok_embeddings\.weight", "language_model.embed_tokens.weight"),
-    (r"language_model\.output\.weight", "lm_head.weight"),
-    (r"language_model\.model\.norm\.weight", "language_model.norm.weight"),
-    (r"language_model\.model\.layers\.(\d+)\.attention\.wo\.(\w+)", r"language_model.layers.\1.self_attn.o_proj.\2"),
-    (r"language_model\.model\.layers\.(\d+)\.feed_forward\.w1\.weight", r"language_model.layers.\1.mlp.gate_proj.weight"),
-    (r"language_model\.model\.layers\.(\d+)\.feed_forward\.w3\.weight", r"language_model.layers.\1.mlp.up_proj.weight"),
-    (r"language_model\.model\.layers\.(\d+)\.feed_forward\.w2\.weight", r"language_model.layers.\1.mlp.down_proj.weight"),
-    (r"language_model\.model\.layers\.(\d+)\.attention_norm\.weight", r"language_model.layers.\1.input_layernorm.weight"),
-    (r"language_model\.model\.layers\.(\d+)\.ffn_norm\.weight", r"language_model.layers.\1.post_attention_layernorm.weight"),
-    (r"mlp1\.0\.(weight|bias)", r"multi_modal_projector.layer_norm.\1"),
-    (r"mlp1\.1\.(weight|bias)", r"multi_modal_projector.linear_1.\1"),
-    (r"mlp1\.3\.(weight|bias)", r"multi_modal_projector.linear_2.\1"),
-    (r"((?:word_embed|lvl_embed|pos_1LC|image_tokenizer)\b.*)", r"\1"),
-]
-_VISION_QKV = re.compile(r"vision_model\.encoder\.layers\.(\d+)\.attn\.qkv\.(weight|bias)")
-_LLM_WQKV = re.compile(r"language_model\.model\.layers\.(\d+)\.attention\.wqkv\.(weight|bias)")
+_LLM, _OUR_LLM = "language_model.model.layers.#", "language_model.layers.#"
+_VISION, _OUR_VISION = "vision_model.encoder.layers.#", "vision_model.encoder.layer.#"
+_RENAMES = {  # beginning of an official key: ours; # is a layer's number
+    "vision_model.embeddings.class_embedding": "vision_model.embeddings.cls_token",
+    "vision_model.embeddings.position_embedding": "vision_model.embeddings.position_embeddings",
+    "vision_model.embeddings.patch_embedding": "vision_model.embeddings.patch_embeddings.projection",
+    f"{_VISION}.ls1": f"{_OUR_VISION}.lambda_1",
+    f"{_VISION}.ls2": f"{_OUR_VISION}.lambda_2",
+    f"{_VISION}.norm1": f"{_OUR_VISION}.layernorm_before",
+    f"{_VISION}.norm2": f"{_OUR_VISION}.layernorm_after",
+    f"{_VISION}.attn.proj": f"{_OUR_VISION}.attention.projection_layer",
+    f"{_VISION}.mlp": f"{_OUR_VISION}.mlp",
+    "language_model.model.tok_embeddings": "language_model.embed_tokens",
+    "language_model.model.norm": "language_model.norm",
+    "language_model.output": "lm_head",
+    f"{_LLM}.attention.wo": f"{_OUR_LLM}.self_attn.o_proj",
+    f"{_LLM}.feed_forward.w1": f"{_OUR_LLM}.mlp.gate_proj",
+    f"{_LLM}.feed_forward.w2": f"{_OUR_LLM}.mlp.down_proj",
+    f"{_LLM}.feed_forward.w3": f"{_OUR_LLM}.mlp.up_proj",
+    f"{_LLM}.attention_norm": f"{_OUR_LLM}.input_layernorm",
+    f"{_LLM}.ffn_norm": f"{_OUR_LLM}.post_attention_layernorm",
+    "mlp1.0": "multi_modal_projector.layer_norm",
+    "mlp1.1": "multi_modal_projector.linear_1",
+    "mlp1.3": "multi_modal_projector.linear_2",
+    "word_embed": "word_embed",
+    "lvl_embed": "lvl_embed",
+    "pos_1LC": "pos_1LC",
+    "image_tokenizer": "image_tokenizer",
+}
+_FUSED = {  # official key of a matrix that is split: what its parts are called here, @ is q, k or v
+    f"{_VISION}.attn.qkv": f"{_OUR_VISION}.attention.@_proj",
+    f"{_LLM}.attention.wqkv": f"{_OUR_LLM}.self_attn.@_proj",
+}
+
+
+def _pattern(beginning: str) -> re.Pattern[str]:
+    return re.compile(re.escape(beginning).replace(r"\#", r"(\d+)").replace("@", "[qkv]") + r"(?=\.|$)")
+
+
+def _rename(key: str, names: dict[re.Pattern[str], str]) -> str | None:
+    """The key with its beginning replaced; None when no pattern matches."""
+    for pattern, name in names.items():
+        if match := pattern.match(key):
+            return name.replace("#", match[match.lastindex or 0]) + key[match.end() :]
+    return None
+
+
+_TO_OURS = {_pattern(official): ours for official, ours in _RENAMES.items()}
+_TO_OFFICIAL = {_pattern(ours): official for official, ours in (_RENAMES | _FUSED).items()}
+_VISION_QKV, _LLM_WQKV = map(_pattern, _FUSED)
 # A checkpoint saved after a generate() holds these shared modules a second time; lvl_1L is a constant.
 _IGNORED = re.compile(r"language_model\.(image_tokenizer|lvl_embed|word_embed|pos_1LC)\b|lvl_1L$")
+
+
+def official_key(name: str) -> str:
+    """The official key that holds our tensor `name`."""
+    return _rename(name, _TO_OFFICIAL) or name
 
 
 class KeyTable:
@@ -123,26 +156,23 @@ class KeyTable:
         """Our (name, tensor) pairs of one official tensor; none for a duplicate; the key itself when unknown."""
         if _IGNORED.match(key):
             return
-        if match := _VISION_QKV.fullmatch(key):
-            layer, kind = match.groups()
+        if match := _VISION_QKV.match(key):
             self._check(key, tensor, 3)
-            for name, part in zip("qkv", tensor.chunk(3), strict=True):
-                yield f"vision_model.encoder.layer.{layer}.attention.{name}_proj.{kind}", part.contiguous()
-        elif match := _LLM_WQKV.fullmatch(key):
-            layer, kind = match.groups()
+            parts = dict(zip("qkv", tensor.chunk(3), strict=True))
+            ours = f"{_OUR_VISION}.attention.@_proj"
+        elif match := _LLM_WQKV.match(key):
             self._check(key, tensor, self.kv_heads * (self.groups + 2))
             # InternLM2 stores, for each key/value head: its query heads, the key head, the value head
             heads = tensor.unflatten(0, (self.kv_heads, self.groups + 2, -1))
-            parts = {"q": heads[:, : self.groups], "k": heads[:, -2:-1], "v": heads[:, -1:]}
-            for name, part in parts.items():
-                yield f"language_model.layers.{layer}.self_attn.{name}_proj.{kind}", part.flatten(0, 2).contiguous()
+            heads_by_name = {"q": heads[:, : self.groups], "k": heads[:, -2:-1], "v": heads[:, -1:]}
+            parts = {name: part.flatten(0, 2) for name, part in heads_by_name.items()}
+            ours = f"{_OUR_LLM}.self_attn.@_proj"
         else:
-            for pattern, name in _RENAMES:
-                if match := re.fullmatch(pattern, key):
-                    yield match.expand(name), tensor
-                    return
-            yield key, tensor
+            yield _rename(key, _TO_OURS) or key, tensor
+            return
+        for name, part in parts.items():
+            yield ours.replace("#", match[1]).replace("@", name) + key[match.end() :], part.contiguous()
 
     def _check(self, key: str, tensor: Tensor, parts: int) -> None:
-        if tensor.ndim == 0 or tensor.shape[0] % parts:
-            raise CheckpointError(f"tensor {key!r} of shape {tuple(tensor.shape)} cannot be split into {parts} heads")
+        if tensor.ndim == 0 or tensor.shape[0] % parts or not tensor.shape[0]:
+            raise CheckpointError(f"tensor {key!r} of shape {tuple(tensor.shape)} cannot be split into {parts} parts")
