@@ -9,7 +9,6 @@ from torch import Tensor
 
 from argenseg_model.configuration import ARGenSegConfig
 
-
 MAX_ENLARGED_TILES = 16
 """A thin strip is not enlarged to more than this many tile sides: one of 1 x 20,000 pixels would be endless."""
 
@@ -32,7 +31,7 @@ def image_to_pixels(image: Image.Image, config: ARGenSegConfig) -> Tensor:
 
 
 def stretch_contrast(image: Image.Image, cutoff: float) -> Image.Image:
-    """RGB image with its grey range stretched to 0..255, hues kept; `cutoff` (0..1) is ignored at each end, 0: as it is."""
+    """RGB image with its grey range stretched to 0..255, hues kept; `cutoff` is the share ignored at each end."""
     return ImageOps.autocontrast(image, cutoff=cutoff * 100, preserve_tone=True) if cutoff else image
 
 
@@ -56,7 +55,7 @@ def picture_to_uint8(pictures_B3HW: Tensor) -> np.ndarray:
 
 
 def picture_to_probability(picture_HW3: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8 picture -> (height, width) float32 in [0, 1]; `size` is (width, height). The mask is where it exceeds 0.5."""
+    """uint8 picture -> (height, width) float32 in [0, 1], mask where it exceeds 0.5; `size` is (width, height)."""
     resized = Image.fromarray(picture_HW3).resize(size, Image.Resampling.BILINEAR)
     return np.asarray(resized.convert("L"), dtype=np.float32) / 255
 

@@ -25,15 +25,21 @@ MAX_PROMPT_CHARACTERS = 2000
 
 
 def neutralise(text: str, special_tokens: Iterable[str]) -> str:
-    """User text in which no special token's text is left: a space is put after the token's first character."""
-    special = [token for token in special_tokens if token]
+    """User text in which no special token's text is left: a space is put after the token's first character.
+
+    What even so is one (a token of a single character, say) is removed.
+    """
+    special = sorted(filter(None, special_tokens), key=len, reverse=True)
+    for token in special:
+        text = text.replace(token, f"{token[0]} {token[1:]}")
     while found := [token for token in special if token in text]:
-        longest = max(found, key=len)
-        text = text.replace(longest, f"{longest[0]} {longest[1:]}")
+        text = text.replace(found[0], "")
     return text
 
 
-def build_prompt(tokenizer: Tokenizer, prompt: str, template: str, system_message: str, num_image_tokens: int) -> list[int]:
+def build_prompt(
+    tokenizer: Tokenizer, prompt: str, template: str, system_message: str, num_image_tokens: int
+) -> list[int]:
     """Ids from `<s>` to the end of the forced preamble; `<ge_start>` follows.
 
     Args:
@@ -47,7 +53,8 @@ def build_prompt(tokenizer: Tokenizer, prompt: str, template: str, system_messag
     """
     if template not in QUESTIONS:
         raise PromptError(f"unknown template {template!r}: use one of {', '.join(QUESTIONS)}")
-    words = " ".join(prompt.split()) if isinstance(prompt, str) else ""
+    # (half of a surrogate pair, as JSON can hold one, is no text that a tokenizer takes)
+    words = " ".join(prompt.encode("utf-8", "replace").decode().split()) if isinstance(prompt, str) else ""
     if not words:
         raise PromptError("the prompt is empty: say what to segment, for example 'all nuclei'")
     if len(words) > MAX_PROMPT_CHARACTERS:
