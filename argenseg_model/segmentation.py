@@ -1,6 +1,6 @@
 """`segment(images, prompts)`: the one call that most programs need."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from argenseg_model.prompting import build_prompt
 
 ImageLike = str | Path | Image.Image | np.ndarray
 ROWS_PER_BATCH = 64
-"""Rows (a tile with a prompt) decoded together."""
+"""Most rows (a tile with a prompt) decoded together."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,9 @@ class SegmentationMixin:
         tokens: list[list[np.ndarray]] = [[] for _ in prompts]
         log_probability = np.zeros(len(prompts))
         finest = config.vqvae_config.scales[-1] ** 2
-        tiles_per_batch = max(1, ROWS_PER_BATCH // max(1, len(prompts)))
-        for start in range(0, len(crops) if prompts else 0, tiles_per_batch):
-            batch = crops[start : start + tiles_per_batch]
-            pixels = torch.stack([image_to_pixels(crop, config) for crop in batch]).to(self.device, self.dtype)
-            rows = [(tile, i) for tile in range(len(batch)) for i in range(len(prompts))]
+        for batch, asked in _batches(len(crops), len(prompts)):
+            pixels = torch.stack([image_to_pixels(crops[tile], config) for tile in batch]).to(self.device, self.dtype)
+            rows = [(tile, i) for tile in range(len(batch)) for i in asked]
             masks = self.decode_prompts(self.image_features(pixels), [t for t, _ in rows], [ids[i] for _, i in rows])
             decoded = picture_to_uint8(self.image_tokenizer.decode(masks.f_hat_BChw))
             codes = masks.codes_BL.cpu().numpy()
@@ -106,11 +104,22 @@ class SegmentationMixin:
         return results
 
 
+def _batches(tiles: int, prompts: int) -> Iterator[tuple[range, range]]:
+    """Ranges of tiles and of prompts to decode together, at most ROWS_PER_BATCH pairs; every pair comes once."""
+    prompts_at_once = min(prompts, ROWS_PER_BATCH) or 1
+    tiles_at_once = ROWS_PER_BATCH // prompts_at_once
+    for tile in range(0, tiles, tiles_at_once):
+        for prompt in range(0, prompts, prompts_at_once):
+            yield range(tiles)[tile : tile + tiles_at_once], range(prompts)[prompt : prompt + prompts_at_once]
+
+
 def _prompts_by_image(prompts: str | Sequence[str] | Sequence[Sequence[str]], images: int) -> list[list[str]]:
     if isinstance(prompts, str):
         return [[prompts]] * images
     if all(isinstance(prompt, str) for prompt in prompts):
         return [list(prompts)] * images  # type: ignore[arg-type]
+    if any(isinstance(item, str) or not isinstance(item, Sequence) for item in prompts):
+        raise PromptError("give one list of texts as prompts, or one list of texts for each image")
     if len(prompts) != images:
         raise PromptError(f"{len(prompts)} lists of prompts for {images} images: give one list for each image")
     return [list(prompts_of_image) for prompts_of_image in prompts]

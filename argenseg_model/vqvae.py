@@ -4,6 +4,8 @@ Module names follow VAR's checkpoint (`vae_ch160v4096z32.pth`, arXiv 2404.02905)
 Axes in names: B batch, C channels, h/w latent height/width, L tokens.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -90,7 +92,7 @@ def _middle(channels: int, config: VQVAEConfig, kernel_size: int) -> nn.Module:
 def _level(c_in: int, c_out: int, num_blocks: int, attention: bool, norm: str, kernel_size: int) -> nn.Module:
     level = nn.Module()
     widths = [c_in] + [c_out] * num_blocks
-    level.block = nn.ModuleList(ResnetBlock(a, b, norm, kernel_size) for a, b in zip(widths, widths[1:], strict=False))
+    level.block = nn.ModuleList(ResnetBlock(a, b, norm, kernel_size) for a, b in pairwise(widths))
     level.attn = nn.ModuleList(AttnBlock(c_out, norm) for _ in range(num_blocks) if attention)
     return level
 
@@ -114,7 +116,7 @@ class Encoder(nn.Module):
         widths = [config.ch, *(config.ch * m for m in config.ch_mult)]
         self.conv_in = _conv(3, config.ch, k)
         self.down = nn.ModuleList()
-        for i, (c_in, c_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (c_in, c_out) in enumerate(pairwise(widths)):
             level = _level(c_in, c_out, config.num_res_blocks, config.attention and i == last, config.norm, k)
             if i != last:
                 level.downsample = Downsample(c_out, k)
@@ -138,7 +140,7 @@ class Decoder(nn.Module):
         widths = [config.ch * m for m in config.ch_mult]
         c_in = widths[-1]
         self.conv_in, self.mid = _conv(config.z_channels, c_in, 3), _middle(c_in, config, 3)
-        levels = []
+        levels: list[nn.Module] = []
         for i in reversed(range(len(widths))):
             level = _level(c_in, widths[i], config.num_res_blocks + 1, config.attention and i == last, config.norm, 3)
             if i != 0:
@@ -181,7 +183,8 @@ class Quantizer(nn.Module):
         )
         # Usage statistics that VAR keeps in its checkpoints; they influence nothing.
         self.register_buffer("ema_vocab_hit_SV", torch.zeros(len(self.scales), config.num_codes))
-        self.phi_of_scale = [_nearest_phi(k / max(1, len(self.scales) - 1), config.num_phi) for k in range(len(self.scales))]
+        last = max(1, len(self.scales) - 1)
+        self.phi_of_scale = [_nearest_phi(k / last, config.num_phi) for k in range(len(self.scales))]
 
     def codebook(self, scale: int) -> Tensor:
         """(num_codes, C) codes of a scale."""
@@ -257,7 +260,7 @@ class MultiScaleVQVAE(nn.Module):
     def f_hat(self, codes_BL: Tensor) -> Tensor:
         """The accumulated latent (B, C, h, w) of codes (B, tokens_per_mask)."""
         side, C = self.config.scales[-1], self.config.z_channels
-        f_hat = torch.zeros(len(codes_BL), C, side, side, device=codes_BL.device, dtype=self.post_quant_conv.weight.dtype)
+        f_hat = self.post_quant_conv.weight.new_zeros(len(codes_BL), C, side, side)
         for k, codes in enumerate(codes_BL.split([s * s for s in self.config.scales], dim=1)):
             f_hat = self.quantize.add_scale(f_hat, codes, k)
         return f_hat
@@ -268,8 +271,7 @@ class MultiScaleVQVAE(nn.Module):
         (For scales that start with side 1, the first token has no visual input: it is `<ge_start>` itself.)
         """
         side, C = self.config.scales[-1], self.config.z_channels
-        f_hat = torch.zeros(len(codes_BL), C, side, side, device=codes_BL.device, dtype=self.post_quant_conv.weight.dtype)
-        inputs = []
+        f_hat, inputs = self.post_quant_conv.weight.new_zeros(len(codes_BL), C, side, side), []
         for k, codes in enumerate(codes_BL.split([s * s for s in self.config.scales], dim=1)):
             if k > 0:
                 inputs.append(self.quantize.next_input(f_hat, k))
