@@ -25,7 +25,10 @@ class Generation:
 
 @dataclass(frozen=True)
 class DecodedMasks:
-    """Visual tokens of B rows: `codes_BL`, their probabilities among the visual tokens `probability_BL`, `f_hat_BChw`."""
+    """Visual tokens of B rows and the latent that they add up to.
+
+    `probability_BL` (0..1): that a token is the chosen code or one that draws nearly the same, among the visual tokens.
+    """
 
     codes_BL: Tensor
     probability_BL: Tensor
@@ -106,7 +109,7 @@ class GenerationMixin:
             logits_BLV = F.linear(hidden_BLD, head_VD).float()
             codes_BL = logits_BLV.argmax(-1)
             codes.append(codes_BL)
-            probabilities.append(logits_BLV.softmax(-1).gather(-1, codes_BL[..., None])[..., 0])
+            probabilities.append((logits_BLV.softmax(-1) * vqvae.quantize.similarity(codes_BL, k)).sum(-1))
             f_hat = vqvae.quantize.add_scale(f_hat, codes_BL, k)
             offset += L
         return DecodedMasks(torch.cat(codes, 1), torch.cat(probabilities, 1), f_hat)

@@ -25,7 +25,8 @@ class SegmentationResult:
     Attributes:
         prompt: the prompt as given.
         mask: (H, W) bool at the upright original size.
-        score: 0..1, geometric mean of the token probabilities of the finest scale (uncalibrated).
+        score: 0..1, geometric mean of the token probabilities where the mask is (everywhere if it is
+            empty); uncalibrated.
         probability: (H, W) float32 in [0, 1], the grey value of the generated picture.
         tokens: (tiles, tokens_per_mask) codes of the generated picture(s).
     """
@@ -80,7 +81,7 @@ class SegmentationMixin:
         tiles, crops, size = cut_tiles(image, config)
         pictures: list[list[np.ndarray]] = [[] for _ in prompts]
         tokens: list[list[np.ndarray]] = [[] for _ in prompts]
-        log_probability = np.zeros(len(prompts))
+        scores: list[list[tuple[float, int]]] = [[] for _ in prompts]
         finest = config.vqvae_config.scales[-1] ** 2
         for batch, asked in _batches(len(crops), len(prompts)):
             pixels = torch.stack([image_to_pixels(crops[tile], config) for tile in batch]).to(self.device, self.dtype)
@@ -88,20 +89,38 @@ class SegmentationMixin:
             masks = self.decode_prompts(self.image_features(pixels), [t for t, _ in rows], [ids[i] for _, i in rows])
             decoded = picture_to_uint8(self.image_tokenizer.decode(masks.f_hat_BChw))
             codes = masks.codes_BL.cpu().numpy()
-            row_log_probability = masks.probability_BL[:, -finest:].clamp(min=1e-9).log().mean(1).cpu().numpy()
+            row_scores = _scores(masks.probability_BL[:, -finest:], decoded)
             for row, (_, i) in enumerate(rows):
                 pictures[i].append(decoded[row])
                 tokens[i].append(codes[row])
-                log_probability[i] += row_log_probability[row] / len(crops)
+                scores[i].append(row_scores[row])
         results = []
         for i, prompt in enumerate(prompts):
             probability = merge_tiles(np.stack(pictures[i]), tiles, size, image.size)
             results.append(
                 SegmentationResult(
-                    prompt, probability > 0.5, float(np.exp(log_probability[i])), probability, np.stack(tokens[i])
+                    prompt, probability > 0.5, _merge_scores(scores[i]), probability, np.stack(tokens[i])
                 )
             )
         return results
+
+
+def _scores(probability_BL: torch.Tensor, pictures: np.ndarray) -> list[tuple[float, int]]:
+    """(sum of log probabilities, count) over the cells that hold mask; over all, the count negative, if none does."""
+    side = round(probability_BL.shape[1] ** 0.5)
+    B, height, width, _ = pictures.shape
+    cells = pictures.mean(-1).reshape(B, side, height // side, side, width // side).max((2, 4)).reshape(B, -1) > 127
+    logs = probability_BL.float().clamp(min=1e-9).log().cpu().numpy()
+    return [
+        (float(log[cell].sum()), int(cell.sum())) if cell.any() else (float(log.sum()), -len(log))
+        for log, cell in zip(logs, cells, strict=True)
+    ]
+
+
+def _merge_scores(rows: list[tuple[float, int]]) -> float:
+    """Geometric mean over the tiles that hold mask; over all tiles if none does."""
+    counted = [row for row in rows if row[1] > 0] or rows
+    return float(np.exp(sum(log for log, _ in counted) / sum(abs(count) for _, count in counted)))
 
 
 def _batches(tiles: int, prompts: int) -> Iterator[tuple[range, range]]:

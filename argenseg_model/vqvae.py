@@ -217,6 +217,12 @@ class Quantizer(nn.Module):
         distance = rest_BLC.square().sum(-1, keepdim=True) + codes.square().sum(-1) - 2 * rest_BLC @ codes.T
         return distance.argmin(-1)
 
+    def similarity(self, codes_BL: Tensor, scale: int) -> Tensor:
+        """(B, L, num_codes) in [0, 1]: how much each code of the scale is like the given ones, by distance."""
+        codebook = self.codebook(scale).float()
+        distance = torch.cdist(codebook[codes_BL], codebook.expand(len(codes_BL), -1, -1)).square()
+        return (-distance / (0.04 * codebook.var(0).sum())).exp()
+
     def encode(self, f_BChw: Tensor) -> list[Tensor]:
         """A latent -> code maps, one (B, L_k) a scale."""
         f_hat, codes = torch.zeros_like(f_BChw), []

@@ -11,6 +11,7 @@ from argenseg_model.model import ARGenSeg
 from argenseg_model.processing import image_to_pixels, mask_to_pixels, stretch_contrast
 from argenseg_model.prompting import ANSWERS, build_prompt
 from argenseg_model.scenes import draw_scene, sample_prompt
+from argenseg_model.scenes.prompts import absent_anywhere
 from argenseg_model.training.nuclei import NucleiTiles
 from argenseg_model.training.objective import TrainingBatch
 from argenseg_model.training.samples import Sample
@@ -48,7 +49,13 @@ def scene_samples(
 
 
 def nuclei_samples(rng: np.random.Generator, tiles: NucleiTiles, count: int) -> list[list[Sample]]:
-    return [[tiles.sample(rng)] for _ in range(count)]
+    """Each tile twice: asked for its nuclei (as a rule), and asked for something that no microscope image shows."""
+    groups = []
+    for _ in range(count):
+        sample = tiles.sample(rng)
+        absent = Sample(sample.image, absent_anywhere(rng), np.zeros_like(sample.mask), sample.source)
+        groups.append([sample, absent])
+    return groups
 
 
 def load_nuclei(data: Path, side: int, cutoff: float, **which: object) -> NucleiTiles:

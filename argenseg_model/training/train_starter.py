@@ -91,7 +91,7 @@ def _train_language_model(model: ARGenSeg, arguments: argparse.Namespace) -> Non
         progress = step / arguments.steps
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = arguments.learning_rate * min(1, (step + 1) / 150) * _cosine(progress)
-        samples = nuclei_samples(rng, tiles, 24) if step % 4 == 0 else _draw_scenes(rng, progress)
+        samples = nuclei_samples(rng, tiles, 16) if step % 4 == 0 else _draw_scenes(rng, progress)
         objective = Objective(SOFTNESS, 0.3, _foreground(progress), kept=0.5 if progress < 0.85 else 1.0)
         losses = training_losses(model, dense_head, to_batch(model, samples), objective)
         loss = sum(LOSS_WEIGHTS[name] * value for name, value in losses.items())

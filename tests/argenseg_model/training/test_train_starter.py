@@ -77,7 +77,7 @@ def test_losses_fall_on_one_batch(model, nuclei_dir):
     tiles = load_nuclei(nuclei_dir, TILE, 0.001)
     head = DenseHead(model)
     weights = [*model.parameters(), *head.parameters()]
-    for groups in (scene_samples(rng, 2, 2, TILE, 1), nuclei_samples(rng, tiles, 4)):
+    for groups in (scene_samples(rng, 2, 2, TILE, 1), nuclei_samples(rng, tiles, 2)):
         batch = to_batch(model, groups)
         assert batch.masks_R3ss.shape == (4, 3, TILE // 2, TILE // 2) and len(batch.text_ids) == 4
         optimizer = torch.optim.AdamW(weights, lr=1e-3)
