@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Page, TimeoutError
+from playwright.sync_api import Page
 
 # The page first shows an empty annotation and replaces it when the prediction arrived: only the page's own store tells
 # which of the two it is.
@@ -18,26 +18,13 @@ ERASED_STROKES = (
     "() => window.Htx.annotationStore.selected.regions.flatMap(region => [...(region.touches ?? [])]).length"
 )
 
-MAX_RELOADS = 2
-
 
 class LabelingPage:
     """One task, opened. Places on the image are fractions of its width and height."""
 
-    def __init__(self, page: Page, label_studio_url: str, project: int, task: int, *, regions: int) -> None:
-        """Open the task, whose prediction has `regions` brush regions.
-
-        On a busy machine Label Studio 1.23 now and then ends with an empty annotation instead of the predicted:
-        then the page is loaded again, as an annotator would.
-        """
+    def __init__(self, page: Page, label_studio_url: str, project: int, task: int) -> None:
         self._page = page
         page.goto(f"{label_studio_url}/projects/{project}/data?task={task}")
-        for _ in range(MAX_RELOADS):
-            try:
-                return self.wait_for_regions(regions)
-            except TimeoutError:
-                page.reload()
-        self.wait_for_regions(regions)
 
     def wait_for_regions(self, count: int) -> None:
         """Until the annotation that is being edited holds `count` brush regions, also in the page's list of regions."""

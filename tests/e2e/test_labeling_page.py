@@ -33,7 +33,8 @@ def test_a_mask_is_drawn_erased_a_little_submitted_and_stored(
     (region,) = prediction["result"]
     predicted = brush_mask(region)
 
-    page = LabelingPage(browser_context.new_page(), demo.label_studio.url, project.id, task.id, regions=1)
+    page = LabelingPage(browser_context.new_page(), demo.label_studio.url, project.id, task.id)
+    page.wait_for_regions(1)
     drawn = page.drawn_mask(*predicted.shape)
     page.screenshot(artifacts / "task-opened.png")
     assert iou(drawn, predicted) > 0.8, "the page shows another mask than was predicted"
@@ -65,7 +66,8 @@ def test_a_typed_prompt_draws_its_mask_on_the_open_page(
     demo: RunningDemo, browser_context: BrowserContext, artifacts: Path
 ) -> None:
     project, task = sample_task(demo, TYPED)
-    page = LabelingPage(browser_context.new_page(), demo.label_studio.url, project.id, task.id, regions=1)
+    page = LabelingPage(browser_context.new_page(), demo.label_studio.url, project.id, task.id)
+    page.wait_for_regions(1)
     page.type_prompt("all nuclei")
     page.accept_suggestions()
     page.wait_for_regions(2)

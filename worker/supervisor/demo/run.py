@@ -38,6 +38,7 @@ def run_demo(server: LabelStudioServer, settings: Settings, console: Console, *,
             raise SupervisorError(f"Label Studio or the model was not ready after {START_S:.0f} s; see {log_file}.")
         project = SampleProject(server.url, server.token())
         project.import_images()
+        project.create_view()
         project.connect_backend(backend_url(settings))
         with Store.open(settings.database_url, settings.blob_url) as store:
             version = predict_all(supervisor, project, store, console)

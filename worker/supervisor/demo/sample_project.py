@@ -12,6 +12,11 @@ from labeling.errors import LabelStudioError
 TITLE = "Nuclei: masks by ARGenSeg"
 BACKEND_TITLE = "ARGenSeg"
 _FILES = resources.files(__package__)
+_HIDDEN_COLUMNS = [  # of the Data Manager; the same as in the view that Label Studio makes itself
+    *("tasks:inner_id", "tasks:annotations_results", "tasks:annotations_ids", "tasks:predictions_results"),
+    *("tasks:file_upload", "tasks:storage_filename", "tasks:created_at", "tasks:updated_at", "tasks:updated_by"),
+    *("tasks:avg_lead_time", "tasks:draft_exists", "tasks:predictions_model_versions"),
+]
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,17 @@ class SampleProject:
         images = sorted((image for image in (_FILES / "images").iterdir() if image.name.endswith(".png")), key=str)
         files = [(image.name, (image.name, image.read_bytes(), "image/png")) for image in images]
         self._call("POST", f"/api/projects/{self.id}/import", files=files)
+
+    def create_view(self) -> None:
+        """Make the Data Manager's first view, if there is none.
+
+        Otherwise Label Studio 1.23 makes it when the first page is opened; if that page is a task's, the task is loaded
+        twice then, and now and then its masks are gone after the second time until the page is loaded again.
+        """
+        if not self._call("GET", "/api/dm/views", params={"project": self.id}):
+            hidden = {"explore": _HIDDEN_COLUMNS, "labeling": [*_HIDDEN_COLUMNS, "tasks:id", "tasks:annotators"]}
+            view = {"title": "Default", "type": "list", "target": "tasks", "hiddenColumns": hidden}
+            self._call("POST", "/api/dm/views/", json={"project": self.id, "data": view})
 
     def connect_backend(self, backend_url: str) -> None:
         """Connect the ML backend, for typed prompts too. Label Studio adds the webhook by itself.
