@@ -20,7 +20,7 @@ from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo
 from worker.errors import SupervisorError
 from worker.supervisor.demo.label_studio import PASSWORD, USER, LabelStudioServer, find_label_studio, free_ports
 
-START_S = 600.0
+START_S = 1200.0  # includes the first masks, on a machine that is busy with other things
 STOP_S = 60.0
 CHROMIUM_FLAGS = [
     "--no-sandbox",

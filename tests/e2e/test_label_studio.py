@@ -10,7 +10,7 @@ from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo, wait_for
 from worker.supervisor.demo.check import check_demo, true_mask
 from worker.supervisor.demo.sample_project import SampleProject, label_config
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 IMAGES = ["0c6507d493bf", "ead9464a50a1", "797945873ca2"]
 OTHER_CONFIG = label_config().replace('prompt="all nuclei"', 'prompt="every nucleus"')

@@ -14,7 +14,7 @@ from tests.e2e.label_studio_api import RunningDemo, wait_for
 from tests.e2e.labeling_page import LabelingPage
 from worker.supervisor.demo.sample_project import SampleProject, SampleTask
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 SHOWN = "700afb1cd830"  # large and crowded: the picture in the README
 TYPED = "ead9464a50a1"  # small: its answer comes soon
