@@ -17,6 +17,10 @@ _HIDDEN_COLUMNS = [  # of the Data Manager; the same as in the view that Label S
     *("tasks:file_upload", "tasks:storage_filename", "tasks:created_at", "tasks:updated_at", "tasks:updated_by"),
     *("tasks:avg_lead_time", "tasks:draft_exists", "tasks:predictions_model_versions"),
 ]
+_HIDDEN_BESIDE_A_TASK = [
+    *("tasks:id", "tasks:completed_at", "tasks:cancelled_annotations", "tasks:total_predictions", "tasks:annotators"),
+    "tasks:predictions_score",
+]
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class SampleProject:
         twice then, and now and then its masks are gone after the second time until the page is loaded again.
         """
         if not self._call("GET", "/api/dm/views", params={"project": self.id}):
-            hidden = {"explore": _HIDDEN_COLUMNS, "labeling": [*_HIDDEN_COLUMNS, "tasks:id", "tasks:annotators"]}
+            hidden = {"explore": _HIDDEN_COLUMNS, "labeling": [*_HIDDEN_COLUMNS, *_HIDDEN_BESIDE_A_TASK]}
             view = {"title": "Default", "type": "list", "target": "tasks", "hiddenColumns": hidden}
             self._call("POST", "/api/dm/views/", json={"project": self.id, "data": view})
 
