@@ -1,4 +1,4 @@
-"""First and last stage of the starter: its VQ-VAE, trained on masks of scenes and nuclei."""
+"""First stage of the starter: its VQ-VAE, trained on masks of scenes and nuclei."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from argenseg_model.files import replace_file
 from argenseg_model.scenes import scene_sample
-from argenseg_model.training.mask_pictures import CodebookAverages, picture_loss, train_step_loss
+from argenseg_model.training.mask_pictures import CodebookAverages, train_step_loss
 from argenseg_model.training.nuclei import NucleiTiles
 from argenseg_model.training.starter_config import TILE
 from argenseg_model.vqvae import MultiScaleVQVAE
@@ -45,26 +45,6 @@ def train_vqvae(vqvae: MultiScaleVQVAE, data: Path, checkpoint: Path, steps: int
                 print(json.dumps({"step": step + 1, "loss": round(float(loss), 4)}), file=log, flush=True)
     with replace_file(checkpoint) as partial:
         torch.save(vqvae.state_dict(), partial)
-
-
-def polish_decoder(vqvae: MultiScaleVQVAE, data: Path, steps: int, seed: int) -> None:
-    """Train the decoder alone, in place: no code changes its meaning for the language model, masks get sharper."""
-    pictures = mask_pictures(data, vqvae.config.picture_side, min(20_000, steps * BATCH), seed + 1)
-    vqvae.requires_grad_(False)
-    parameters = [*vqvae.decoder.parameters(), *vqvae.post_quant_conv.parameters()]
-    for parameter in parameters:
-        parameter.requires_grad_(True)
-    optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=1e-4, betas=(0.9, 0.99))
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps, pct_start=0.05)
-    for _ in range(steps):
-        batch = _draw(pictures)
-        f_hat = vqvae.f_hat(vqvae.encode(batch))
-        loss = picture_loss(vqvae.decoder(vqvae.post_quant_conv(f_hat)), batch)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        scheduler.step()
 
 
 def _draw(pictures: Tensor) -> Tensor:
