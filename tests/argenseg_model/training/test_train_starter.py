@@ -82,13 +82,11 @@ def test_losses_fall_on_one_batch(model, nuclei_dir):
         assert batch.masks_R3ss.shape == (4, 3, TILE // 2, TILE // 2) and len(batch.text_ids) == 4
         optimizer = torch.optim.AdamW(weights, lr=1e-3)
         history = []
-        for _ in range(8):
+        for _ in range(16):
             torch.manual_seed(0)
             losses = training_losses(model, head, batch, Objective(0.08, 0.0, foreground=3.0, kept=0.5))
             optimizer.zero_grad()
             sum(losses.values()).backward()
             optimizer.step()
             history.append({name: loss.item() for name, loss in losses.items()})
-        first, last = history[0], history[-1]
-        assert all(last[name] < first[name] for name in first), json.dumps(history)
-        assert sum(last.values()) < 0.85 * sum(first.values()), json.dumps(history)
+        assert all(history[-1][name] < 0.9 * history[0][name] for name in history[0]), json.dumps(history)
