@@ -21,6 +21,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "segment": Command("argenseg_model.cli:segment", "Segment images by text prompts; write masks and overlays."),
+    "evaluate": Command("argenseg_model.evaluation_cli:evaluate", "Measure a model on a manifest of corrected images."),
     "demo": Command("worker.supervisor.demo.cli:demo", "Start everything with Label Studio and a sample project."),
     "up": Command("worker.cli:up", "Start Redis, worker, publisher, sweeper and backend on this machine."),
     "backend": Command("backend.cli:backend", "Serve the Label Studio ML backend (port 9090)."),
