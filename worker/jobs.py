@@ -16,11 +16,12 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rq import Retry
 
+from labeling.answers import build_answer, questions
 from labeling.corrections import events
 from labeling.errors import LabelingError, StoreError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.images import fetch_image
-from labeling.predictions import PredictedMask, Prediction, build_prediction, validate_prediction
+from labeling.predictions import Prediction
 from labeling.prompts.label_config import parse_label_config
 from labeling.settings import Settings
 from labeling.store.records import WantedPrediction
@@ -139,27 +140,11 @@ def _compute(context: JobContext, segmenter: Segmenter, wanted: WantedPrediction
     reference = wanted.task_data.get(config.image_key)
     if not isinstance(reference, str) or not reference:
         raise LabelingError(f"The task has no image: its data has no text under {config.image_key!r}.")
-    items = wanted.plan.items
-    if not items:
-        raise LabelingError("There is nothing to look for: the label config has no labels and no prompts.")
+    asked = questions(wanted.plan)
     image = fetch_image(reference, context.client, settings, task_id=wanted.task_id)
-    answers = segmenter.segment(image, [item.prompt for item in items], settings.segment_timeout_s)
-    height, width = answers[0].mask.shape
-    masks = [
-        PredictedMask(
-            label=item.label,
-            prompt=item.prompt,
-            from_name=item.from_name,
-            to_name=item.to_name,
-            region_type=item.region_type,
-            mask=answer.mask,
-            score=answer.score,
-        )
-        for item, answer in zip(items, answers, strict=True)
-    ]
-    prediction = build_prediction(masks, wanted.model_version, width, height)
-    validate_prediction(prediction, config)
-    return prediction
+    answers = segmenter.segment(image, asked, settings.segment_timeout_s)
+    by_question = dict(zip(asked, answers, strict=True))
+    return build_answer(wanted.plan, config, by_question, wanted.model_version)
 
 
 def _try_again(store: Store, wanted: WantedPrediction, error: Exception, intervals_s: list[int]) -> str | Retry:
