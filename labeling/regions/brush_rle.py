@@ -8,13 +8,13 @@ and at the end 1 to 8 zero bits, up to the next byte.
 """
 
 import struct
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labeling.errors import RegionError
-
-MAX_PIXELS = 100_000_000  # of a mask that we decode: a few bytes must not claim all memory
+from labeling.regions.image_size import check_image_size
 
 _CHANNELS = 4
 _WORD_BITS = 8
@@ -84,12 +84,13 @@ def _pack(count: int, codes: NDArray[np.int64], code_bits: NDArray[np.int64]) ->
     return rle
 
 
-def decode(rle: list[int], width: int, height: int) -> NDArray[np.uint8]:
+def decode(rle: Any, width: int, height: int) -> NDArray[np.uint8]:
     """Decode to uint8 (height, width), the alpha channel.
 
     RegionError where the data is not the RLE of an image of this size, is cut short, or is over 100 million pixels.
     """
-    count = _check_size(width, height) * _CHANNELS
+    width, height = check_image_size(width, height)
+    count = width * height * _CHANNELS
     try:
         if not isinstance(rle, list):
             raise TypeError
@@ -102,12 +103,6 @@ def decode(rle: list[int], width: int, height: int) -> NDArray[np.uint8]:
     ends = np.cumsum(lengths)
     pixels = np.diff(ends // _CHANNELS, prepend=0)  # of each run, those values that are an alpha: indices 3, 7, 11, ...
     return np.repeat(np.frombuffer(words, dtype=np.uint8), pixels).reshape(height, width)
-
-
-def _check_size(width: int, height: int) -> int:
-    if not 0 < width < 1 << 31 or not 0 < height < 1 << 31 or width * height > MAX_PIXELS:
-        raise RegionError(f"A mask of {width} x {height} px is not between 1 and {MAX_PIXELS:,} pixels.")
-    return width * height
 
 
 def _read_codes(data: bytes, count: int) -> tuple[list[int], bytearray]:

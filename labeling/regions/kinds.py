@@ -1,0 +1,112 @@
+"""Every kind of region that can hold a mask: drawing it for Label Studio, and reading it back.
+
+A kind is a control tag's name in lower case, which is also the region's "type": "brushlabels" for `<BrushLabels>`,
+"brush" for the plain tag, whose regions carry no label of their own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labeling.errors import RegionError
+from labeling.regions import bitmask, brush, polygon, rectangle, vector
+from labeling.regions.image_size import check_image_size
+
+Value = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DrawnRegion:
+    """A region's geometry: its `value` without labels, and the mask (height, width) that this value encodes."""
+
+    value: Value
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _Shape:
+    draw: Callable[[NDArray[np.bool_], float], list[Value]]  # of a mask that is not empty; tolerance in px
+    read: Callable[[Value, int, int], NDArray[np.bool_]]  # value, width, height; RegionError if it is malformed
+
+
+_SHAPES = {
+    "brush": _Shape(brush.draw, brush.read),
+    "bitmask": _Shape(bitmask.draw, bitmask.read),
+    "polygon": _Shape(polygon.draw, polygon.read),
+    "vector": _Shape(vector.draw, vector.read),
+    "rectangle": _Shape(rectangle.draw, rectangle.read),
+}
+KINDS = tuple(kind for shape in _SHAPES for kind in (f"{shape}labels", shape))
+
+
+def draw_regions(kind: str, mask: NDArray[np.bool_], *, tolerance: float = 1.0) -> list[DrawnRegion]:
+    """Draw a mask (height, width), at the image's upright size, as regions of a kind; an empty mask gives none.
+
+    Brush and bitmask give one region and lose nothing. Polygon and vector give one for each connected object, whose
+    outline moves by at most `tolerance` px (0: exact). Rectangle gives one for each connected object: its box.
+    """
+    shape = _shape(kind)
+    if mask.ndim != 2 or mask.dtype != np.bool_:
+        raise RegionError(f"A mask must be bool of (height, width), not {mask.dtype} of {mask.shape}.")
+    if not 0 <= tolerance < float("inf"):
+        raise RegionError(f"The tolerance must be a number of pixels from 0 on, not {tolerance}.")
+    width, height = check_image_size(mask.shape[1], mask.shape[0])
+    if not mask.any():
+        return []
+    return [DrawnRegion(value, shape.read(value, width, height)) for value in shape.draw(mask, tolerance)]
+
+
+def region_dict(
+    drawn: DrawnRegion,
+    *,
+    kind: str,
+    label: str | None,
+    from_name: str,
+    to_name: str,
+    score: float | None,
+    region_id: str,
+    width: int,
+    height: int,
+) -> dict[str, Any]:
+    """The region as Label Studio stores it, on an image of `width` x `height` px (upright)."""
+    if label is not None and not kind.endswith("labels"):
+        raise RegionError(f"A region of the plain tag {kind!r} carries no label ({label!r}).")
+    return {
+        "id": region_id,
+        "type": kind,
+        "from_name": from_name,
+        "to_name": to_name,
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "score": score,
+        "value": drawn.value if label is None else {**drawn.value, kind: [label]},
+    }
+
+
+def region_mask(region: dict[str, Any]) -> NDArray[np.bool_]:
+    """The mask (height, width) of a region of a prediction or an annotation; what lies outside the image is cut off.
+
+    RegionError, saying what is wrong, where the region is malformed, or claims more pixels or points than we read.
+    """
+    try:
+        shape = _shape(region.get("type"))
+        width, height = check_image_size(region.get("original_width"), region.get("original_height"))
+        if region.get("image_rotation") not in (0, None):
+            raise RegionError("It was drawn on a rotated image (image_rotation), which is not supported.")
+        value = region.get("value")
+        if not isinstance(value, dict):
+            raise RegionError("It has no value.")
+        return shape.read(value, width, height)
+    except RegionError as error:
+        raise RegionError(f"Region {region.get('id')!s:.40}: {error}") from None
+
+
+def _shape(kind: object) -> _Shape:
+    shape = _SHAPES.get(kind.removesuffix("labels")) if isinstance(kind, str) else None
+    if shape is None:
+        raise RegionError(f"{kind!r:.40} is no kind of region that holds a mask. There are {', '.join(KINDS)}.")
+    return shape
