@@ -7,10 +7,16 @@ The rules, in the order in which they apply:
   maximum 255. A constant one becomes black; values that are not finite count as the minimum. Colour of 16 bits a
   channel loses its lower 8 bits (Pillow reads it so).
 - What is transparent (alpha, a transparent colour or palette entry) is laid on white, as a browser shows it.
-- Palette, grey, CMYK and all else become RGB; colour profiles are not applied.
+- Palette, grey, CMYK and all else become RGB; colour profiles are not applied. CMYK of a JPEG is taken as Adobe writes
+  it (inverted), as browsers do.
+
+Decoded, a picture takes 4 bytes a pixel in Pillow. It is converted in bands, so that the picture as it is in the file
+and the RGB one are all that is held: at most about 9 bytes a pixel, 0.9 GB for 100 million. Some decoders hold more
+while they work: AVIF 10 bytes a pixel in all, WebP 16, JPEG 2000 19.
 """
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -38,7 +44,9 @@ _UPRIGHT: Final = {  # EXIF orientation -> what makes the picture upright (EXIF 
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS: Final = (5, 6, 7, 8)  # orientations that swap width and height
 _DEEP_MODES: Final = frozenset(("I;16", "I;16L", "I;16B", "I;16N", "I", "F"))
+_BAND_PIXELS: Final = 2_000_000
 
 
 def load_image(
@@ -53,16 +61,24 @@ def load_image(
     not exceed Pillow's own limit either (twice `PIL.Image.MAX_IMAGE_PIXELS`, 179 million).
     """
     if isinstance(source, np.ndarray):
-        return _load(_from_array(source), "the array", max_pixels)
+        return _make_upright(*_decode(_from_array(source), "the array", max_pixels))
     if isinstance(source, Image.Image):
-        return _load(source, "the PIL image", max_pixels)
+        return _make_upright(*_decode(source, "the PIL image", max_pixels))
     if isinstance(source, bytes):
-        with _opened(BytesIO(source), "the image bytes") as image:
-            return _load(image, "the image bytes", max_pixels)
+        return _load_file(BytesIO(source), "the image bytes", max_pixels)
     if isinstance(source, str | Path):
-        with _opened(_existing_file(source), str(source)) as image:
-            return _load(image, str(source), max_pixels)
+        return _load_file(_existing_file(source), str(source), max_pixels)
     raise ImageError(f"an image is a path, bytes, a PIL image or a uint8 array; this is a {type(source).__name__}")
+
+
+def image_size(source: str | Path) -> tuple[int, int]:
+    """Width and height of the upright picture in a file, of which only the header is read.
+
+    Raises ImageError for what is no image that can be read; whether its pixels are sound shows only when they are.
+    """
+    with _opened(_existing_file(source), str(source)) as image:
+        width, height = image.size
+        return (height, width) if _orientation(image) in _SIDEWAYS else (width, height)
 
 
 def _existing_file(source: str | Path) -> Path:
@@ -83,8 +99,9 @@ def _existing_file(source: str | Path) -> Path:
 def _opened(file: Path | BytesIO, name: str) -> Iterator[Image.Image]:
     """The image file, its header read and its pixels not yet."""
     try:
-        image = Image.open(file, formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        with _no_warnings():
+            image = Image.open(file, formats=FORMATS)
+    except Image.DecompressionBombError as error:
         raise ImageError(f"{name}: is too large ({error}); scale it down or cut it into parts") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: is not an image that can be read; save it as PNG, JPEG, TIFF or WebP") from error
@@ -94,6 +111,14 @@ def _opened(file: Path | BytesIO, name: str) -> Iterator[Image.Image]:
         raise _damaged(name, error) from error
     with image:
         yield image
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Pillow warns of sizes that we allow, and of metadata that we do not use."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -106,7 +131,15 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array) if array.size else Image.new("L", (0, 0))
 
 
-def _load(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
+def _load_file(file: Path | BytesIO, name: str, max_pixels: int) -> Image.Image:
+    with _opened(file, name) as image:
+        rgb, orientation = _decode(image, name, max_pixels)
+        image.close()  # frees its pixels: what comes now may need as much again
+    return _make_upright(rgb, orientation)
+
+
+def _decode(image: Image.Image, name: str, max_pixels: int) -> tuple[Image.Image, object]:
+    """The picture in RGB as it lies in the file, and its EXIF orientation."""
     width, height = image.size
     if not width * height:
         raise ImageError(f"{name}: has no pixels ({width} x {height}); give an image of at least 1 x 1")
@@ -116,15 +149,17 @@ def _load(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
             "scale it down or cut it into parts, or raise max_pixels"
         )
     try:
-        image.load()
+        with _no_warnings():
+            image.load()
     except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
         raise _damaged(name, error) from error
-    orientation = _orientation(image)
-    if orientation in _UPRIGHT:
-        image = image.transpose(_UPRIGHT[orientation])
-    rgb = _to_rgb(image)
-    rgb.info = {}  # an orientation that was applied must not be applied again
-    return rgb
+    return _to_rgb(image), _orientation(image)
+
+
+def _make_upright(rgb: Image.Image, orientation: object) -> Image.Image:
+    upright = rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
+    upright.info = {}  # an orientation that was applied must not be applied again
+    return upright
 
 
 def _orientation(image: Image.Image) -> object:
@@ -136,21 +171,49 @@ def _orientation(image: Image.Image) -> object:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in _DEEP_MODES:
-        return Image.fromarray(_stretch_to_uint8(np.asarray(image))).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
+        low, high = _finite_range(image)
+        return _in_bands(image, lambda band: Image.fromarray(_stretch_to_uint8(np.asarray(band), low, high)))
+    if image.has_transparency_data:
+        return _in_bands(image, _lay_on_white)
+    return image.convert("RGB")
+
+
+def _in_bands(image: Image.Image, to_rgb: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    rgb = Image.new("RGB", image.size)
+    for band, top in _bands(image):
+        rgb.paste(to_rgb(band), (0, top))
+    return rgb
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[Image.Image, int]]:
+    """The image in copies of a few rows each, from the top, with the first row's number."""
+    rows = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(top + rows, image.height))), top
+
+
+def _lay_on_white(image: Image.Image) -> Image.Image:
     if image.mode == "La":  # Pillow knows no straight way
         image = image.convert("LA")
     rgba = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
 
 
-def _stretch_to_uint8(values: np.ndarray) -> np.ndarray:
-    levels = values.astype(np.float64)
-    finite = levels[np.isfinite(levels)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+def _finite_range(image: Image.Image) -> tuple[float, float]:
+    """The least and the greatest finite value; 0, 0 if there is none."""
+    low, high = np.inf, -np.inf
+    for band, _ in _bands(image):
+        values = np.asarray(band)
+        finite = values[np.isfinite(values)]
+        if finite.size:
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+    return (low, high) if low <= high else (0.0, 0.0)
+
+
+def _stretch_to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:
     if low == high:
         return np.zeros(values.shape, np.uint8)
+    levels = values.astype(np.float64)
     levels[~np.isfinite(levels)] = low
     return np.rint((levels - low) * (255 / (high - low))).astype(np.uint8)
 

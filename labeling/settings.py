@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     image_timeout_s: float = Field(30.0, validation_alias="IMAGE_TIMEOUT_S", gt=0)
     max_image_bytes: int = Field(200 * MEGABYTE, validation_alias="MAX_IMAGE_BYTES", gt=0)
     max_image_pixels: int = Field(100 * MEGABYTE, validation_alias="MAX_IMAGE_PIXELS", gt=0)
+    image_cache_bytes: int = Field(10_000 * MEGABYTE, validation_alias="IMAGE_CACHE_BYTES", ge=0)
+    image_reuse_s: float = Field(300.0, validation_alias="IMAGE_REUSE_S", ge=0)
     allow_private_image_hosts: bool = Field(False, validation_alias="ALLOW_PRIVATE_IMAGE_HOSTS")
 
     @field_validator("label_studio_url")

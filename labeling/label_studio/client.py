@@ -1,9 +1,10 @@
 """Label Studio's API, as far as we call it. Answers are plain dicts; failures are LabelStudioErrors without secrets."""
 
-import ssl
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, cached_property
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import httpx
@@ -11,31 +12,38 @@ from label_studio_sdk import LabelStudio
 from label_studio_sdk.core.api_error import ApiError
 
 from labeling.errors import LabelStudioError
+from labeling.label_studio.addresses import environment_proxy
+from labeling.label_studio.connections import make_transport
+from labeling.label_studio.tokens import LabelStudioAuth
 from labeling.predictions import Prediction
 from labeling.settings import Settings
 
 _MAX_REASON_CHARACTERS = 300
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
-@cache
-def tls_context() -> ssl.SSLContext:
-    """The certificates that we trust (SSL_CERT_FILE and SSL_CERT_DIR count). Reading them takes 0.1 s: done once."""
-    return httpx.create_ssl_context()
+@dataclass(frozen=True)
+class TaskPage:
+    """Some tasks, and how many there were from the first of them on."""
+
+    tasks: list[dict[str, Any]]
+    remaining: int
 
 
 class LabelStudioClient:
     """One Label Studio. Made without a connection: a server that is down or a wrong token shows at the first call.
 
-    `api_key` is a legacy token, or a personal access token, which is exchanged for short-lived ones as needed.
+    `api_key` is a legacy token, or a personal access token, which is exchanged for short-lived ones as needed. `auth`
+    puts it on requests: for this Label Studio only.
     """
 
     def __init__(self, url: str, api_key: str, timeout_s: float = 30.0) -> None:
         self.url = url.rstrip("/")
-        self._api_key = api_key
-        # environment proxies count, but never for the machine itself
-        direct: dict[str, httpx.BaseTransport | None] = {f"all://{host}": None for host in _LOOPBACK}
-        self._http = httpx.Client(timeout=timeout_s, mounts=direct, verify=tls_context())
+        try:
+            proxy = environment_proxy(httpx.URL(self.url))
+        except httpx.InvalidURL as error:
+            raise LabelStudioError(f"LABEL_STUDIO_URL is malformed ({error}). Check it.") from None
+        self.auth = LabelStudioAuth(self.url, api_key)
+        self._http = httpx.Client(timeout=timeout_s, auth=self.auth, transport=make_transport(proxy), trust_env=False)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self | None:
@@ -58,37 +66,106 @@ class LabelStudioClient:
         with self._errors(f"The predictions of task {task_id} could not be read"):
             return [item.model_dump() for item in self._sdk.predictions.list(task=task_id)]
 
+    def get_prediction(self, prediction_id: int) -> dict[str, Any]:
+        """A prediction: `id`, `task`, `model_version`, ... LabelStudioError with status 404 if it is gone."""
+        what = f"Prediction {prediction_id} could not be read"
+        return dict(self.call("GET", f"/api/predictions/{prediction_id}/", what=what))
+
+    def delete_prediction(self, prediction_id: int) -> None:
+        """Delete a prediction for good. Annotations that were made from it stay."""
+        self.call(
+            "DELETE", f"/api/predictions/{prediction_id}/", what=f"Prediction {prediction_id} could not be deleted"
+        )
+
     def get_task(self, task_id: int) -> dict[str, Any]:
         """A task: `id`, `data`, `project`, `predictions`, ..."""
         with self._errors(f"Task {task_id} could not be read"):
             return self._sdk.tasks.get(str(task_id)).model_dump()
 
     def list_tasks(self, project_id: int) -> Iterator[dict[str, Any]]:
-        """A project's tasks, page by page."""
-        with self._errors(f"The tasks of project {project_id} could not be read"):
-            task: Any
-            for task in self._sdk.tasks.list(project=project_id):
-                yield task.model_dump()
+        """A project's tasks, page by page: `id`, `data`, `total_annotations`, ...; no annotations, no predictions."""
+        for page in self.task_pages(project_id):
+            yield from page.tasks
+
+    def task_pages(
+        self, project_id: int, *, lacking_version: str | None = None, only_unlabeled: bool = False, page_size: int = 100
+    ) -> Iterator[TaskPage]:
+        """Pages of a project's tasks by ascending id; tasks that come, go or are predicted meanwhile make no gap.
+
+        `lacking_version`: only tasks that hold no prediction of it. `only_unlabeled`: only those without annotations.
+        """
+        wanted = [_condition("total_annotations", "equal", "Number", 0)] if only_unlabeled else []
+        if lacking_version is not None:
+            wanted.append(_condition("predictions_model_versions", "not_contains", "List", [lacking_version]))
+        last = 0
+        while True:
+            after = _condition("id", "greater", "Number", last)
+            query = {"filters": {"conjunction": "and", "items": [after, *wanted]}, "ordering": ["tasks:id"]}
+            params = {"project": project_id, "page": 1, "page_size": page_size, "query": json.dumps(query)}
+            what = f"The tasks of project {project_id} could not be read"
+            answer = self.call(
+                "GET", "/api/tasks/", what=what, params={**params, "fields": "task_only", "resolve_uri": False}
+            )
+            with self._errors(what):
+                page = TaskPage(list(answer["tasks"]), int(answer["total"]))
+                last = max((int(task["id"]) for task in page.tasks), default=last)
+            if page.tasks:
+                yield page
+            if len(page.tasks) >= page.remaining or not page.tasks:
+                return
 
     def get_project(self, project_id: int) -> dict[str, Any]:
         """A project: `id`, `title`, `label_config`, `model_version`, ..."""
         with self._errors(f"Project {project_id} could not be read"):
             return self._sdk.projects.get(project_id).model_dump()
 
+    def change_project(self, project_id: int, **fields: Any) -> None:
+        """Set fields of a project, such as `model_version`: which predictions annotators see."""
+        self.call(
+            "PATCH", f"/api/projects/{project_id}/", what=f"Project {project_id} could not be changed", json=fields
+        )
+
+    def prediction_counts(self, project_id: int) -> dict[str, int]:
+        """How many predictions of each model version a project holds."""
+        what = f"The model versions of project {project_id} could not be read"
+        return {
+            str(version): int(count)
+            for version, count in self.call("GET", f"/api/projects/{project_id}/model-versions/", what=what).items()
+        }
+
+    def list_ml_backends(self, project_id: int) -> list[dict[str, Any]]:
+        """A project's ML backends: `id`, `url`, `title`, `state` ("CO" connected), `model_version`, ...
+
+        Label Studio asks each one's /health and /setup for this.
+        """
+        what = f"The ML backends of project {project_id} could not be read"
+        return list(self.call("GET", "/api/ml/", what=what, params={"project": project_id}))
+
     def list_webhooks(self, project_id: int) -> list[dict[str, Any]]:
-        """A project's webhooks: `id`, `url`, `is_active`, `actions`, ..."""
-        with self._errors(f"The webhooks of project {project_id} could not be read"):
-            return [item.model_dump() for item in self._sdk.webhooks.list(project=str(project_id))]
+        """A project's webhooks: `id`, `url`, `is_active`, `headers`, `actions`, ..."""
+        what = f"The webhooks of project {project_id} could not be read"
+        return list(self.call("GET", "/api/webhooks/", what=what, params={"project": project_id}))
+
+    def call(self, method: str, path: str, *, what: str, **request: Any) -> Any:
+        """One call of the API, for what has no method here; the answer's JSON, None if it is empty.
+
+        `what` begins the error's message ("Project 3 could not be read"), `request` is httpx's (params, json, files).
+        """
+        with self._errors(what):
+            answer = self._http.request(method, f"{self.url}{path}", **request)
+            if answer.is_success:
+                return answer.json() if answer.content else None
+        raise self._refusal(what, answer.status_code, answer.text)
 
     def authorization(self) -> str:
         """The Authorization header's value for files behind Label Studio's login. Never send it to another origin."""
         with self._errors("Label Studio gave no access token"):
-            return self._sdk._client_wrapper.get_headers()["Authorization"]
+            return self.auth.header(self._http)
 
     @cached_property
     def _sdk(self) -> LabelStudio:
         return LabelStudio(  # type: ignore[no-untyped-call]
-            base_url=f"{self.url}/", api_key=self._api_key, httpx_client=self._http, max_retries=0
+            base_url=f"{self.url}/", api_key="put on by auth", httpx_client=self._http, max_retries=0
         )
 
     @contextmanager
@@ -122,4 +199,9 @@ class LabelStudioClient:
         return LabelStudioError(message, status=status, is_transient=status is None or status == 429 or status >= 500)
 
     def _safe(self, text: str) -> str:
-        return text.replace(self._api_key, "***")[:_MAX_REASON_CHARACTERS]
+        return self.auth.without_tokens(text)[:_MAX_REASON_CHARACTERS]
+
+
+def _condition(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
+    """A filter of the Data Manager."""
+    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}

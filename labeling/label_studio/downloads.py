@@ -1,15 +1,16 @@
 """Download from Label Studio with its token, from others without it, and never from where we must not look."""
 
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
 from labeling.errors import ImageFetchError, LabelStudioError
-from labeling.label_studio.addresses import environment_proxy, public_addresses
-from labeling.label_studio.client import LabelStudioClient, tls_context
+from labeling.label_studio.addresses import check_host_for_proxy, environment_proxy, public_addresses
+from labeling.label_studio.client import LabelStudioClient
+from labeling.label_studio.connections import Deadline, make_transport
 from labeling.settings import Settings
 
 _FILE_PATHS = ("/data/", "/storage-data/", "/tasks/", "/projects/")  # of Label Studio, behind its login
@@ -19,6 +20,11 @@ _ADVICE = {
     403: "The token's user, or nobody, may read it.",
     404: "It is gone, or local file serving is off in Label Studio (LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED).",
 }
+_ADVICE_ELSEWHERE = {  # of hosts that get no token
+    401: "It wants a login. If this is your Label Studio, set LABEL_STUDIO_URL to just this host and port.",
+    403: "Nobody may read it without a login, or the signed link has expired.",
+    404: "It is gone. Check the task's data.",
+}
 
 
 def download(url: httpx.URL, client: LabelStudioClient | None, settings: Settings) -> Iterator[bytes]:
@@ -26,27 +32,37 @@ def download(url: httpx.URL, client: LabelStudioClient | None, settings: Setting
 
     Redirects are followed by hand: each host is checked again, and gets the token only if it is Label Studio's.
     """
-    deadline = time.monotonic() + settings.image_timeout_s
-    try:
-        for _ in range(_MAX_REDIRECTS + 1):
-            with _get(_route(url, client, settings), settings.image_timeout_s) as response:
-                if not response.has_redirect_location:
-                    yield from _read(response, url, deadline, settings)
-                    return
-                url = url.join(response.headers["location"])
-        raise ImageFetchError(f"The image's URL on {url.host} redirects without end. Check the task's data.")
-    except httpx.InvalidURL as error:
-        raise ImageFetchError(f"The image's URL is malformed ({error}). Check the task's data.") from None
-    except httpx.HTTPError as error:
-        reason = str(error) or type(error).__name__
-        raise ImageFetchError(f"The image on {url.host} could not be read: {reason}.", is_transient=True) from None
-    except LabelStudioError as error:
-        raise ImageFetchError(str(error), is_transient=error.is_transient) from error
+    with Deadline(settings.image_timeout_s).running() as deadline:
+        try:
+            for _ in range(_MAX_REDIRECTS + 1):
+                with _get(_route(url, client, settings), settings.image_timeout_s, deadline) as response:
+                    if not response.has_redirect_location:
+                        yield from _read(response, url, client, settings.max_image_bytes)
+                        break
+                    url = url.join(response.headers["location"])
+            else:
+                raise ImageFetchError(f"The image's URL on {url.host} redirects without end. Check the task's data.")
+        except httpx.InvalidURL as error:
+            raise ImageFetchError(f"The image's URL is malformed ({error}). Check the task's data.") from None
+        except httpx.HTTPError as error:
+            if deadline.is_over or isinstance(error, httpx.TimeoutException):
+                raise _too_slow(url, settings) from None
+            reason = str(error) or type(error).__name__
+            raise ImageFetchError(f"The image on {url.host} could not be read: {reason}.", is_transient=True) from None
+        except LabelStudioError as error:
+            raise ImageFetchError(str(error), is_transient=error.is_transient) from error
+        if deadline.is_over:  # a body that ends with the connection looks whole
+            raise _too_slow(url, settings)
 
 
 def too_large(max_bytes: int) -> ImageFetchError:
     """The error for an image over the limit."""
     return ImageFetchError(f"The image has more than {max_bytes:,} bytes. Scale it down or raise MAX_IMAGE_BYTES.")
+
+
+def is_label_studios(url: httpx.URL, client: LabelStudioClient | None) -> bool:
+    """Whether the URL is of the client's Label Studio: the same scheme, host and port."""
+    return client is not None and _origin(url) == _origin(httpx.URL(client.url))
 
 
 @dataclass(frozen=True)
@@ -56,26 +72,22 @@ class _Route:
     url: httpx.URL
     hosts: list[str]
     proxy: str | None
-    headers: dict[str, str] = field(repr=False)
+    auth: httpx.Auth | None = field(default=None, repr=False)
 
 
 def _route(url: httpx.URL, client: LabelStudioClient | None, settings: Settings) -> _Route:
     if url.scheme not in ("http", "https") or not url.host:
         raise ImageFetchError("The image's URL must begin with http:// or https:// and a host. Check the task's data.")
-    headers = {"Accept-Encoding": "identity", "Host": url.netloc.decode("ascii")}
-    hosts, proxy = [url.host], environment_proxy(url)
-    if client is not None and _origin(url) == _origin(base := httpx.URL(client.url)):
-        if url.path.removeprefix(base.path.rstrip("/")).startswith(_FILE_PATHS):
-            headers["Authorization"] = client.authorization()
-        return _Route(url, hosts, proxy, headers)
-    try:
-        # connect to what was checked: the name may resolve to something else a moment later
-        addresses = public_addresses(url, allow_private=settings.allow_private_image_hosts)
-        hosts = addresses if proxy is None else hosts
-    except ImageFetchError as error:
-        if proxy is None or not error.is_transient:  # a name that only the proxy knows is the proxy's to judge
-            raise
-    return _Route(url, hosts, proxy, headers)
+    proxy = environment_proxy(url)
+    if client is not None and is_label_studios(url, client):
+        path = url.path.removeprefix(httpx.URL(client.url).path.rstrip("/"))
+        return _Route(url, [url.host], proxy, client.auth if path.startswith(_FILE_PATHS) else None)
+    allow_private = settings.allow_private_image_hosts
+    if proxy is not None:
+        check_host_for_proxy(url, allow_private=allow_private)
+        return _Route(url, [url.host], proxy)
+    # connect to what was checked: the name may resolve to something else a moment later
+    return _Route(url, public_addresses(url, allow_private=allow_private), None)
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
@@ -83,41 +95,48 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 
 
 @contextmanager
-def _get(route: _Route, timeout_s: float) -> Iterator[httpx.Response]:
-    transport = httpx.HTTPTransport(verify=tls_context(), proxy=route.proxy)
-    with httpx.Client(transport=transport, timeout=timeout_s) as http:
+def _get(route: _Route, timeout_s: float, deadline: Deadline) -> Iterator[httpx.Response]:
+    extensions: dict[str, Any] = {"trace": deadline.trace}
+    if route.proxy is None:  # with one, the name would be expected of the proxy's certificate
+        extensions["sni_hostname"] = route.url.host  # the certificate must be the name's
+    with httpx.Client(transport=make_transport(route.proxy), timeout=timeout_s, trust_env=False) as http:
         for host in route.hosts:
             request = http.build_request(
                 "GET",
                 route.url.copy_with(host=host),
-                headers=route.headers,
-                extensions={"sni_hostname": route.url.host},  # the certificate must be the name's
+                headers={"Accept-Encoding": "identity", "Host": route.url.netloc.decode("ascii")},
+                extensions=extensions,
             )
             try:
-                response = http.send(request, stream=True)
+                response = http.send(request, stream=True, auth=route.auth)
                 break
-            except httpx.ConnectError:
-                if host == route.hosts[-1]:
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                if host == route.hosts[-1] or deadline.is_over:
                     raise
         with closing(response):
             yield response
 
 
-def _read(response: httpx.Response, url: httpx.URL, deadline: float, settings: Settings) -> Iterator[bytes]:
+def _read(
+    response: httpx.Response, url: httpx.URL, client: LabelStudioClient | None, max_bytes: int
+) -> Iterator[bytes]:
     if response.status_code != 200:
         status = response.status_code
-        message = f"The image could not be read: {url.host} answered {status}. {_ADVICE.get(status, '')}".rstrip()
+        advice = (_ADVICE if is_label_studios(url, client) else _ADVICE_ELSEWHERE).get(status, "")
+        message = f"The image could not be read: {url.host} answered {status}. {advice}".rstrip()
         raise ImageFetchError(message, is_transient=status == 429 or status >= 500)
-    if int(response.headers.get("Content-Length", "0")) > settings.max_image_bytes:
-        raise too_large(settings.max_image_bytes)
+    if int(response.headers.get("Content-Length", "0")) > max_bytes:
+        raise too_large(max_bytes)
     size = 0
     for chunk in response.iter_bytes():
         size += len(chunk)
-        if size > settings.max_image_bytes:
-            raise too_large(settings.max_image_bytes)
-        if time.monotonic() > deadline:
-            raise ImageFetchError(
-                f"The image on {url.host} took longer than {settings.image_timeout_s:g} s. Raise IMAGE_TIMEOUT_S.",
-                is_transient=True,
-            )
+        if size > max_bytes:
+            raise too_large(max_bytes)
         yield chunk
+
+
+def _too_slow(url: httpx.URL, settings: Settings) -> ImageFetchError:
+    return ImageFetchError(
+        f"The image on {url.host} took longer than {settings.image_timeout_s:g} s. Raise IMAGE_TIMEOUT_S.",
+        is_transient=True,
+    )

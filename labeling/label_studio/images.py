@@ -2,20 +2,18 @@
 
 import base64
 import binascii
-import hashlib
-import os
-import tempfile
-import warnings
-from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import httpx
-from PIL import Image
 
+from argenseg_model.errors import ImageError
+from argenseg_model.images import image_size
 from labeling.errors import ImageFetchError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.downloads import download, too_large
+from labeling.label_studio.image_cache import ImageCache
 from labeling.settings import Settings
 
 _CLOUD_SCHEMES = ("s3", "s3s", "gs", "azure-blob", "azure_spi")
@@ -30,16 +28,27 @@ def fetch_image(
     Label Studio can presign (needs `task_id`), or a data: URL. Label Studio's token is sent to Label Studio only. Hosts
     in private networks are refused unless they are Label Studio's own or `settings.allow_private_image_hosts`.
 
+    What was downloaded is used again for `settings.image_reuse_s`, so that five prompts on a task are one download.
+
     Raises ImageFetchError, also for what is too large, is no image or takes longer than `settings.image_timeout_s`.
     """
+    cache = image_cache(settings)
+    check = partial(_check_image, max_pixels=settings.max_image_pixels)
     scheme = reference.partition(":")[0].lower() if ":" in reference[:20] else ""
     if scheme == "data":
-        return _store([_decode_data_url(reference, settings.max_image_bytes)], settings)
+        return cache.add([_decode_data_url(reference, settings.max_image_bytes)], check)
     if scheme in _CLOUD_SCHEMES:
         reference = _presign_path(reference, task_id)
     elif scheme not in ("", "http", "https") and scheme.isalpha():
         raise ImageFetchError(f"Images cannot be fetched by {scheme}: URLs. Use http(s), cloud storage or an upload.")
-    return _store(download(_absolute_url(reference, client), client, settings), settings)
+    url = _absolute_url(reference, client)
+    known = cache.find(str(url), settings.image_reuse_s)
+    return known or cache.add(download(url, client, settings), check, str(url))
+
+
+def image_cache(settings: Settings) -> ImageCache:
+    """The fetched images of this machine. One that waits for the model, or is in it, is not removed."""
+    return ImageCache(settings.image_cache, settings.image_cache_bytes, 2 * settings.segment_timeout_s)
 
 
 def _decode_data_url(reference: str, max_bytes: int) -> bytes:
@@ -78,44 +87,17 @@ def _absolute_url(reference: str, client: LabelStudioClient | None) -> httpx.URL
         raise ImageFetchError(f"The image's URL is malformed ({error}). Check the task's data.") from None
 
 
-def _store(chunks: Iterable[bytes], settings: Settings) -> Path:
-    """Write an image under the SHA-256 of its bytes; nothing is left behind if it is none."""
-    folder = settings.image_cache
-    unfinished = None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256()
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
-            unfinished = Path(file.name)
-            for chunk in chunks:
-                digest.update(chunk)
-                file.write(chunk)
-        _check_image(unfinished, settings.max_image_pixels)
-        return unfinished.replace(folder / digest.hexdigest())
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise ImageFetchError(
-            f"The image could not be stored: {reason}. Check ARGENSEG_DATA_DIR.", is_transient=True
-        ) from error
-    finally:
-        if unfinished is not None:
-            unfinished.unlink(missing_ok=True)
-
-
 def _check_image(path: Path, max_pixels: int) -> None:
     """Look at the header only: the model process reads the rest."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                pixels = image.width * image.height
-    except Image.DecompressionBombError:
-        pixels = max_pixels + 1
-    except (OSError, ValueError, SyntaxError):
+        width, height = image_size(path)
+    except ImageError:
         raise ImageFetchError(
-            "What the task's URL returned is no image. Open it in a browser to see what it is."
+            "What the task's URL returned is no image that can be read. Open it in a browser to see what it is; save "
+            "images as PNG, JPEG, TIFF or WebP."
         ) from None
-    if pixels > max_pixels:
+    if width * height > max_pixels:
         raise ImageFetchError(
-            f"The image has more than {max_pixels:,} pixels. Scale it down or raise MAX_IMAGE_PIXELS."
+            f"The image has {width} x {height} pixels, more than the {max_pixels:,} allowed. "
+            "Scale it down or raise MAX_IMAGE_PIXELS."
         )
