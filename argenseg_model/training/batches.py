@@ -11,6 +11,7 @@ from argenseg_model.model import ARGenSeg
 from argenseg_model.processing import image_to_pixels, mask_to_pixels, stretch_contrast
 from argenseg_model.prompting import ANSWERS, build_prompt
 from argenseg_model.scenes import draw_scene, sample_prompt
+from argenseg_model.scenes.attributes import named, seen
 from argenseg_model.scenes.prompts import absent_anywhere
 from argenseg_model.training.nuclei import NucleiTiles
 from argenseg_model.training.objective import TrainingBatch
@@ -36,6 +37,7 @@ def scene_samples(
                 break
             scene = draw_scene(rng, side, level)
         asked: list[Sample] = []
+        shown = seen(scene)
         for _ in range(prompts):
             absent = rng.random() < 0.25
             for _ in range(12):
@@ -43,7 +45,7 @@ def scene_samples(
                 is_new = absent or not any(np.array_equal(mask, other.mask) for other in asked)
                 if is_new and (not kinds or kind in kinds):
                     break
-            asked.append(Sample(scene.image, prompt, mask, f"scene:{kind}"))
+            asked.append(Sample(scene.image, prompt, mask, f"scene:{kind}", shown))
         groups.append(asked)
     return groups
 
@@ -86,4 +88,8 @@ def to_batch(model: ARGenSeg, groups: list[list[Sample]]) -> TrainingBatch:
         text_ids=[row[shared:] for row in ids],
         answer_length=len(model.tokenizer.encode(ANSWERS[TEMPLATE], add_bos=False)),
         masks_R3ss=torch.stack([mask_to_pixels(sample.mask, config) for sample in rows]),
+        seen_IASS=None
+        if groups[0][0].seen is None
+        else torch.from_numpy(np.stack([group[0].seen for group in groups])),
+        named_RN=torch.from_numpy(np.stack([named(sample.prompt) for sample in rows])),
     )

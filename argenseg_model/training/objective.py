@@ -3,7 +3,10 @@
 - Targets are soft: codes near the right one share its probability, for a near code draws nearly the same mask.
 - The codes given as inputs are at times wrong ones nearby, and the finer targets make up for them, so that the model
   learns to mend its own coarse mistakes (as the bitwise self-correction of Infinity, arXiv 2412.04431).
-- A dense head reads mask pixels off the finest tokens' hidden states: a short path for the gradient.
+- Heads read, each on a short path for the gradient: what is seen where, off the image tokens; what is seen and what is
+  asked, off the visual tokens in mid-way; the mask's pixels, off the visual tokens in the end. Without them a small
+  model draws whatever stands out and takes no notice of the words for thousands of steps; with them it heeds the words
+  within two hundred.
 """
 
 from dataclasses import dataclass
@@ -15,7 +18,11 @@ from transformers import DynamicCache
 
 from argenseg_model.generation import select_rows
 from argenseg_model.model import ARGenSeg
+from argenseg_model.scenes.attributes import NAMED, SEEN
 from argenseg_model.vqvae import MultiScaleVQVAE
+
+MIDDLE = 2
+"""Layers after which a visual token should know what it sees and what is asked; those that follow put both together."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,8 @@ class TrainingBatch:
         text_ids: each row's ids from there to where `<ge_start>` follows.
         answer_length: how many of these last ids are the answer's preamble (text targets).
         masks_R3ss: target pictures in [-1, 1].
+        seen_IASS: what is seen at each pixel (scenes.attributes.SEEN), bool; None where that is not known.
+        named_RN: what each prompt names (scenes.attributes.NAMED), bool.
     """
 
     pixels_I3SS: Tensor
@@ -37,6 +46,8 @@ class TrainingBatch:
     text_ids: list[list[int]]
     answer_length: int
     masks_R3ss: Tensor
+    seen_IASS: Tensor | None
+    named_RN: Tensor
 
 
 @dataclass(frozen=True)
@@ -66,12 +77,8 @@ class VisualTargets:
     coverage_RL: Tensor
 
 
-class DenseHead(nn.Module):
-    """Helps of the training only: a finest cell's mask pixels from its hidden state; which image tokens are meant.
-
-    The second is a plain product of the state that has read the prompt and those of the image tokens; without it a
-    small model draws every object for a long time before it takes notice of the words.
-    """
+class TrainingHeads(nn.Module):
+    """Linear readers that end with the training: of what is seen and asked (scenes.attributes), of a cell's pixels."""
 
     def __init__(self, model: ARGenSeg):
         super().__init__()
@@ -79,13 +86,10 @@ class DenseHead(nn.Module):
         self.cell = vqvae.picture_side // vqvae.scales[-1]
         D = model.config.text_config.hidden_size
         self.linear = nn.Linear(D, self.cell**2)
-        self.of_text, self.of_image = nn.Linear(D, D), nn.Linear(D, D)
-        self.bias = nn.Parameter(torch.tensor(-2.0))
-
-    def match(self, text_RD: Tensor, image_RLD: Tensor) -> Tensor:
-        """(R, L) logits of image tokens being what the text means."""
-        query, keys = self.of_text(text_RD), self.of_image(image_RLD)
-        return torch.einsum("rd,rld->rl", query, keys) / query.shape[-1] ** 0.5 + self.bias
+        self.image_seen, self.token_seen = nn.Linear(D, len(SEEN)), nn.Linear(D, len(SEEN))
+        self.token_named = nn.Linear(D, len(NAMED))
+        for head in (self.image_seen, self.token_seen, self.token_named):
+            nn.init.constant_(head.bias, -3.0)
 
     def cells(self, pictures_Rss: Tensor) -> Tensor:
         """(R, picture, picture) -> (R, side * side, pixels of a cell), in the order of the tokens."""
@@ -126,15 +130,15 @@ def visual_targets(vqvae: MultiScaleVQVAE, masks_R3ss: Tensor, softness: float, 
 
 
 def training_losses(
-    model: ARGenSeg, dense_head: DenseHead, batch: TrainingBatch, objective: Objective
+    model: ARGenSeg, heads: TrainingHeads, batch: TrainingBatch, objective: Objective
 ) -> dict[str, Tensor]:
-    """Losses by name ("text", "codes", "match", "dense")."""
+    """Losses by name: "text", "codes", "dense", "named" and, where what is seen is known, "seen" and "found"."""
     targets = visual_targets(model.image_tokenizer, batch.masks_R3ss, objective.softness, objective.noise)
     tokens = _draw_tokens(model, objective.kept)
     targets = VisualTargets(
         targets.inputs_RLC[:, tokens[1:] - 1], targets.soft_RLV[:, tokens], targets.coverage_RL[:, tokens]
     )
-    hidden_RLD, image_RLD, texts = _hidden_states(model, batch, targets.inputs_RLC, tokens)
+    hidden_RLD, middle_RLD, image_ILD, texts = _hidden_states(model, batch, targets.inputs_RLC, tokens)
     L = len(tokens)
     visual_RLD = hidden_RLD[:, -L - 2 : -2]
     start = model.config.visual_token_start
@@ -144,24 +148,22 @@ def training_losses(
     entropy = -(targets.soft_RLV * targets.soft_RLV.clamp(min=1e-9).log()).sum(-1)
     divergence = -(targets.soft_RLV * log_p).sum(-1) - entropy
     finest = tokens >= model.config.vqvae_config.tokens_per_mask - model.config.vqvae_config.scales[-1] ** 2
-    logits = dense_head.linear(visual_RLD[:, finest])
-    target = dense_head.cells((batch.masks_R3ss.mean(1) + 1) / 2)[:, tokens[finest] - int((~finest).sum())]
+    logits = heads.linear(visual_RLD[:, finest])
+    target = heads.cells((batch.masks_R3ss.mean(1) + 1) / 2)[:, tokens[finest] - int((~finest).sum())]
     p = logits.sigmoid()
     dice = 1 - (2 * (p * target).sum((1, 2)) + 2) / (p.sum((1, 2)) + target.sum((1, 2)) + 2)
     return {
         "text": _text_loss(model, batch, hidden_RLD, texts, L),
         "codes": (divergence * weight).sum() / weight.sum(),
-        "match": F.binary_cross_entropy_with_logits(
-            dense_head.match(hidden_RLD[:, texts.shape[1]], image_RLD), _image_coverage(model, batch)
-        ),
+        **_perception(model, heads, batch, image_ILD, middle_RLD[:, -L - 2 : -2], tokens),
         "dense": 2 * F.binary_cross_entropy_with_logits(logits, target) + dice.mean(),
     }
 
 
 def _hidden_states(
     model: ARGenSeg, batch: TrainingBatch, inputs_RLC: Tensor, tokens: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Hidden states (R, T + L + 2, D) of text, mask, `<ge_end>` and the last "."; those of the image tokens; the texts.
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Hidden states (R, T + L + 2, D) of text, mask, `<ge_end>` and the last "."; the same in mid-way; image features.
 
     Prefixes are computed once an image. T is the longest text; shorter ones are padded on the left.
     """
@@ -169,8 +171,8 @@ def _hidden_states(
     images, R = len(batch.pixels_I3SS), len(batch.text_ids)
     cache = DynamicCache(config=config.text_config)
     prefix = torch.tensor(batch.prefix).expand(images, -1)
-    prefix_ILD = model.extend(model.prompt_embeds(prefix, model.image_features(batch.pixels_I3SS)), cache)
-    image_ILD = prefix_ILD[prefix == config.image_token_id].view(images, config.num_image_tokens, -1)
+    image_ILD = model.image_features(batch.pixels_I3SS)
+    model.extend(model.prompt_embeds(prefix, image_ILD), cache)
     rows = select_rows(cache, batch.row_image_R, config.text_config)
     longest = max(map(len, batch.text_ids))
     pads = [longest - len(ids) for ids in batch.text_ids]
@@ -188,16 +190,47 @@ def _hidden_states(
     skipped[longest + 1 : -2] = at - torch.arange(1, len(tokens))
     skipped[-2:] = config.vqvae_config.tokens_per_mask - len(tokens)
     positions = (keep.cumsum(-1) - 1).clamp(min=0)[:, len(batch.prefix) :] + skipped
-    hidden = model.language_model(
-        inputs_embeds=embeds, attention_mask=keep, position_ids=positions, past_key_values=rows, use_cache=True
-    ).last_hidden_state
-    return hidden, image_ILD[batch.row_image_R], texts
+    out = model.language_model(
+        inputs_embeds=embeds,
+        attention_mask=keep,
+        position_ids=positions,
+        past_key_values=rows,
+        use_cache=True,
+        output_hidden_states=True,
+    )
+    return out.last_hidden_state, out.hidden_states[MIDDLE], image_ILD, texts
 
 
-def _image_coverage(model: ARGenSeg, batch: TrainingBatch) -> Tensor:
-    """(R, image tokens) share of each image token's place that is mask."""
-    side = round(model.config.num_image_tokens**0.5)
-    return F.adaptive_avg_pool2d((batch.masks_R3ss.mean(1) + 1) / 2, side).flatten(1)
+def _perception(
+    model: ARGenSeg, heads: TrainingHeads, batch: TrainingBatch, image_ILD: Tensor, middle_RLD: Tensor, tokens: Tensor
+) -> dict[str, Tensor]:
+    """Whether image tokens say what is seen there, and visual tokens, in mid-way, what is seen and what is asked."""
+    named_RLN = heads.token_named(middle_RLD)
+    target = batch.named_RN[:, None].expand_as(named_RLN).float()
+    losses = {"named": _sum_bce(named_RLN, target)}
+    if batch.seen_IASS is None:
+        return losses
+    side = model.config.vqvae_config.scales[-1]
+    first = model.config.vqvae_config.tokens_per_mask - side**2
+    finest = tokens >= first
+    there_RLA = _seen_cells(batch.seen_IASS, side)[batch.row_image_R][:, tokens[finest] - first]
+    losses["seen"] = seen_loss(heads, image_ILD, batch.seen_IASS)
+    losses["found"] = _sum_bce(heads.token_seen(middle_RLD[:, finest]), there_RLA)
+    return losses
+
+
+def seen_loss(heads: TrainingHeads, image_ILD: Tensor, seen_IASS: Tensor) -> Tensor:
+    """How badly image tokens tell which share of their cell shows what."""
+    return _sum_bce(heads.image_seen(image_ILD), _seen_cells(seen_IASS, round(image_ILD.shape[1] ** 0.5)))
+
+
+def _seen_cells(seen_IASS: Tensor, side: int) -> Tensor:
+    """(I, side * side, A) share of each cell that shows what."""
+    return F.adaptive_avg_pool2d(seen_IASS.float(), side).flatten(2).transpose(1, 2)
+
+
+def _sum_bce(logits: Tensor, target: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(-1).mean()
 
 
 def _text_loss(model: ARGenSeg, batch: TrainingBatch, hidden_RLD: Tensor, texts: Tensor, L: int) -> Tensor:

@@ -15,3 +15,4 @@ class Sample:
     prompt: str  # never empty
     mask: np.ndarray  # (S, S) bool
     source: str  # "scene:KIND" or "nuclei:IMAGE_ID"
+    seen: np.ndarray | None = None  # (len(SEEN), S, S) bool, of a scene: which pixels show what (scenes.attributes)

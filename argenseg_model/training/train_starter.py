@@ -1,4 +1,4 @@
-"""Train the starter: its tokenizer, its VQ-VAE, its language model; seeded, logged, resumable.
+"""Train the starter: its tokenizer, its VQ-VAE, its vision tower, then all together; seeded, logged, resumable.
 
     python -m argenseg_model.training.train_starter --data DIR --out runs/starter
 
@@ -8,7 +8,6 @@ drawn by code. A run that was stopped goes on from its last checkpoint when the 
 
 import argparse
 import json
-import math
 import time
 from pathlib import Path
 
@@ -21,23 +20,25 @@ from argenseg_model.prompting import ANSWERS, QUESTIONS
 from argenseg_model.tokenizer import load_tokenizer, train_byte_bpe
 from argenseg_model.training.batches import load_nuclei, nuclei_samples, scene_samples, to_batch
 from argenseg_model.training.corpus import prompt_corpus
-from argenseg_model.training.muon import Muon
-from argenseg_model.training.objective import DenseHead, Objective, training_losses
+from argenseg_model.training.objective import Objective, TrainingHeads, training_losses
+from argenseg_model.training.optimizers import make_optimizers, set_learning_rate
 from argenseg_model.training.samples import Sample
 from argenseg_model.training.starter_config import TILE, initialise, starter_config
+from argenseg_model.training.train_vision import train_vision
 from argenseg_model.training.train_vqvae import train_vqvae
 
 SOFTNESS = 0.02
 """Spread of a soft target, as a share of the codebook's variance: about one nat of entropy."""
-LOSS_WEIGHTS = {"text": 0.1, "codes": 1.0, "match": 2.0, "dense": 0.5}
+LOSS_WEIGHTS = {"text": 0.1, "codes": 1.0, "dense": 1.0, "seen": 0.5, "found": 0.5, "named": 0.3}
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with manifest.csv, images/, instances/")
     parser.add_argument("--out", type=Path, required=True, help="checkpoints, log and the finished model go here")
-    parser.add_argument("--steps", type=int, default=6000, help="steps of the language model (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=4500, help="steps of the language model (default %(default)s)")
     parser.add_argument("--vqvae-steps", type=int, default=3000, help="steps of the VQ-VAE (default %(default)s)")
+    parser.add_argument("--vision-steps", type=int, default=800, help="steps of the vision tower (default %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", default="starter-1", help="model name shown to people (default %(default)s)")
@@ -50,7 +51,9 @@ def main(argv: list[str] | None = None) -> None:
     model = _new_model(arguments)
     vqvae_file = arguments.out / "vqvae.pt"
     train_vqvae(model.image_tokenizer, arguments.data, vqvae_file, arguments.vqvae_steps, arguments.seed)
-    _train_language_model(model, arguments)
+    heads = TrainingHeads(model)
+    train_vision(model, heads, arguments.out / "vision.pt", arguments.vision_steps, arguments.seed)
+    _train_together(model, heads, arguments)
 
 
 def _new_model(arguments: argparse.Namespace) -> ARGenSeg:
@@ -66,13 +69,12 @@ def _new_model(arguments: argparse.Namespace) -> ARGenSeg:
     return model
 
 
-def _train_language_model(model: ARGenSeg, arguments: argparse.Namespace) -> None:
+def _train_together(model: ARGenSeg, heads: TrainingHeads, arguments: argparse.Namespace) -> None:
     """All weights but the VQ-VAE's, with warm-up and cosine decay; an average of the weights is what is kept."""
     model.image_tokenizer.requires_grad_(False)
-    dense_head = DenseHead(model)
-    trained = torch.nn.ModuleList([model, dense_head])
+    trained = torch.nn.ModuleList([model, heads])
     parameters = [p for p in trained.parameters() if p.requires_grad]
-    optimizers = _make_optimizers(trained, arguments.learning_rate)
+    optimizers = make_optimizers(trained, arguments.learning_rate)
     average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.997))
     checkpoint, step = arguments.out / "checkpoint.pt", 0
     if checkpoint.is_file():
@@ -89,11 +91,10 @@ def _train_language_model(model: ARGenSeg, arguments: argparse.Namespace) -> Non
         rng = np.random.default_rng((arguments.seed, step))
         torch.manual_seed(arguments.seed * 1_000_003 + step)
         progress = step / arguments.steps
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] = arguments.learning_rate * min(1, (step + 1) / 150) * _cosine(progress)
+        set_learning_rate(optimizers, arguments.learning_rate, step, arguments.steps)
         samples = nuclei_samples(rng, tiles, 16) if step % 4 == 0 else _draw_scenes(rng, progress)
         objective = Objective(SOFTNESS, 0.3, _foreground(progress), kept=0.5 if progress < 0.85 else 1.0)
-        losses = training_losses(model, dense_head, to_batch(model, samples), objective)
+        losses = training_losses(model, heads, to_batch(model, samples), objective)
         loss = sum(LOSS_WEIGHTS[name] * value for name, value in losses.items())
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -117,18 +118,6 @@ def _train_language_model(model: ARGenSeg, arguments: argparse.Namespace) -> Non
             save_starter(average.module, arguments.out / "model")
 
 
-def _make_optimizers(trained: torch.nn.Module, learning_rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the layers' matrices (about twice as much learnt a step as by AdamW), AdamW for everything else."""
-    named = [(name, p) for name, p in trained.named_parameters() if p.requires_grad]
-    matrices = [p for name, p in named if p.ndim == 2 and (".layers." in name or ".layer." in name)]
-    chosen = {id(p) for p in matrices}
-    rest = [p for _, p in named if id(p) not in chosen]
-    return [
-        Muon(matrices, lr=learning_rate, weight_decay=0.02),
-        torch.optim.AdamW(rest, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
-
-
 def save_starter(model: ARGenSeg, folder: Path) -> None:
     """Write a model in half precision, in our layout."""
     half = ARGenSeg(model.config)
@@ -137,23 +126,17 @@ def save_starter(model: ARGenSeg, folder: Path) -> None:
     half.to(torch.float16).save_pretrained(folder)
 
 
-def _cosine(progress: float) -> float:
-    return 0.02 + 0.98 * (1 + math.cos(math.pi * progress)) / 2
-
-
 def _foreground(progress: float) -> float:
     """Weight of tokens that hold mask: few, they must not drown at first; in the end an empty mask counts too."""
     return float(np.interp(progress, [0.2, 0.6], [3.0, 1.0]))
 
 
 def _draw_scenes(rng: np.random.Generator, progress: float) -> list[list[Sample]]:
-    """Curriculum: colours alone until words are heeded, then shapes too, then all that a prompt can say."""
-    if progress < 0.15:
-        return scene_samples(rng, 8, 4, TILE, 3, frozenset({"colour", "absent colour"}))
-    if progress < 0.35:
+    """Curriculum: colours and shapes until words are heeded, then all that a prompt can say."""
+    if progress < 0.1:
         kinds = {"colour", "shape", "colour shape", "absent colour", "absent shape", "absent pair"}
         return scene_samples(rng, 8, 4, TILE, 3, frozenset(kinds))
-    return scene_samples(rng, 8, 4, TILE, 3 if rng.random() < 0.7 else 2)
+    return scene_samples(rng, 8, 4, TILE, 3 if rng.random() < 0.85 else 2)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ import torch
 from argenseg_model import ARGenSeg
 from argenseg_model.training import train_starter
 from argenseg_model.training.batches import load_nuclei, nuclei_samples, scene_samples, to_batch
-from argenseg_model.training.objective import DenseHead, Objective, training_losses, visual_targets
+from argenseg_model.training.objective import TrainingHeads, Objective, training_losses, visual_targets
 from argenseg_model.training.starter_config import TILE, initialise, starter_config
 
-STEPS = ["--steps", "4", "--vqvae-steps", "3", "--checkpoint-every", "2", "--threads", "1"]
+STEPS = ["--steps", "4", "--vqvae-steps", "3", "--vision-steps", "2", "--checkpoint-every", "2", "--threads", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_losses_fall_on_one_batch(model, nuclei_dir):
     """Scenes and nuclei: a few steps on the same batch must lower every part of the loss."""
     rng = np.random.default_rng(0)
     tiles = load_nuclei(nuclei_dir, TILE, 0.001)
-    head = DenseHead(model)
+    head = TrainingHeads(model)
     weights = [*model.parameters(), *head.parameters()]
     for groups in (scene_samples(rng, 2, 2, TILE, 1), nuclei_samples(rng, tiles, 2)):
         batch = to_batch(model, groups)
