@@ -1,0 +1,216 @@
+"""The gate: whether a candidate model may take the live one's place. Numbers in, a verdict with reasons out.
+
+Both models have answered the same frozen holdout snapshot. Images (with their near-duplicates: a group) are the unit,
+because an image's items rise and fall together: every figure is the mean over groups of a group's own mean, and its
+interval comes from drawing groups with replacement. The interval is the expanded percentile one of Hesterberg ("What
+Teachers Should Know About the Bootstrap", 2015, section 4.2), because the plain one is too short for a dozen images.
+
+A candidate is promoted when its IoU is better for certain (the interval of the change lies above 0), and nothing else
+is worse by more than a stated margin: boundary IoU, IoU on replay, false positives on absent labels.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, stdtrit
+
+from labeling.errors import LabelingError
+
+
+class GateError(LabelingError):
+    """The two models were not measured on the same snapshot."""
+
+
+class Measured(Protocol):
+    """One item's answer, measured: `argenseg_model.evaluation.ItemResult`."""
+
+    @property
+    def image(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def prompt(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def area(self) -> int: ...
+    @property
+    def drawn(self) -> int: ...
+    @property
+    def iou(self) -> float: ...
+    @property
+    def boundary_iou(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class GateRules:
+    """What a candidate must hold to.
+
+    Attributes:
+        min_images: groups of the holdout that have an object to find; with fewer, nothing is decided.
+        confidence: of the intervals.
+        boundary_margin, replay_margin: how much lower the mean may be (IoU, 0..1).
+        absent_margin: how much higher the share of absent labels on which something is drawn may be.
+        draws: of the bootstrap.
+    """
+
+    min_images: int = 12
+    confidence: float = 0.95
+    boundary_margin: float = 0.01
+    replay_margin: float = 0.02
+    absent_margin: float = 0.02
+    draws: int = 4000
+
+
+RULES: Final = GateRules()
+
+
+@dataclass(frozen=True)
+class GateCheck:
+    """One figure of both models. `change` is candidate minus live; `low` and `high` are its interval's ends, None
+    where there is but one image. `reason` is for people.
+    """
+
+    name: str
+    passed: bool
+    images: int
+    live: float
+    candidate: float
+    change: float
+    low: float | None
+    high: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """The verdict. `snapshot` names the holdout; `decided` is False where it is too small to tell anything."""
+
+    passed: bool
+    decided: bool
+    snapshot: str
+    checks: tuple[GateCheck, ...]
+    reasons: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts and lists, for a file or a database column."""
+        return asdict(self)
+
+
+def decide(
+    live: Sequence[Measured], candidate: Sequence[Measured], snapshot: str, rules: GateRules = RULES, seed: int = 0
+) -> GateReport:
+    """Compare two models' rows of the holdout `snapshot`. The same rows and seed give the same report.
+
+    GateError if the rows are not of the same items.
+    """
+    pairs = _pair(live, candidate)
+    present = [pair for pair in pairs if pair[0].area and not _is_replay(pair[0])]
+    images = len({one.group for one, _ in present})
+    if images < rules.min_images:
+        missing = rules.min_images - images
+        reason = (
+            f"Nothing is decided: the holdout has {images} images with an object to find, and at least "
+            f"{rules.min_images} are needed. {missing} more {'is' if missing == 1 else 'are'} missing: "
+            "correct more tasks."
+        )
+        return GateReport(False, False, snapshot, (), (reason,))
+    replay = [pair for pair in pairs if pair[0].area and _is_replay(pair[0])]
+    absent = [pair for pair in pairs if not pair[0].area]
+    checks = [
+        _better("IoU", present, lambda row: row.iou, rules, seed),
+        _not_worse("boundary IoU", present, lambda row: row.boundary_iou, rules.boundary_margin, rules, seed),
+    ]
+    if replay:
+        checks.append(_not_worse("IoU on replay", replay, lambda row: row.iou, rules.replay_margin, rules, seed))
+    if absent:
+        name = "drawn where the label is absent"
+        checks.append(_not_more(name, absent, lambda row: float(row.drawn > 0), rules.absent_margin, rules, seed))
+    reasons = [check.reason for check in checks]
+    reasons += [] if replay else ["There is no replay in the holdout: whether the model forgot is not known."]
+    reasons += [] if absent else ["The holdout has no absent labels: false positives are not known."]
+    return GateReport(all(check.passed for check in checks), True, snapshot, tuple(checks), tuple(reasons))
+
+
+Pairs = Sequence[tuple[Measured, Measured]]
+Figure = Callable[[Measured], float]
+
+
+@dataclass(frozen=True)
+class _Change:
+    images: int
+    live: float
+    candidate: float
+    low: float | None
+    high: float | None
+
+    @property
+    def mean(self) -> float:
+        return self.candidate - self.live
+
+    def check(self, name: str, passed: bool, verdict: str) -> GateCheck:
+        interval = "" if self.low is None else f", interval {self.low:+.3f} … {self.high:+.3f}"
+        reason = (
+            f"{name} on {self.images} image{'s' * (self.images != 1)}: {self.live:.3f} → {self.candidate:.3f} "
+            f"({self.mean:+.3f}{interval}): {verdict}."
+        )
+        return GateCheck(name, passed, self.images, self.live, self.candidate, self.mean, self.low, self.high, reason)
+
+
+def _better(name: str, pairs: Pairs, figure: Figure, rules: GateRules, seed: int) -> GateCheck:
+    change = _change(pairs, figure, rules, seed)
+    passed = change.low is not None and change.low > 0
+    verdict = "better" if passed else "worse" if change.mean < 0 else "not better for certain"
+    return change.check(name, passed, verdict)
+
+
+def _not_worse(name: str, pairs: Pairs, figure: Figure, margin: float, rules: GateRules, seed: int) -> GateCheck:
+    change = _change(pairs, figure, rules, seed)
+    passed = change.mean >= -margin
+    verdict = f"{'not ' * passed}lower by more than the {margin:g} that are allowed"
+    return change.check(name, passed, verdict)
+
+
+def _not_more(name: str, pairs: Pairs, figure: Figure, margin: float, rules: GateRules, seed: int) -> GateCheck:
+    change = _change(pairs, figure, rules, seed)
+    passed = change.mean <= margin
+    verdict = f"{'not ' * passed}more often by more than the {margin:g} that are allowed"
+    return change.check(name, passed, verdict)
+
+
+def _change(pairs: Pairs, figure: Figure, rules: GateRules, seed: int) -> _Change:
+    """Means over groups, and the interval of their difference."""
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for one, other in pairs:
+        groups.setdefault(one.group, []).append((figure(one), figure(other)))
+    means = np.array([np.mean(groups[name], axis=0) for name in sorted(groups)])  # (groups, 2)
+    low, high = _interval(means[:, 1] - means[:, 0], rules, seed)
+    return _Change(len(means), float(means[:, 0].mean()), float(means[:, 1].mean()), low, high)
+
+
+def _interval(changes: NDArray[np.float64], rules: GateRules, seed: int) -> tuple[float | None, float | None]:
+    """Bootstrap interval of the mean of `changes` (one for each group)."""
+    n = len(changes)
+    if n < 2:
+        return None, None
+    drawn = np.random.default_rng(seed).integers(0, n, (rules.draws, n))
+    tail = ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - rules.confidence) / 2))
+    low, high = np.quantile(changes[drawn].mean(axis=1), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _pair(live: Sequence[Measured], candidate: Sequence[Measured]) -> Pairs:
+    def by_item(rows: Sequence[Measured]) -> dict[tuple[str, str], Measured]:
+        return {(row.image, row.prompt): row for row in rows}
+
+    ours, theirs = by_item(live), by_item(candidate)
+    if ours.keys() != theirs.keys() or any(ours[key].area != theirs[key].area for key in ours):
+        raise GateError("The two models were measured on different holdouts. Measure both on the same snapshot.")
+    return [(ours[key], theirs[key]) for key in sorted(ours)]
+
+
+def _is_replay(row: Measured) -> bool:
+    return row.source.split(":")[0] == "replay"

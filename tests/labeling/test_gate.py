@@ -1,0 +1,155 @@
+"""The gate promotes what is better and little else: simulated holdouts, and rows with known figures."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from labeling.gate import GateError, GateRules, decide
+
+
+@dataclass(frozen=True)
+class Row:
+    image: str
+    group: str
+    prompt: str
+    source: str = "correction:1"
+    area: int = 100
+    drawn: int = 100
+    iou: float = 0.6
+    boundary_iou: float = 0.5
+
+
+def holdout(images: int = 14, prompts: int = 1) -> list[Row]:
+    """As many images with a mask, an absent label and a replay image for each."""
+    rows = []
+    for number in range(images):
+        name = f"{number:03}"
+        rows += [Row(f"{name}.png", f"g{name}", f"p{prompt}") for prompt in range(prompts)]
+        rows.append(Row(f"{name}.png", f"g{name}", "absent", "negative:car", area=0, drawn=0, iou=1.0))
+        rows.append(Row(f"r{name}.png", f"r{name}", "p0", "replay:old"))
+    return rows
+
+
+def raised(rows: list[Row], by: float, *, replay: bool = False) -> list[Row]:
+    """The rows with a higher IoU, on what is new or on the replay."""
+    return [
+        replace(row, iou=row.iou + by, boundary_iou=row.boundary_iou + by)
+        if row.area and row.source.startswith("replay") == replay
+        else row
+        for row in rows
+    ]
+
+
+def test_a_better_model_is_promoted_with_its_reasons() -> None:
+    report = decide(holdout(), raised(holdout(), 0.1), "holdout-1")
+    assert (report.passed, report.decided, report.snapshot) == (True, True, "holdout-1")
+    assert [check.name for check in report.checks] == [
+        "IoU", "boundary IoU", "IoU on replay", "drawn where the label is absent",
+    ]  # fmt: skip
+    assert report.reasons[0] == "IoU on 14 images: 0.600 → 0.700 (+0.100, interval +0.100 … +0.100): better."
+    assert report.to_json()["checks"][0]["change"] == pytest.approx(0.1)
+
+
+def test_equal_rows_are_not_promoted() -> None:
+    report = decide(holdout(), holdout(), "h")
+    assert not report.passed
+    assert [check.passed for check in report.checks] == [False, True, True, True]
+    assert "not better for certain" in report.reasons[0]
+
+
+def test_too_few_images_are_said_and_nothing_is_decided() -> None:
+    report = decide(holdout(9), raised(holdout(9), 0.3), "h")
+    assert (report.passed, report.decided) == (False, False)
+    assert "has 9 images" in report.reasons[0]
+    assert "3 more are missing" in report.reasons[0]
+
+
+def test_near_duplicates_count_as_one_image() -> None:
+    rows = [replace(row, group=row.group[:3]) for row in holdout(30)]  # groups of ten
+    assert not decide(rows, raised(rows, 0.3), "h").decided
+
+
+def test_a_model_that_forgot_is_stopped() -> None:
+    better = raised(holdout(), 0.1)
+    assert decide(holdout(), raised(better, -0.015, replay=True), "h").passed
+    report = decide(holdout(), raised(better, -0.03, replay=True), "h")
+    assert [check.passed for check in report.checks] == [True, True, False, True]
+
+
+def test_a_model_that_draws_what_is_absent_is_stopped() -> None:
+    drawing = [replace(row, drawn=5) if not row.area else row for row in raised(holdout(), 0.1)]
+    report = decide(holdout(), drawing, "h")
+    assert [check.passed for check in report.checks] == [True, True, True, False]
+    assert "0.000 → 1.000" in report.reasons[3]
+
+
+def test_a_model_with_coarse_outlines_is_stopped() -> None:
+    coarse = [replace(row, iou=row.iou + 0.1, boundary_iou=row.boundary_iou - 0.05) for row in holdout()]
+    assert [check.passed for check in decide(holdout(), coarse, "h").checks][:2] == [True, False]
+
+
+def test_what_was_not_measured_is_said() -> None:
+    rows = [row for row in holdout() if row.source == "correction:1"]
+    report = decide(rows, raised(rows, 0.1), "h")
+    assert report.passed
+    assert sum("not known" in reason for reason in report.reasons) == 2
+
+
+def test_different_holdouts_are_refused() -> None:
+    with pytest.raises(GateError, match="same snapshot"):
+        decide(holdout(14), holdout(15), "h")
+    with pytest.raises(GateError, match="same snapshot"):
+        decide(holdout(), [replace(row, area=row.area and 7) for row in holdout()], "h")
+
+
+def test_the_report_depends_on_nothing_else() -> None:
+    rows = holdout()
+    noisy = [replace(row, iou=row.iou + 0.01 * (int(row.image[-5]) % 3)) for row in rows]
+    assert decide(rows, noisy, "h", seed=3) == decide(rows[::-1], noisy[::-1], "h", seed=3)
+
+
+@pytest.mark.parametrize("images", [12, 30])
+@pytest.mark.parametrize("noise", ["normal", "skewed"])
+def test_an_equal_model_is_rarely_promoted(images: int, noise: str) -> None:
+    """Two models of the same quality: image by image they differ at random, items of one image alike."""
+    rng = np.random.default_rng(1)
+    draws, promoted = 400, 0
+    rules = GateRules(draws=800)
+    rows = holdout(images, prompts=3)
+    for _ in range(draws):
+        by_group = {row.group: rng.normal(0, 0.08) if noise == "normal" else rng.exponential(0.08) - 0.08
+                    for row in rows}  # fmt: skip
+        changed = [
+            replace(row, iou=row.iou + by_group[row.group] + rng.normal(0, 0.02), boundary_iou=row.boundary_iou)
+            if row.area
+            else row
+            for row in rows
+        ]
+        promoted += decide(rows, changed, "h", rules).checks[0].passed
+    assert promoted / draws <= 0.05
+
+
+def test_a_real_gain_is_seen() -> None:
+    rng = np.random.default_rng(2)
+    promoted = 0
+    for _ in range(100):
+        rows = holdout(14)
+        by_group = {row.group: rng.normal(0.08, 0.08) for row in rows}
+        better = [
+            replace(row, iou=row.iou + by_group[row.group], boundary_iou=row.boundary_iou + by_group[row.group])
+            if row.area and row.source == "correction:1"
+            else row
+            for row in rows
+        ]
+        promoted += decide(rows, better, "h", GateRules(draws=800)).passed
+    assert promoted >= 80
+
+
+def test_shuffled_masks_are_stopped() -> None:
+    """A model that learnt from shuffled masks loses on most images; ten of ten such runs end here."""
+    rng = np.random.default_rng(3)
+    for _ in range(10):
+        rows = [replace(row, iou=float(rng.uniform(0.4, 0.8))) if row.area else row for row in holdout()]
+        worse = [replace(row, iou=row.iou * float(rng.uniform(0.2, 1.0))) if row.area else row for row in rows]
+        assert not decide(rows, worse, "h").passed
