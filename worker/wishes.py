@@ -41,7 +41,7 @@ class Wishes:
         self.config: LabelConfig = parse_label_config(label_config)
         self.model_version = model_version(settings.model, self.config)
         self._store = store
-        self._project: Project = store.upsert_project(label_studio_url(settings), project_id, label_config)
+        self.project: Project = store.upsert_project(label_studio_url(settings), project_id, label_config)
 
     def want(self, task: Task, *, delivery: Delivery, typed_text: str | None = None) -> WantedPrediction:
         """Record the wish for one task, or for the text that an annotator typed on its page.
@@ -51,7 +51,7 @@ class Wishes:
         plan = plan_prompts(self.config, task.data, typed_text)
         interactive = typed_text is not None
         wish = self._store.want_prediction(
-            self._project, task.id, task.data, plan, self.model_version, delivery=delivery, interactive=interactive
+            self.project, task.id, task.data, plan, self.model_version, delivery=delivery, interactive=interactive
         )
         return self._failed_if_impossible(wish)
 
@@ -60,7 +60,7 @@ class Wishes:
         for start in range(0, len(tasks), _TASKS_AT_A_TIME):
             some = tasks[start : start + _TASKS_AT_A_TIME]
             wishes = [TaskWish(task.id, task.data, plan_prompts(self.config, task.data)) for task in some]
-            for wish in self._store.want_predictions(self._project, wishes, self.model_version, delivery="push"):
+            for wish in self._store.want_predictions(self.project, wishes, self.model_version, delivery="push"):
                 yield self._failed_if_impossible(wish)
 
     def _failed_if_impossible(self, wish: WantedPrediction) -> WantedPrediction:

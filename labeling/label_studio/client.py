@@ -13,7 +13,7 @@ from label_studio_sdk.core.api_error import ApiError
 
 from labeling.errors import LabelStudioError
 from labeling.label_studio.addresses import environment_proxy
-from labeling.label_studio.connections import make_transport
+from labeling.label_studio.connections import certificate_advice, make_transport
 from labeling.label_studio.tokens import LabelStudioAuth
 from labeling.predictions import Prediction
 from labeling.settings import Settings
@@ -177,7 +177,7 @@ class LabelStudioClient:
         except httpx.HTTPError as error:
             raise LabelStudioError(
                 f"{what}: {self.url} does not answer ({self._safe(str(error) or type(error).__name__)}). "
-                "Is Label Studio running, and is LABEL_STUDIO_URL right?",
+                f"Is Label Studio running, and is LABEL_STUDIO_URL right?{certificate_advice(error)}",
                 is_transient=True,
             ) from None
         except (ValueError, TypeError) as error:  # such as a page that is no JSON

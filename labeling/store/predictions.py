@@ -97,7 +97,7 @@ class PredictionStore:
     def begin_prediction(self, prediction_id: int) -> WantedPrediction | None:
         """Count an attempt and return the row if it is still wanted; None if there is nothing to do any more."""
         with self._database.writing() as session:
-            change = {"attempts": PredictionRow.attempts + 1}
+            change = {"attempts": PredictionRow.attempts + 1, "begun_at": utc_now()}
             begun = _change(session, _where(prediction_id, "wanted").values(change))
             return _wanted(_row(session, prediction_id)) if begun else None
 
@@ -121,7 +121,11 @@ class PredictionStore:
             finished = _change(
                 session,
                 _where(prediction_id, "wanted", "failed").values(
-                    status="ready", result=prediction.result, score=prediction.score, error=None
+                    status="ready",
+                    result=prediction.result,
+                    score=prediction.score,
+                    error=None,
+                    computed_at=utc_now(),
                 ),
             )
             if finished:
@@ -143,7 +147,7 @@ class PredictionStore:
                 row = _row(session, prediction_id)
                 if row.status in ("published", "delivered"):
                     return _wanted(row)
-                if row.status == "failed" or row.delivery == "push":
+                if row.status in ("failed", "cancelled") or row.delivery == "push":
                     return None  # otherwise it became ready between the two updates
 
     def fail_prediction(self, prediction_id: int, reason: str) -> None:
@@ -273,8 +277,10 @@ def _existing_wish(session: Session, row: PredictionRow) -> PredictionRow | None
 
 
 def _want_again(row: PredictionRow, delivery: Delivery) -> None:
-    if row.status == "failed":
+    if row.status in ("failed", "cancelled"):
         row.status, row.error, row.delivery, row.attempts = "wanted", None, delivery, 0
+    elif row.status == "pruned":
+        row.status, row.delivery = "ready", delivery
     elif row.status in ("wanted", "ready"):
         row.delivery = "sync" if delivery == "sync" else row.delivery
     elif delivery == "push":

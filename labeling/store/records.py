@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from labeling.prompts.plan import PromptPlan
 
 Delivery = Literal["sync", "push"]
-PredictionStatus = Literal["wanted", "ready", "published", "delivered", "failed"]
+PredictionStatus = Literal["wanted", "ready", "published", "delivered", "failed", "cancelled", "pruned"]
 CorrectionKind = Literal["accepted", "edited", "deleted", "added"]
 
 
@@ -38,7 +38,7 @@ class WantedPrediction:
     """A task's prediction, from the wish to its delivery.
 
     `wanted` -> `ready` (computed) -> `published` (pushed through the API) or `delivered` (answered to /predict);
-    or `failed`.
+    or `failed`, or `cancelled` before it was computed. `pruned`: sent, then deleted there, as a newer one replaced it.
     """
 
     id: int

@@ -66,6 +66,7 @@ class PredictionRow(Base):
         ),
         Index("ix_predictions_status", "status", "updated_at"),
         Index("ix_predictions_task", "project_row_id", "task_id"),
+        Index("ix_predictions_computed", "computed_at"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -83,6 +84,8 @@ class PredictionRow(Base):
     score: Mapped[float | None]
     attempts: Mapped[int] = mapped_column(default=0)
     label_studio_prediction_id: Mapped[int | None]
+    begun_at: Mapped[datetime | None]
+    computed_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now)
 

@@ -1,0 +1,198 @@
+"""Work on whole projects: runs, their progress and failures, the pace, and predictions that newer ones replaced."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from itertools import pairwise
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, CursorResult, and_, exists, func, select, update
+from sqlalchemy.orm import aliased
+
+from labeling.store.database import Database
+from labeling.store.operations_records import (
+    FailedTask,
+    Pace,
+    PredictionRun,
+    RunOptions,
+    RunOutcome,
+    SentPrediction,
+)
+from labeling.store.operations_tables import PredictionRunRow
+from labeling.store.records import PredictionStatus, Project
+from labeling.store.tables import PredictionRow, utc_now
+
+_SENT = ("published", "delivered")
+_PACE_SAMPLE = 200  # predictions
+
+
+class OperationStore:
+    """The part of `Store` that is about work on whole projects."""
+
+    _database: Database
+
+    def begin_run(self, project: Project, model_version: str, options: RunOptions) -> PredictionRun:
+        """Open a run over a project; one that was open before is closed, because this one does its work."""
+        row = PredictionRunRow(
+            project_row_id=project.id,
+            model_version=model_version,
+            only_unlabeled=options.only_unlabeled,
+            task_limit=options.limit,
+            pin=options.pin,
+            wanted=0,
+        )
+        with self._database.writing() as session:
+            session.execute(_open_runs(project).values(outcome="finished", ended_at=utc_now()))
+            session.add(row)
+            session.flush()
+            return _run(row)
+
+    def find_open_run(self, project: Project) -> PredictionRun | None:
+        """The run over this project that neither finished nor was cancelled."""
+        query = select(PredictionRunRow).where(
+            PredictionRunRow.project_row_id == project.id, PredictionRunRow.outcome.is_(None)
+        )
+        with self._database.reading() as session:
+            row = session.scalar(query.order_by(PredictionRunRow.id.desc()).limit(1))
+            return None if row is None else _run(row)
+
+    def count_into_run(self, run_id: int, tasks: int) -> None:
+        """So many more tasks were put to work by this run."""
+        with self._database.writing() as session:
+            counted = update(PredictionRunRow).where(PredictionRunRow.id == run_id)
+            session.execute(counted.values(wanted=PredictionRunRow.wanted + tasks))
+
+    def end_runs(self, project: Project, outcome: RunOutcome) -> None:
+        """Close the open runs over this project."""
+        with self._database.writing() as session:
+            session.execute(_open_runs(project).values(outcome=outcome, ended_at=utc_now()))
+
+    def task_statuses(
+        self, project: Project, model_version: str, task_ids: Collection[int]
+    ) -> dict[tuple[int, str], PredictionStatus]:
+        """How far the predictions of these tasks got, by (task id, digest of the plan); absent: never wanted."""
+        query = select(PredictionRow.task_id, PredictionRow.plan_digest, PredictionRow.status)
+        query = query.where(_of_version(project, model_version), PredictionRow.task_id.in_(task_ids))
+        with self._database.reading() as session:
+            return {(task, digest): cast(PredictionStatus, status) for task, digest, status in session.execute(query)}
+
+    def version_counts(self, project: Project) -> dict[str, dict[str, int]]:
+        """How many predictions of each version are in each status, the newest version first; no typed prompts."""
+        query = select(PredictionRow.model_version, PredictionRow.status, func.count(), func.max(PredictionRow.id))
+        query = query.where(PredictionRow.project_row_id == project.id, PredictionRow.interactive.is_(False))
+        query = query.group_by(PredictionRow.model_version, PredictionRow.status)
+        counts: dict[str, dict[str, int]] = {}
+        with self._database.reading() as session:
+            for version, status, count, _ in session.execute(query.order_by(func.max(PredictionRow.id).desc())):
+                counts.setdefault(version, {})[status] = count
+        return counts
+
+    def failed_tasks(self, project: Project, model_version: str) -> list[FailedTask]:
+        """Tasks without a prediction of this version because it failed, by task."""
+        failed, other = PredictionRow, aliased(PredictionRow)
+        better = exists().where(
+            other.project_row_id == failed.project_row_id,
+            other.task_id == failed.task_id,
+            other.model_version == failed.model_version,
+            other.interactive.is_(False),
+            other.status.not_in(["failed", "cancelled"]),
+        )
+        query = select(failed.id, failed.task_id, failed.error)
+        query = query.where(_of_version(project, model_version), failed.status == "failed", ~better)
+        with self._database.reading() as session:
+            rows = session.execute(query.order_by(failed.task_id, failed.id))
+            newest = {
+                task: FailedTask(row_id, task, reason or "The reason is not known.") for row_id, task, reason in rows
+            }
+        return list(newest.values())
+
+    def forget_failure(self, prediction_id: int) -> None:
+        """The task that failed is gone: nobody has to see it any more."""
+        failed = update(PredictionRow).where(PredictionRow.id == prediction_id, PredictionRow.status == "failed")
+        with self._database.writing() as session:
+            session.execute(failed.values(status="cancelled"))
+
+    def cancel_predictions(self, project: Project) -> int:
+        """Take back the wishes that nobody waits for and that are not computed; returns how many."""
+        wanted = update(PredictionRow).where(
+            PredictionRow.project_row_id == project.id,
+            PredictionRow.status == "wanted",
+            PredictionRow.delivery == "push",
+            PredictionRow.interactive.is_(False),
+        )
+        with self._database.writing() as session:
+            cancelled = session.execute(wanted.values(status="cancelled"))
+            return cast(CursorResult[Any], cancelled).rowcount
+
+    def pace(self, *, weights: str, project: Project | None = None, since: datetime | None = None) -> Pace | None:
+        """The pace of the newest predictions of a model of this name, of one project or of all; None if none is known.
+
+        Only time in which something was being computed counts, so that several workers, batches and nights are right.
+        """
+        query = select(PredictionRow.begun_at, PredictionRow.computed_at).where(
+            PredictionRow.computed_at.is_not(None),
+            PredictionRow.model_version.startswith(f"{weights} · ", autoescape=True),
+        )
+        if project is not None:
+            query = query.where(PredictionRow.project_row_id == project.id)
+        if since is not None:
+            query = query.where(PredictionRow.computed_at >= since)
+        with self._database.reading() as session:
+            rows = session.execute(query.order_by(PredictionRow.computed_at.desc()).limit(_PACE_SAMPLE)).all()
+        spans = [(max(begun, since or begun), computed) for begun, computed in rows if begun and computed]
+        return Pace(_covered_s(spans) / len(spans), len(spans)) if spans else None
+
+    def superseded_predictions(self, project: Project, kept_versions: Sequence[str]) -> list[SentPrediction]:
+        """Predictions that we sent, of other versions, on tasks that hold one of `kept_versions` that we sent too."""
+        old, kept = PredictionRow, aliased(PredictionRow)
+        replaced = exists().where(
+            kept.project_row_id == old.project_row_id,
+            kept.task_id == old.task_id,
+            kept.model_version.in_(kept_versions),
+            kept.status.in_(_SENT),
+            kept.interactive.is_(False),
+        )
+        query = select(old.id, old.task_id, old.model_version, old.label_studio_prediction_id).where(
+            old.project_row_id == project.id,
+            old.status.in_(_SENT),
+            old.label_studio_prediction_id.is_not(None),
+            old.model_version.not_in(kept_versions),
+            replaced,
+        )
+        with self._database.reading() as session:
+            rows = session.execute(query.order_by(old.id))
+            return [SentPrediction(row_id, task, version, sent or 0) for row_id, task, version, sent in rows]
+
+    def mark_pruned(self, prediction_id: int) -> None:
+        """Label Studio does not hold it any more. It stays here, for corrections that were made from it."""
+        pruned = update(PredictionRow).where(PredictionRow.id == prediction_id, PredictionRow.status.in_(_SENT))
+        with self._database.writing() as session:
+            session.execute(pruned.values(status="pruned", label_studio_prediction_id=None))
+
+
+def _open_runs(project: Project) -> Any:
+    return update(PredictionRunRow).where(
+        PredictionRunRow.project_row_id == project.id, PredictionRunRow.outcome.is_(None)
+    )
+
+
+def _of_version(project: Project, model_version: str) -> ColumnElement[bool]:
+    return and_(
+        PredictionRow.project_row_id == project.id,
+        PredictionRow.model_version == model_version,
+        PredictionRow.interactive.is_(False),
+    )
+
+
+def _covered_s(spans: Iterable[tuple[datetime, datetime]]) -> float:
+    """Seconds that are in at least one of the spans."""
+    edges = sorted([(begun, 1) for begun, _ in spans] + [(end, -1) for _, end in spans])
+    covered, open_spans = 0.0, 0
+    for (start, change), (end, _) in pairwise(edges):
+        open_spans += change
+        covered += (end - start).total_seconds() if open_spans else 0.0
+    return covered
+
+
+def _run(row: PredictionRunRow) -> PredictionRun:
+    options = RunOptions(row.only_unlabeled, row.task_limit, row.pin)
+    return PredictionRun(row.id, row.model_version, options, row.wanted)

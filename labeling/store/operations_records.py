@@ -1,0 +1,52 @@
+"""What the store tells about work on whole projects: frozen, detached from any session."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+RunOutcome = Literal["finished", "cancelled"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run over a project was asked to do. `limit`: at most so many tasks."""
+
+    only_unlabeled: bool = False
+    limit: int | None = None
+    pin: bool = False
+
+
+@dataclass(frozen=True)
+class PredictionRun:
+    """A run over a project that is not over. `wanted` counts the tasks that it has put to work so far."""
+
+    id: int
+    model_version: str
+    options: RunOptions
+    wanted: int
+
+
+@dataclass(frozen=True)
+class FailedTask:
+    """A task that could not be predicted, with the reason for people."""
+
+    prediction_id: int
+    task_id: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds a task, measured over `tasks` predictions: while several workers were busy, of all of them together."""
+
+    seconds_per_task: float
+    tasks: int
+
+
+@dataclass(frozen=True)
+class SentPrediction:
+    """One of our predictions that Label Studio holds under `label_studio_id`."""
+
+    id: int
+    task_id: int
+    model_version: str
+    label_studio_id: int

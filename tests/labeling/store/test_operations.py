@@ -1,0 +1,137 @@
+"""Runs over a project, their failures and pace, and what a newer version replaced."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import update
+
+from labeling.predictions import Prediction
+from labeling.prompts.plan import PromptPlan
+from labeling.store import Project, Store
+from labeling.store.operations_records import RunOptions
+from labeling.store.tables import PredictionRow
+
+Want = Callable[..., int]
+
+
+@pytest.fixture
+def want(store: Store, project: Project, plan: PromptPlan) -> Want:
+    def want(task_id: int, version: str = "m · 1", *, interactive: bool = False, of: Project = project) -> int:
+        delivery = "sync" if interactive else "push"
+        return store.want_prediction(of, task_id, {}, plan, version, delivery=delivery, interactive=interactive).id
+
+    return want
+
+
+def test_a_run_is_open_until_it_ends(store: Store, project: Project) -> None:
+    assert store.find_open_run(project) is None
+    first = store.begin_run(project, "m · 1", RunOptions(only_unlabeled=True, limit=7, pin=True))
+    store.count_into_run(first.id, 3)
+    store.count_into_run(first.id, 2)
+    found = store.find_open_run(project)
+    assert found is not None
+    assert (found.id, found.wanted, found.options) == (first.id, 5, RunOptions(True, 7, True))
+    second = store.begin_run(project, "m · 1", RunOptions())
+    assert store.find_open_run(project) == second
+    other = store.upsert_project("http://elsewhere", 1, "<View/>")
+    store.end_runs(other, "cancelled")
+    assert store.find_open_run(project) == second
+    store.end_runs(project, "finished")
+    assert store.find_open_run(project) is None
+
+
+def test_statuses_are_those_of_the_version(store: Store, project: Project, plan: PromptPlan, want: Want) -> None:
+    want(1), store.fail_prediction(want(2), "no image"), want(3, "m · 2"), want(4, interactive=True)
+    digest = plan.digest()
+    assert store.task_statuses(project, "m · 1", [1, 2, 3, 4]) == {(1, digest): "wanted", (2, digest): "failed"}
+    assert store.version_counts(project) == {"m · 2": {"wanted": 1}, "m · 1": {"wanted": 1, "failed": 1}}
+
+
+def test_failures_that_something_better_came_after_are_not_listed(
+    store: Store, project: Project, predict: Callable[..., Prediction], want: Want
+) -> None:
+    other_plan = PromptPlan(())
+    for task in (5, 3):
+        store.fail_prediction(want(task), f"no image {task}")
+    store.fail_prediction(want(4, interactive=True), "nobody waited")
+    better = store.want_prediction(project, 5, {}, other_plan, "m · 1", delivery="push")
+    assert [(failed.task_id, failed.reason) for failed in store.failed_tasks(project, "m · 1")] == [(3, "no image 3")]
+    store.fail_prediction(better.id, "no such task")
+    assert [(failed.task_id, failed.reason) for failed in store.failed_tasks(project, "m · 1")] == [
+        (3, "no image 3"),
+        (5, "no such task"),
+    ]
+    assert store.failed_tasks(project, "m · 2") == []
+
+
+def test_cancelled_wishes_stay_where_they_are_until_they_are_wanted_again(
+    store: Store, project: Project, predict: Callable[..., Prediction], want: Want
+) -> None:
+    waiting, computed, typed = want(1), want(2), want(3, interactive=True)
+    elsewhere = want(1, of=store.upsert_project("http://elsewhere", 1, "<View/>"))
+    store.finish_prediction(computed, predict())
+    assert store.cancel_predictions(project) == 1
+    statuses = [store.get_prediction(row).status for row in (waiting, computed, typed, elsewhere)]
+    assert statuses == ["cancelled", "ready", "wanted", "wanted"]
+    assert store.begin_prediction(waiting) is None
+    store.finish_prediction(waiting, predict())  # it was being computed: too late
+    assert store.get_prediction(waiting).status == "cancelled"
+    assert store.deliver_now(waiting) is None
+    assert want(1) == waiting
+    assert store.begin_prediction(waiting) is not None
+
+
+def test_the_pace_counts_only_busy_time(store: Store, project: Project, want: Want) -> None:
+    assert store.pace(weights="m") is None
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    spans = [(0, 4), (0, 4), (0, 4), (0, 4), (3600, 3601), (3600, 3603)]  # a batch of four, an hour's rest, two workers
+    for task, (begun, end) in enumerate(spans):
+        moment = {"begun_at": noon + timedelta(seconds=begun), "computed_at": noon + timedelta(seconds=end)}
+        with store._database.writing() as session:
+            session.execute(update(PredictionRow).where(PredictionRow.id == want(task)).values(moment))
+    pace = store.pace(weights="m")
+    assert pace is not None
+    assert (pace.seconds_per_task, pace.tasks) == (pytest.approx(7 / 6), 6)
+    later = store.pace(weights="m", project=project, since=noon + timedelta(hours=1))
+    assert later is not None
+    assert (later.seconds_per_task, later.tasks) == (pytest.approx(1.5), 2)
+    assert store.pace(weights="another") is None
+    assert store.pace(weights="m", project=store.upsert_project("http://elsewhere", 1, "<View/>")) is None
+
+
+def test_computing_is_timed(store: Store, predict: Callable[..., Prediction], want: Want) -> None:
+    row = want(1)
+    store.begin_prediction(row)
+    store.finish_prediction(row, predict())
+    pace = store.pace(weights="m")
+    assert pace is not None
+    assert pace.tasks == 1 and 0 <= pace.seconds_per_task < 5
+
+
+def test_only_what_we_sent_and_replaced_is_superseded(
+    store: Store, project: Project, predict: Callable[..., Prediction], want: Want
+) -> None:
+    def sent(task: int, version: str, label_studio_id: int | None) -> int:
+        row = want(task, version)
+        store.finish_prediction(row, predict())
+        store.mark_published(row, label_studio_id)
+        return row
+
+    old = sent(1, "m · 1", 11)
+    sent(1, "m · 2", 12)
+    sent(2, "m · 1", 21)  # nothing newer: it stays
+    sent(3, "m · 1", None)  # its number in Label Studio is not known
+    sent(3, "m · 2", 32)
+    sent(4, "m · 1", 41)
+    want(4, "m · 2")  # not there yet
+    superseded = store.superseded_predictions(project, ["m · 2"])
+    assert [(found.id, found.task_id, found.model_version, found.label_studio_id) for found in superseded] == [
+        (old, 1, "m · 1", 11)
+    ]
+    assert store.superseded_predictions(project, ["m · 1", "m · 2"]) == []
+    store.mark_pruned(old)
+    assert store.superseded_predictions(project, ["m · 2"]) == []
+    assert store.get_prediction(old).status == "pruned"
+    assert want(1, "m · 1") == old  # the old prompt is back: what is known is sent again
+    assert store.get_prediction(old).status == "ready"
