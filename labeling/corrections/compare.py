@@ -1,24 +1,38 @@
 """What an annotator made of each predicted mask: geometry decides, Label Studio's `origin` can be wrong."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from argenseg_model.metrics import iou
-from labeling.errors import LabelingError, RegionError
-from labeling.regions.brush import brush_mask
-from labeling.store.records import Correction, CorrectionKind, PredictedRegionRecord
-
-__all__ = ["AnnotationReview", "Correction", "PredictedRegions", "corrections_from_event", "review_annotation"]
+from argenseg_model.metrics import boundary_iou, iou
+from labeling.corrections.annotated_regions import AnnotatedRegion, count_vertices, is_same_shape, read_regions
+from labeling.corrections.matching import match_regions
+from labeling.errors import LabelingError
+from labeling.store.correction_records import AskedPrompt, Correction, CorrectionKind, Review
+from labeling.store.records import PredictedRegionRecord
 
 LEAD_TIME_CAP_S = 600.0  # for each region: Label Studio counts idle time too
 
 
+@dataclass(frozen=True)
+class SentPrediction:
+    """One of our predictions: its version, and what it was asked."""
+
+    model_version: str
+    asked: tuple[AskedPrompt, ...]
+
+
 class PredictedRegions(Protocol):
-    """Where predicted regions are looked up, in one project."""
+    """Where what was predicted is looked up, in one project."""
+
+    @property
+    def image_tag(self) -> str | None:
+        """The tag of the image that is predicted; None if it is not known."""
+        ...
 
     def find(self, task_id: int, region_id: str) -> PredictedRegionRecord | None:
         """The region that we predicted for the task under this id."""
@@ -28,25 +42,21 @@ class PredictedRegions(Protocol):
         """All regions of one of our predictions."""
         ...
 
+    def drawn(self, region: PredictedRegionRecord) -> dict[str, Any] | None:
+        """A predicted region as it was sent to Label Studio."""
+        ...
+
     def sent_prediction(self, task_id: int, label_studio_prediction_id: int, *, or_newest: bool) -> int | None:
         """Our id of a prediction that Label Studio holds; see `Store.find_sent_prediction`."""
         ...
 
+    def prediction(self, prediction_id: int) -> SentPrediction:
+        """One of our predictions."""
+        ...
 
-@dataclass(frozen=True)
-class AnnotationReview:
-    """What became of the predicted regions in one annotation. `unread` counts what is no readable brush mask."""
-
-    annotation_id: int
-    corrections: tuple[Correction, ...]
-    unread: int
-    was_cancelled: bool
-
-
-def corrections_from_event(payload: dict[str, Any], predicted: PredictedRegions) -> list[Correction]:
-    """All corrections that an annotation event holds."""
-    reviews = [review_annotation(annotation, predicted) for annotation in event_annotations(payload)]
-    return [correction for review in reviews for correction in review.corrections]
+    def asked(self, task_id: int) -> tuple[AskedPrompt, ...]:
+        """What the label config asks about a task of which there is no prediction."""
+        ...
 
 
 def event_annotations(payload: dict[str, Any]) -> list[dict[str, Any]]:
@@ -59,126 +69,156 @@ def event_annotations(payload: dict[str, Any]) -> list[dict[str, Any]]:
     return annotations
 
 
-def review_annotation(annotation: dict[str, Any], predicted: PredictedRegions) -> AnnotationReview:
+def review_annotation(annotation: dict[str, Any], predicted: PredictedRegions) -> Review:
     """Compare an annotation with what was predicted; a skipped one (`was_cancelled`) says nothing about masks.
 
-    A brush region whose id we predicted is `accepted` if its pixels (from 128 on) and its label are those predicted,
-    else `edited`, or `deleted` if nothing is left of it; one that we did not predict is `added`. The regions of the
-    prediction that the annotation began from, and that it no longer has, are `deleted`.
+    A region whose id we predicted is `accepted` if its pixels (from 128 on) and its label are those predicted, else
+    `edited`, or `deleted` if nothing is left of it. The regions of the prediction that the annotation began from, and
+    that it no longer has, are `deleted`, and those that we did not predict are `added`; but where one of these covers
+    one of those (IoU >= 0.5, matched one to one), the annotator drew it anew, and it is `edited`.
     """
     annotation_id, task_id = int(annotation["id"]), int(annotation["task"])
-    if annotation.get("was_cancelled"):
-        return AnnotationReview(annotation_id, (), 0, True)
-    regions, unread = _read_regions(annotation.get("result") or [])
-    before = {region_id: predicted.find(task_id, region_id) for region_id in regions}
-    changes = [
-        _Change(region_id, before[region_id], region.label, region.mask) for region_id, region in regions.items()
-    ]
-    kept = [region for region in before.values() if region is not None]
-    for region in _began_from(annotation, task_id, kept, predicted):
-        if region.region_id not in regions and region.region_id not in unread:
-            changes.append(_Change(region.region_id, region, region.label, None))
+    regions, unread = read_regions(annotation.get("result") or [], predicted.image_tag)
+    kept = {region_id: found for region_id in regions if (found := predicted.find(task_id, region_id)) is not None}
+    began_from = _began_from(annotation, task_id, kept.values(), predicted)
+    sent = None if began_from is None else predicted.prediction(began_from)
+    skipped = bool(annotation.get("was_cancelled"))
+    changes = [] if skipped else _changes(regions, unread, kept, began_from, predicted)
     lead_time = annotation.get("lead_time")
     lead_time_s = float(lead_time) if isinstance(lead_time, int | float) else None
-    corrections = [
-        Correction(
-            annotation_id=annotation_id,
-            task_id=task_id,
-            region_id=change.region_id,
-            label=change.label,
-            kind=change.kind,
-            mask_before=None if change.before is None else change.before.mask,
-            mask_after=change.after,
-            iou=change.iou,
-            annotator_id=_annotator_id(annotation),
-            lead_time_s=lead_time_s,
-            capped_lead_time_s=None
-            if lead_time_s is None
-            else min(lead_time_s, LEAD_TIME_CAP_S * max(1, len(regions))),
-            model_version=None if change.before is None else change.before.model_version,
-        )
-        for change in changes
-        if change.before is not None or change.after is not None
-    ]
-    return AnnotationReview(annotation_id, tuple(corrections), len(unread), False)
-
-
-@dataclass(frozen=True)
-class _Region:
-    """A brush region of an annotation; `mask` is None if nothing is painted."""
-
-    label: str | None
-    mask: NDArray[np.bool_] | None
+    return Review(
+        annotation_id=annotation_id,
+        task_id=task_id,
+        state="skipped" if skipped else "submitted",
+        corrections=tuple(change.correction(predicted) for change in changes),
+        at=_time(annotation.get("updated_at")),
+        annotator_id=_annotator_id(annotation),
+        lead_time_s=lead_time_s,
+        capped_lead_time_s=None if lead_time_s is None else min(lead_time_s, LEAD_TIME_CAP_S * max(1, len(regions))),
+        ground_truth=annotation.get("ground_truth") is True,
+        prediction_id=began_from,
+        model_version=sent.model_version if sent else None,
+        asked=sent.asked if sent else predicted.asked(task_id),
+        unread=0 if skipped else len(unread),
+    )
 
 
 @dataclass(frozen=True)
 class _Change:
-    region_id: str
-    before: PredictedRegionRecord | None
-    label: str | None
-    after: NDArray[np.bool_] | None
+    """A predicted region, and what became of it: one of the two may be missing."""
 
-    @property
-    def kind(self) -> CorrectionKind:
+    before: PredictedRegionRecord | None
+    after: AnnotatedRegion | None
+
+    def correction(self, predicted: PredictedRegions) -> Correction:
+        before, after = self.before, self.after
+        drawn = (before and predicted.drawn(before)) or {}
+        value_before = drawn.get("value") or {}
+        is_unmoved = before is not None and after is not None and is_same_shape(value_before, after.value)
+        mask_before = before.mask if before else None
+        mask_after = mask_before if is_unmoved else after.mask if after else None
+        difference = _compare(mask_before, mask_after)
+        kind = self._kind(is_same=difference.is_none)
+        return Correction(
+            region_id=after.region_id if after else before.region_id if before else "",
+            region_type=after.region_type if after else str(drawn.get("type", "")),
+            label=before.label if kind == "deleted" and before else after.label if after else None,
+            kind=kind,
+            mask_before=mask_before,
+            mask_after=mask_after,
+            iou=difference.iou,
+            boundary_iou=difference.boundary_iou,
+            changed_pixels=difference.changed_pixels,
+            predicted_region_id=before.region_id if before else None,
+            label_before=before.label if before else None,
+            prompt=before.prompt if before else None,
+            score=before.score if before else None,
+            model_version=before.model_version if before else None,
+            interactive=before is not None and before.interactive,
+            vertices_before=count_vertices(value_before),
+            vertices_after=after.vertices if after else None,
+        )
+
+    def _kind(self, *, is_same: bool) -> CorrectionKind:
         if self.before is None:
             return "added"
-        if self.after is None:
+        if self.after is None or self.after.mask is None:
             return "deleted"
-        same = self.label == self.before.label and np.array_equal(self.before.mask, self.after)
-        return "accepted" if same else "edited"
+        return "accepted" if is_same and self.after.label == self.before.label else "edited"
+
+
+@dataclass(frozen=True)
+class _Difference:
+    iou: float
+    boundary_iou: float
+    changed_pixels: int
 
     @property
-    def iou(self) -> float:
-        """0 also where the image had another size when it was predicted."""
-        if self.before is None or self.after is None or self.before.mask.shape != self.after.shape:
-            return 0.0
-        return iou(self.before.mask, self.after)
+    def is_none(self) -> bool:
+        return self.iou == 1.0
 
 
-def _read_regions(result: Iterable[Any]) -> tuple[dict[str, _Region], set[str]]:
-    """Brush regions by id, and the ids of those that we cannot read.
-
-    A region's parts (mask and label beside a plain <Brush>) are items of one id; items without geometry, such as typed
-    text, are none.
-    """
-    items: dict[str, list[dict[str, Any]]] = {}
-    for item in result:
-        if isinstance(item, dict) and isinstance(item.get("value"), dict) and "original_width" in item:
-            items.setdefault(str(item.get("id")), []).append(item)
-    regions, unread = {}, set()
-    for region_id, parts in items.items():
-        try:
-            mask = brush_mask(next(part for part in parts if "rle" in part["value"]))
-        except (StopIteration, RegionError):
-            unread.add(region_id)
-        else:
-            regions[region_id] = _Region(next(_labels(parts), None), mask if mask.any() else None)
-    return regions, unread
+def _compare(before: NDArray[np.bool_] | None, after: NDArray[np.bool_] | None) -> _Difference:
+    """Between masks (height, width); all is changed where one is missing, or the image had another size."""
+    if before is not None and after is not None and before.shape == after.shape:
+        return _Difference(iou(before, after), boundary_iou(before, after), int(np.count_nonzero(before != after)))
+    drawn = before if after is None else after
+    return _Difference(0.0, 0.0, 0 if drawn is None else int(np.count_nonzero(drawn)))
 
 
-def _labels(parts: list[dict[str, Any]]) -> Iterator[str]:
-    for part in parts:
-        labels = part["value"].get("brushlabels") or part["value"].get("labels")
-        if isinstance(labels, list):
-            yield from (label for label in labels if isinstance(label, str))
+def _changes(
+    regions: dict[str, AnnotatedRegion],
+    unread: set[str],
+    kept: dict[str, PredictedRegionRecord],
+    began_from: int | None,
+    predicted: PredictedRegions,
+) -> list[_Change]:
+    new = [region for region_id, region in regions.items() if region_id not in kept and region.mask is not None]
+    prediction_ids = {region.prediction_id for region in kept.values() if not region.interactive}
+    prediction_ids |= {began_from} if began_from is not None else set()
+    gone = [
+        region
+        for prediction_id in sorted(prediction_ids)
+        for region in predicted.of_prediction(prediction_id)
+        if region.region_id not in regions and region.region_id not in unread
+    ]
+    redrawn = match_regions(
+        [(region.label, region.mask) for region in gone],
+        [(region.label, region.mask) for region in new if region.mask is not None],
+    )
+    gone_again, new_again = {row for row, _ in redrawn}, {column for _, column in redrawn}
+    return [
+        *(_Change(kept[region_id], region) for region_id, region in regions.items() if region_id in kept),
+        *(_Change(gone[row], new[column]) for row, column in redrawn),
+        *(_Change(None, region) for column, region in enumerate(new) if column not in new_again),
+        *(_Change(region, None) for row, region in enumerate(gone) if row not in gone_again),
+    ]
 
 
 def _began_from(
-    annotation: dict[str, Any], task_id: int, kept: list[PredictedRegionRecord], predicted: PredictedRegions
-) -> list[PredictedRegionRecord]:
-    """The regions of the predictions that the annotation began from: of its parent, and of those it kept regions of.
+    annotation: dict[str, Any], task_id: int, kept: Iterable[PredictedRegionRecord], predicted: PredictedRegions
+) -> int | None:
+    """Our prediction that the annotation began from: its parent, else the newest of which it kept a region.
 
     An annotation that began from nothing deleted nothing; a suggestion that was not taken is not deleted either.
     """
     predictions = {region.prediction_id for region in kept if not region.interactive}
     parent = annotation.get("parent_prediction")
+    sent = None
     if isinstance(parent, int):
         sent = predicted.sent_prediction(task_id, parent, or_newest=not predictions)
-        predictions |= {sent} if sent is not None else set()
-    return [region for prediction_id in sorted(predictions) for region in predicted.of_prediction(prediction_id)]
+    return sent if sent is not None else max(predictions, default=None)
 
 
 def _annotator_id(annotation: dict[str, Any]) -> int | None:
     who = annotation.get("completed_by")
     who = who.get("id") if isinstance(who, dict) else who
     return who if isinstance(who, int) else None
+
+
+def _time(text: object) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at

@@ -1,12 +1,16 @@
-"""Turn a stored webhook event into corrections."""
+"""Turn a stored event into reviews of annotations, with the corrections in them."""
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from labeling.corrections.compare import AnnotationReview, event_annotations, review_annotation
-from labeling.errors import LabelingError, StoreError
-from labeling.store.records import EventRecord, PredictedRegionRecord, Project
+from labeling.corrections.compare import SentPrediction, event_annotations, review_annotation
+from labeling.errors import LabelConfigError, LabelingError, StoreError
+from labeling.prompts.label_config import LabelConfig, parse_label_config
+from labeling.prompts.plan import PromptPlan, plan_prompts
+from labeling.store.correction_records import AskedPrompt, EventRecord, Review
+from labeling.store.records import PredictedRegionRecord, Project, WantedPrediction
 from labeling.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -45,27 +49,31 @@ class _Outcome:
 
 def _process(store: Store, event: EventRecord) -> _Outcome:
     if event.action == _DELETED:
-        deleted = [int(annotation["id"]) for annotation in event_annotations(event.payload)]
-        store.save_corrections(event.id, _project(store, event), [], deleted)
-        return _Outcome(notes=(f"annotations {deleted} were deleted",))
+        deleted = [Review(int(annotation["id"]), None, "deleted") for annotation in event_annotations(event.payload)]
+        store.save_reviews(event.id, _project(store, event), deleted)
+        return _Outcome(notes=(f"annotations {[review.annotation_id for review in deleted]} were deleted",))
     if event.action not in _REVIEWED:
         return _Outcome(notes=("not about annotations",))
     project = _project(store, event)
-    reviews: list[AnnotationReview] = []
-    errors = []
+    regions = _ProjectRegions(store, project, event.payload)
+    reviews, errors = [], []
     for annotation in event_annotations(event.payload):
         try:
-            reviews.append(review_annotation(annotation, _ProjectRegions(store, project)))
+            reviews.append(review_annotation(annotation, regions))
         except (KeyError, TypeError, ValueError) as error:  # the other annotations of the event still count
             errors.append(f"annotation {annotation.get('id')!r}: {type(error).__name__}: {error}")
-    corrections = [correction for review in reviews for correction in review.corrections]
-    store.save_corrections(event.id, project, corrections, [review.annotation_id for review in reviews])
-    return _Outcome(len(corrections), tuple(errors), tuple(note for review in reviews for note in _notes(review)))
+    new = store.save_reviews(event.id, project, reviews)
+    for review in reviews:
+        if review.task_id is not None:
+            regions.record_image(review.task_id)
+    notes = [note for review in reviews for note in _notes(review)]
+    notes += [f"{len(reviews) - new} annotations were known already, or erased"] if new < len(reviews) else []
+    return _Outcome(sum(len(review.corrections) for review in reviews), tuple(errors), tuple(notes))
 
 
-def _notes(review: AnnotationReview) -> list[str]:
-    notes = [f"annotation {review.annotation_id} was skipped by its annotator"] if review.was_cancelled else []
-    unread = f"annotation {review.annotation_id} has {review.unread} regions that are no readable brush masks"
+def _notes(review: Review) -> list[str]:
+    notes = [f"annotation {review.annotation_id} was skipped by its annotator"] if review.state == "skipped" else []
+    unread = f"annotation {review.annotation_id} has {review.unread} regions that are no readable masks"
     return [*notes, unread] if review.unread else notes
 
 
@@ -82,21 +90,63 @@ def _project(store: Store, event: EventRecord) -> Project:
     return store.upsert_project(url, told["id"], str(label_config))
 
 
-@dataclass(frozen=True)
 class _ProjectRegions:
-    """The store's predicted regions, of one project."""
+    """What was predicted in one project, and the tasks that an event carries."""
 
-    store: Store
-    project: Project
+    def __init__(self, store: Store, project: Project, payload: dict[str, Any]) -> None:
+        self._store, self._project = store, project
+        self._predictions: dict[int, WantedPrediction] = {}
+        found = payload.get("task", payload.get("tasks"))
+        tasks = found if isinstance(found, list) else [found]
+        self._task_data = {
+            task["id"]: task["data"]
+            for task in tasks
+            if isinstance(task, dict) and isinstance(task.get("id"), int) and isinstance(task.get("data"), dict)
+        }
+        self._config: LabelConfig | None = None
+        with suppress(LabelConfigError):
+            self._config = parse_label_config(project.label_config)
+
+    @property
+    def image_tag(self) -> str | None:
+        return self._config.image.name if self._config else None
 
     def find(self, task_id: int, region_id: str) -> PredictedRegionRecord | None:
-        return self.store.find_predicted_region(self.project, task_id, region_id)
+        return self._store.find_predicted_region(self._project, task_id, region_id)
 
     def of_prediction(self, prediction_id: int) -> list[PredictedRegionRecord]:
-        return self.store.predicted_regions(prediction_id)
+        return self._store.predicted_regions(prediction_id)
+
+    def drawn(self, region: PredictedRegionRecord) -> dict[str, Any] | None:
+        regions = self._wanted(region.prediction_id).result or []
+        return next((item for item in regions if item.get("id") == region.region_id), None)
 
     def sent_prediction(self, task_id: int, label_studio_prediction_id: int, *, or_newest: bool) -> int | None:
-        return self.store.find_sent_prediction(self.project, task_id, label_studio_prediction_id, or_newest=or_newest)
+        return self._store.find_sent_prediction(self._project, task_id, label_studio_prediction_id, or_newest=or_newest)
+
+    def prediction(self, prediction_id: int) -> SentPrediction:
+        wanted = self._wanted(prediction_id)
+        return SentPrediction(wanted.model_version, _asked(wanted.plan))
+
+    def asked(self, task_id: int) -> tuple[AskedPrompt, ...]:
+        if self._config is None:
+            return ()
+        return _asked(plan_prompts(self._config, self._task_data.get(task_id, {})))
+
+    def record_image(self, task_id: int) -> None:
+        """Remember what the event says about the task's image."""
+        reference = self._task_data.get(task_id, {}).get(self._config.image_key) if self._config else None
+        if isinstance(reference, str) and reference:
+            self._store.record_image(self._project, task_id, reference)
+
+    def _wanted(self, prediction_id: int) -> WantedPrediction:
+        if prediction_id not in self._predictions:
+            self._predictions[prediction_id] = self._store.get_prediction(prediction_id)
+        return self._predictions[prediction_id]
+
+
+def _asked(plan: PromptPlan) -> tuple[AskedPrompt, ...]:
+    return tuple(dict.fromkeys(AskedPrompt(item.label, item.prompt) for item in plan.items))
 
 
 def _text(lines: tuple[str, ...]) -> str | None:

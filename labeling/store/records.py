@@ -1,7 +1,6 @@
 """What the store hands out and takes: frozen, detached from any session, safe to pass between floors."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +10,6 @@ from labeling.prompts.plan import PromptPlan
 
 Delivery = Literal["sync", "push"]
 PredictionStatus = Literal["wanted", "ready", "published", "delivered", "failed", "cancelled", "pruned"]
-CorrectionKind = Literal["accepted", "edited", "deleted", "added"]
 
 
 @dataclass(frozen=True)
@@ -72,60 +70,3 @@ class PredictedRegionRecord:
     mask: NDArray[np.bool_]
     model_version: str
     interactive: bool
-
-
-@dataclass(frozen=True)
-class EventRecord:
-    """A webhook's payload as it came. `note` says what was skipped in it."""
-
-    id: int
-    action: str
-    payload: dict[str, Any]
-    label_studio_url: str | None
-    received_at: datetime
-    processed_at: datetime | None
-    error: str | None
-    note: str | None
-
-
-@dataclass(frozen=True)
-class Correction:
-    """What an annotator made of one region. Masks are bool (height, width), None where there was none on that side.
-
-    `iou` is between the two masks (0 for deleted and added ones). `lead_time_s` is Label Studio's own count of seconds
-    for the whole annotation, idle time included; `capped_lead_time_s` is at most 600 s for each of its regions.
-    """
-
-    annotation_id: int
-    task_id: int
-    region_id: str
-    label: str | None
-    kind: CorrectionKind
-    mask_before: NDArray[np.bool_] | None
-    mask_after: NDArray[np.bool_] | None
-    iou: float
-    annotator_id: int | None
-    lead_time_s: float | None
-    capped_lead_time_s: float | None
-    model_version: str | None
-
-
-@dataclass(frozen=True)
-class CorrectionRecord:
-    """A stored correction; its masks are read with `Store.read_mask(digest)`."""
-
-    id: int
-    event_id: int
-    project_id: int
-    annotation_id: int
-    task_id: int
-    region_id: str
-    label: str | None
-    kind: CorrectionKind
-    mask_before: str | None
-    mask_after: str | None
-    iou: float
-    annotator_id: int | None
-    lead_time_s: float | None
-    capped_lead_time_s: float | None
-    model_version: str | None

@@ -9,18 +9,21 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from labeling.store.blobs import BlobStore
+from labeling.store.corrections import CorrectionStore
 from labeling.store.database import Database
 from labeling.store.events import EventStore
 from labeling.store.operations import OperationStore
 from labeling.store.predictions import PredictionStore, project_record
 from labeling.store.records import Project
+from labeling.store.task_images import TaskImageStore
 from labeling.store.tables import ProjectRow
+
 
 _BUSY_TIMEOUT_S = 15.0
 _WEBHOOK_BUSY_TIMEOUT_S = 0.5  # Label Studio waits one second for a webhook's answer
 
 
-class Store(PredictionStore, OperationStore, EventStore):
+class Store(PredictionStore, OperationStore, EventStore, CorrectionStore, TaskImageStore):
     """What was wanted, predicted and corrected. Safe to share between threads; open it again in each process.
 
     store = Store.open("sqlite:////data/argenseg.db", "/data/blobs")

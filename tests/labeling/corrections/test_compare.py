@@ -1,22 +1,30 @@
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
 
-from labeling.corrections.compare import AnnotationReview, corrections_from_event, review_annotation
+from argenseg_model.metrics import boundary_iou
+from labeling.corrections.compare import SentPrediction, event_annotations, review_annotation
 from labeling.errors import LabelingError
-from labeling.regions.brush import brush_mask, brush_region
-from labeling.store import PredictedRegionRecord
+from labeling.regions import brush_rle
+from labeling.regions.kinds import draw_regions, region_dict, region_mask
+from labeling.store import AskedPrompt, PredictedRegionRecord, Review
+
+ASKED = (AskedPrompt("red", "red ball"),)
+CONFIGURED = (AskedPrompt("red", "red"), AskedPrompt("blue", "blue"))
 
 
 @dataclass
 class Predicted:
-    """Predicted regions in memory. `sent` maps Label Studio's prediction ids to ours."""
+    """Predicted regions in memory. `sent` maps Label Studio's prediction ids to ours, `values` region ids to values."""
 
     regions: list[PredictedRegionRecord]
     sent: dict[int, int] = field(default_factory=dict)
     newest: int | None = None
+    values: dict[str, dict[str, Any]] = field(default_factory=dict)
+    image_tag: str | None = "image"
 
     def find(self, task_id: int, region_id: str) -> PredictedRegionRecord | None:
         return next((region for region in self.regions if task_id == 4 and region.region_id == region_id), None)
@@ -24,8 +32,17 @@ class Predicted:
     def of_prediction(self, prediction_id: int) -> list[PredictedRegionRecord]:
         return [region for region in self.regions if region.prediction_id == prediction_id]
 
+    def drawn(self, region: PredictedRegionRecord) -> dict[str, Any] | None:
+        return {"type": "brushlabels", "value": self.values.get(region.region_id, {})}
+
     def sent_prediction(self, task_id: int, label_studio_prediction_id: int, *, or_newest: bool) -> int | None:
         return self.sent.get(label_studio_prediction_id, self.newest if or_newest else None)
+
+    def prediction(self, prediction_id: int) -> SentPrediction:
+        return SentPrediction("v1", ASKED)
+
+    def asked(self, task_id: int) -> tuple[AskedPrompt, ...]:
+        return CONFIGURED
 
 
 def predicted(region_id: str, mask: np.ndarray, prediction_id: int = 1, **changes: Any) -> PredictedRegionRecord:
@@ -33,9 +50,19 @@ def predicted(region_id: str, mask: np.ndarray, prediction_id: int = 1, **change
     return PredictedRegionRecord(prediction_id=prediction_id, region_id=region_id, mask=mask, **fields)
 
 
+def draw(kind: str, region_id: str, mask: np.ndarray, label: str | None = "red") -> dict[str, Any]:
+    (drawn,) = draw_regions(kind, mask)
+    height, width = mask.shape
+    tags = {"from_name": "tag", "to_name": "image", "score": 0.9, "width": width, "height": height}
+    return region_dict(drawn, kind=kind, label=label, region_id=region_id, **tags)
+
+
 def brush(region_id: str, mask: np.ndarray, label: str = "red") -> dict[str, Any]:
-    tags = {"from_name": "brush", "to_name": "image", "region_type": "brushlabels", "score": 0.9}
-    return brush_region(mask, label=label, region_id=region_id, **tags)
+    """Also of an empty or antialiased mask, which the page can leave behind."""
+    height, width = mask.shape
+    size = {"original_width": width, "original_height": height, "image_rotation": 0, "to_name": "image"}
+    value = {"format": "rle", "rle": brush_rle.encode(mask), "brushlabels": [label]}
+    return {"id": region_id, "type": "brushlabels", "from_name": "brush", "value": value} | size
 
 
 def annotation(*result: Any, parent: int | None = None, **changes: Any) -> dict[str, Any]:
@@ -43,7 +70,7 @@ def annotation(*result: Any, parent: int | None = None, **changes: Any) -> dict[
     return fields | {"result": list(result), "parent_prediction": parent} | changes
 
 
-def kinds(review: AnnotationReview) -> dict[str, str]:
+def kinds(review: Review) -> dict[str, str]:
     return {correction.region_id: correction.kind for correction in review.corrections}
 
 
@@ -52,7 +79,7 @@ def test_kept_edited_added_and_deleted(square) -> None:
     half[3:5] = False
     regions = [predicted(name, square) for name in ("kept", "edited", "gone")]
     review = review_annotation(
-        annotation(brush("kept", square), brush("edited", half), brush("new", half), parent=77),
+        annotation(brush("kept", square), brush("edited", half), brush("new", shifted(half, 6)), parent=77),
         Predicted(regions, {77: 1}),
     )
     assert kinds(review) == {"kept": "accepted", "edited": "edited", "new": "added", "gone": "deleted"}
@@ -66,7 +93,11 @@ def test_kept_edited_added_and_deleted(square) -> None:
     edited, added, deleted = by_id["edited"], by_id["new"], by_id["gone"]
     assert np.array_equal(edited.mask_before, square)
     assert np.array_equal(edited.mask_after, half)
-    assert (edited.task_id, edited.annotator_id, edited.lead_time_s, edited.model_version) == (4, 1, 21.5, "v1")
+    assert (review.task_id, review.annotator_id, review.lead_time_s, review.model_version) == (4, 1, 21.5, "v1")
+    assert (review.prediction_id, review.asked, review.state) == (1, ASKED, "submitted")
+    assert edited.boundary_iou == pytest.approx(boundary_iou(square, half))
+    assert (edited.changed_pixels, added.changed_pixels, deleted.changed_pixels) == (10, half.sum(), square.sum())
+    assert (edited.prompt, edited.score, edited.label_before) == ("red ball", 0.9, "red")
     assert (added.mask_before, added.model_version, added.label) == (None, None, "red")
     assert (deleted.mask_after, deleted.model_version, deleted.label) == (None, "v1", "red")
 
@@ -81,7 +112,9 @@ def test_antialiasing_alone_is_no_edit(square) -> None:
 
 def test_another_label_is_an_edit(square) -> None:
     review = review_annotation(annotation(brush("r", square, "blue")), Predicted([predicted("r", square)]))
-    assert [(item.kind, item.iou, item.label) for item in review.corrections] == [("edited", 1.0, "blue")]
+    (item,) = review.corrections
+    assert (item.kind, item.iou, item.changed_pixels) == ("edited", 1.0, 0)
+    assert (item.label_before, item.label) == ("red", "blue")
 
 
 def test_a_region_erased_to_nothing_is_deleted(square) -> None:
@@ -144,7 +177,7 @@ def test_the_parent_of_another_model(square) -> None:
 def test_a_skipped_annotation_says_nothing(square) -> None:
     stored = Predicted([predicted("r", square)], {77: 1})
     review = review_annotation(annotation(parent=77, was_cancelled=True), stored)
-    assert (review.corrections, review.was_cancelled) == ((), True)
+    assert (review.corrections, review.state, review.task_id) == ((), "skipped", 4)
 
 
 def test_mask_and_label_beside_a_plain_brush(square) -> None:
@@ -156,12 +189,13 @@ def test_mask_and_label_beside_a_plain_brush(square) -> None:
 
 
 def test_other_kinds_are_counted_and_never_deleted(recorded, square) -> None:
+    """Key points, typed text and damaged masks are no masks; "po" was predicted as a square and is an ellipse here."""
     regions = recorded("regions")
     found = [regions[name] for name in ("poly", "rect", "vector", "kp", "text", "bitmask_rgba", "bad_rle")]
     strange = [None, "x", {}, {"value": 3}, {"id": "s", "value": {}, "original_width": 3}]
     stored = Predicted([predicted("po", square)], {77: 1})
     review = review_annotation(annotation(*found, *strange, parent=77), stored)
-    assert (review.corrections, review.unread) == ((), 7)
+    assert ([item.kind for item in review.corrections], review.unread) == (["edited", "added", "added", "added"], 3)
 
 
 @pytest.mark.parametrize(
@@ -172,45 +206,141 @@ def test_lead_time_is_capped_for_each_region(square, lead_time, regions: int, ca
     result = [brush(f"r{number}", square) for number in range(regions)] or [brush("gone", np.zeros_like(square))]
     stored = Predicted([predicted("gone", square)])
     review = review_annotation(annotation(*result, lead_time=lead_time), stored)
-    assert {item.capped_lead_time_s for item in review.corrections} == {capped if regions else 600.0}
+    assert review.capped_lead_time_s == (capped if regions else 600.0)
 
 
 @pytest.mark.parametrize(("who", "expected"), [(3, 3), ({"id": 3, "email": "a@b"}, 3), (None, None), ("x", None)])
 def test_the_annotator(square, who: object, expected: int | None) -> None:
     review = review_annotation(annotation(brush("r", square), completed_by=who), Predicted([]))
-    assert review.corrections[0].annotator_id == expected
+    assert review.annotator_id == expected
 
 
 def test_a_mask_that_was_erased_a_little_in_the_browser(recorded) -> None:
     """Recorded: a brush region partly erased, a rectangle moved, a polygon deleted, a bitmask left untouched."""
     regions = recorded("regions")
-    before = brush_mask(regions["brush255"])
+    before = region_mask(regions["brush255"])
     stored = Predicted([predicted("br255", before), predicted("gone", before)], {619: 1})
     review = review_annotation(recorded("annotation_after_edit"), stored)
-    assert kinds(review) == {"br255": "edited", "gone": "deleted"}
-    assert review.unread == 2  # the rectangle and the bitmask
+    assert kinds(review) == {"br255": "edited", "bm": "added", "re": "added", "gone": "deleted"}
+    assert review.unread == 0
     edited = review.corrections[0]
     assert 0.5 < edited.iou < 1
     assert edited.mask_after is not None
     assert not (edited.mask_after & ~before).any()  # erasing adds nothing
-    assert (edited.annotation_id, edited.annotator_id, edited.lead_time_s) == (7, 1, 21.975)
+    assert (review.annotation_id, review.annotator_id, review.lead_time_s) == (7, 1, 21.975)
 
 
 @pytest.mark.parametrize("name", ["created_in_browser_brush", "created_corrected_brush"])
 def test_the_webhook_of_the_same(recorded, name: str) -> None:
-    before = brush_mask(recorded("regions")["brush255"])
-    payload = recorded(f"requests/webhook_annotation_{name}")["json"]
-    assert [c.kind for c in corrections_from_event(payload, Predicted([predicted("br255", before)]))] == ["edited"]
-    assert [c.kind for c in corrections_from_event(payload, Predicted([]))] == ["added"]
+    before = region_mask(recorded("regions")["brush255"])
+    (found,) = event_annotations(recorded(f"requests/webhook_annotation_{name}")["json"])
+    assert kinds(review_annotation(found, Predicted([predicted("br255", before)])))["br255"] == "edited"
+    assert kinds(review_annotation(found, Predicted([])))["br255"] == "added"
 
 
-def test_annotations_come_in_lists_too(recorded, square) -> None:
-    many = {"annotation": [annotation(brush("a", square)), annotation(brush("b", square), id=8)]}
-    assert [item.annotation_id for item in corrections_from_event(many, Predicted([]))] == [7, 8]
-    assert corrections_from_event(recorded("requests/webhook_annotations_created")["json"], Predicted([])) == []
+def test_annotations_come_in_lists_too(recorded) -> None:
+    found = event_annotations(recorded("requests/webhook_annotations_created")["json"])
+    assert [review_annotation(item, Predicted([])).annotation_id for item in found] == [4, 5]
 
 
 @pytest.mark.parametrize("payload", [{}, {"annotation": None}, {"annotation": [{"id": 1}, 5]}, {"annotation": "x"}])
 def test_a_payload_without_annotations(payload: dict[str, Any]) -> None:
     with pytest.raises(LabelingError):
-        corrections_from_event(payload, Predicted([]))
+        event_annotations(payload)
+
+
+SHAPES = ["polygonlabels", "vectorlabels", "rectanglelabels"]
+
+
+@pytest.mark.parametrize("kind", ["brushlabels", "bitmasklabels", *SHAPES])
+def test_every_kind_is_accepted_as_it_was_drawn(square, kind: str) -> None:
+    region = draw(kind, "r", square)
+    stored = Predicted([predicted("r", region_mask(region))], values={"r": region["value"]})
+    (item,) = review_annotation(annotation(region), stored).corrections
+    assert (item.kind, item.region_type, item.iou, item.boundary_iou) == ("accepted", kind, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize(("moved_percent", "expected"), [(0.004, "accepted"), (10, "edited")])
+def test_what_the_pages_arithmetic_changes_is_no_edit(square, kind: str, moved_percent: float, expected: str) -> None:
+    """A drag of a tenth of the picture is one. A vertex a hundredth of a pixel off may still fill another pixel."""
+    region, value = draw(kind, "r", square), draw(kind, "r", square)["value"]
+    if "points" in value:
+        value["points"][0][0] -= moved_percent
+    else:
+        (value["vertices"][0] if "vertices" in value else value)["x"] -= moved_percent
+    stored = Predicted([predicted("r", region_mask(region))], values={"r": region["value"]})
+    (item,) = review_annotation(annotation(region | {"value": value}), stored).corrections
+    assert item.kind == expected
+    assert (item.changed_pixels > 0) == (expected == "edited")
+
+
+def test_vertices_are_counted(square) -> None:
+    region = draw("polygonlabels", "r", square)
+    stored = Predicted([predicted("r", region_mask(region))], values={"r": region["value"]})
+    more = region["value"] | {"points": [*region["value"]["points"], [50, 50]]}
+    (item,) = review_annotation(annotation(region | {"value": more}), stored).corrections
+    assert (item.vertices_before, item.vertices_after) == (4, 5)
+
+
+def test_regions_on_another_image_are_not_ours(square) -> None:
+    elsewhere = brush("other", square) | {"to_name": "second"}
+    assert kinds(review_annotation(annotation(brush("r", square), elsewhere), Predicted([]))) == {"r": "added"}
+
+
+def shifted(mask: np.ndarray, pixels: int) -> np.ndarray:
+    return np.roll(mask, pixels, axis=1)
+
+
+def test_what_was_deleted_and_drawn_anew_is_an_edit(square) -> None:
+    """Two touching objects, both redrawn: each is matched with its own, though both overlap one of the new ones."""
+    left, right = square, shifted(square, 5)
+    stored = Predicted([predicted("left", left), predicted("right", right)], {77: 1})
+    drawn = [brush("new right", shifted(right, 1)), brush("new left", shifted(left, 1))]
+    review = review_annotation(annotation(*drawn, parent=77), stored)
+    assert {(item.predicted_region_id, item.region_id, item.kind) for item in review.corrections} == {
+        ("left", "new left", "edited"),
+        ("right", "new right", "edited"),
+    }
+    assert [item.iou for item in review.corrections] == pytest.approx([20 / 30] * 2)
+
+
+def test_a_region_drawn_elsewhere_replaces_nothing(square) -> None:
+    stored = Predicted([predicted("gone", square)], {77: 1})
+    review = review_annotation(annotation(brush("new", shifted(square, 4)), parent=77), stored)
+    assert kinds(review) == {"new": "added", "gone": "deleted"}
+
+
+def test_redrawn_under_another_label(square) -> None:
+    """The same label is matched first, however well the other one fits."""
+    stored = Predicted([predicted("red", square), predicted("blue", square, label="blue")], {77: 1})
+    drawn = [brush("a", square, "blue"), brush("b", shifted(square, 1), "green")]
+    review = review_annotation(annotation(*drawn, parent=77), stored)
+    assert {(item.predicted_region_id, item.region_id, item.label, item.kind) for item in review.corrections} == {
+        ("blue", "a", "blue", "accepted"),
+        ("red", "b", "green", "edited"),
+    }
+
+
+def test_what_was_asked_without_a_prediction(square) -> None:
+    review = review_annotation(annotation(brush("r", square)), Predicted([]))
+    assert (review.prediction_id, review.model_version, review.asked) == (None, None, CONFIGURED)
+
+
+@pytest.mark.parametrize(
+    ("updated_at", "expected"),
+    [
+        ("2026-11-22T09:22:18.290391Z", datetime(2026, 11, 22, 9, 22, 18, 290391, UTC)),
+        ("2026-11-22T09:22:18", datetime(2026, 11, 22, 9, 22, 18, tzinfo=UTC)),
+        (None, None),
+        ("soon", None),
+        (7, None),
+    ],
+)
+def test_the_annotations_own_time(updated_at: object, expected: datetime | None) -> None:
+    assert review_annotation(annotation(updated_at=updated_at), Predicted([])).at == expected
+
+
+def test_ground_truth(square) -> None:
+    assert review_annotation(annotation(ground_truth=True), Predicted([])).ground_truth
+    assert not review_annotation(annotation(), Predicted([])).ground_truth

@@ -13,10 +13,12 @@ from labeling.corrections.events import process_event
 from labeling.errors import StoreError
 from labeling.predictions import PredictedRegion, Prediction
 from labeling.prompts.plan import PromptPlan
-from labeling.regions.brush import brush_mask
+from labeling.regions.cropped_mask import CroppedMask
+from labeling.regions.kinds import region_mask
 from labeling.store import Store
 
 URL = "http://label-studio:8080"
+LATER = "2026-11-22T10:00:00Z"
 
 
 @pytest.fixture
@@ -29,10 +31,10 @@ def browser_event(recorded) -> dict[str, Any]:
 def published(store: Store, recorded, plan: PromptPlan) -> np.ndarray:
     """Prediction 619 of task 4 as we made it, with the region that the browser edited and another; the mask of both."""
     region = recorded("regions")["brush255"]
-    mask = brush_mask(region)
+    mask = region_mask(region)
     project = store.upsert_project(URL, 1, recorded("requests/setup")["json"]["schema"])
     wish = store.want_prediction(project, 4, {}, plan, "v1", delivery="push")
-    regions = tuple(PredictedRegion(name, "red", "red ball", 0.91, mask) for name in ("br255", "other"))
+    regions = tuple(PredictedRegion(name, "red", "red ball", 0.91, CroppedMask.of(mask)) for name in ("br255", "other"))
     store.finish_prediction(wish.id, Prediction([region, region | {"id": "other"}], 0.91, "v1", regions))
     store.mark_published(wish.id, 619)
     return mask
@@ -48,8 +50,12 @@ def last_event(store: Store, event_id: int = 1) -> Any:
 
 
 def test_an_edit_in_the_browser_becomes_a_correction(store: Store, browser_event, published: np.ndarray) -> None:
-    assert process(store, browser_event) == 2
-    edited, deleted = store.list_corrections(1)
+    assert process(store, browser_event) == 4
+    edited, bitmask, rectangle, deleted = store.list_corrections(1)
+    assert {(item.region_type, item.kind) for item in (bitmask, rectangle)} == {
+        ("bitmasklabels", "added"),
+        ("rectanglelabels", "added"),
+    }
     assert (edited.region_id, edited.kind, edited.label, edited.model_version) == ("br255", "edited", "red", "v1")
     assert (deleted.region_id, deleted.kind, deleted.mask_after) == ("other", "deleted", None)
     assert edited.mask_before is not None
@@ -57,20 +63,20 @@ def test_an_edit_in_the_browser_becomes_a_correction(store: Store, browser_event
     event = last_event(store)
     assert event.processed_at is not None
     assert event.error is None
-    assert "2 regions that are no readable brush masks" in event.note
+    assert event.note is None
 
 
 def test_processing_again_changes_nothing(store: Store, browser_event, published: np.ndarray) -> None:
     process(store, browser_event)
     before = [item.region_id for item in store.list_corrections(with_history=True)]
-    assert process_event(store, 1) == 2
+    assert process_event(store, 1) == 4
     assert [item.region_id for item in store.list_corrections(with_history=True)] == before
     assert store.unprocessed_events(0) == []
 
 
 def test_an_unknown_project_gives_added_regions(store: Store, browser_event) -> None:
-    assert process(store, browser_event) == 1
-    (added,) = store.list_corrections(1)
+    assert process(store, browser_event) == 3
+    added, *_ = store.list_corrections(1)
     assert (added.kind, added.mask_before, added.iou) == ("added", None, 0.0)
     project = store.find_project(1, URL)
     assert project is not None
@@ -82,18 +88,18 @@ def test_an_event_of_another_label_studio_does_not_meet_our_predictions(
 ) -> None:
     event_id = store.record_event("ANNOTATION_CREATED", browser_event, label_studio_url="http://other")
     process_event(store, event_id)
-    assert [item.kind for item in store.list_corrections(1)] == ["added"]
+    assert [item.kind for item in store.list_corrections(1)] == ["added"] * 3
 
 
 def test_without_a_url_the_known_project_is_meant(store: Store, browser_event, published: np.ndarray) -> None:
     process_event(store, store.record_event("ANNOTATION_CREATED", browser_event))
-    assert [item.kind for item in store.list_corrections(1)] == ["edited", "deleted"]
+    assert [item.kind for item in store.list_corrections(1)] == ["edited", "added", "added", "deleted"]
 
 
 def test_an_update_replaces_and_a_deletion_ends(store: Store, browser_event, published: np.ndarray) -> None:
     process(store, browser_event)
     update = copy.deepcopy(browser_event) | {"action": "ANNOTATION_UPDATED"}
-    update["annotation"]["result"] = []
+    update["annotation"] |= {"result": [], "updated_at": LATER}
     process(store, update)
     assert {(item.region_id, item.kind) for item in store.list_corrections(1)} == {
         ("br255", "deleted"),
@@ -102,13 +108,13 @@ def test_an_update_replaces_and_a_deletion_ends(store: Store, browser_event, pub
     deletion = {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": 7}], "project": browser_event["project"]}
     assert process(store, deletion) == 0
     assert store.list_corrections(1) == []
-    assert len(store.list_corrections(1, with_history=True)) == 4
+    assert len(store.list_corrections(1, with_history=True)) == 4 + 2
 
 
 def test_a_skip_takes_the_corrections_back(store: Store, browser_event, published: np.ndarray) -> None:
     process(store, browser_event)
     skip = copy.deepcopy(browser_event) | {"action": "ANNOTATION_UPDATED"}
-    skip["annotation"]["was_cancelled"] = True
+    skip["annotation"] |= {"was_cancelled": True, "updated_at": LATER}
     assert process(store, skip) == 0
     assert store.list_corrections(1) == []
     assert "skipped" in last_event(store, 2).note
@@ -116,10 +122,10 @@ def test_a_skip_takes_the_corrections_back(store: Store, browser_event, publishe
 
 WEBHOOKS = {
     "annotation_created": 1,
-    "annotation_created_corrected_brush": 1,
-    "annotation_ground_truth": 0,
+    "annotation_created_corrected_brush": 3,
+    "annotation_ground_truth": 1,
     "annotation_skipped": 0,
-    "annotation_updated": 0,
+    "annotation_updated": 1,
     "annotations_created": 0,
     "annotations_created_from_predictions": 0,
     "annotations_deleted": 0,
@@ -166,7 +172,7 @@ def test_what_is_wrong_is_kept_with_the_event(store: Store, browser_event, chang
 
 def test_one_broken_annotation_does_not_stop_the_others(store: Store, browser_event) -> None:
     annotations = [{"id": 6}, browser_event["annotation"]]
-    assert process(store, browser_event | {"annotation": annotations}, "ANNOTATIONS_CREATED") == 1
+    assert process(store, browser_event | {"annotation": annotations}, "ANNOTATIONS_CREATED") == 3
     assert "annotation 6: KeyError" in last_event(store).error
 
 
@@ -218,8 +224,8 @@ def test_a_store_that_does_not_work_leaves_the_event_for_later(
         def locked(*_: object, **__: object) -> None:
             raise StoreError("database is locked", is_transient=True)
 
-        patch.setattr(store, "save_corrections", locked)
+        patch.setattr(store, "save_reviews", locked)
         with pytest.raises(StoreError):
             process_event(store, event_id)
     assert store.unprocessed_events(0) == [event_id]
-    assert process_event(store, event_id) == 1
+    assert process_event(store, event_id) == 3

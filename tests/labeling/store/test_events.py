@@ -1,38 +1,13 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from labeling.errors import StoreError
-from labeling.store import Correction, Project, Store
-
-
-@pytest.fixture
-def correction(square) -> Callable[..., Correction]:
-    def build(annotation_id: int = 7, region_id: str = "r1", **changes: Any) -> Correction:
-        fields: dict[str, Any] = {
-            "annotation_id": annotation_id,
-            "task_id": 4,
-            "region_id": region_id,
-            "label": "red",
-            "kind": "edited",
-            "mask_before": square,
-            "mask_after": ~square,
-            "iou": 0.25,
-            "annotator_id": 1,
-            "lead_time_s": 21.975,
-            "capped_lead_time_s": 21.975,
-            "model_version": "v1",
-        }
-        return Correction(**fields | changes)
-
-    return build
+from labeling.store import Store
 
 
 def record(store: Store) -> int:
@@ -99,55 +74,3 @@ def test_many_webhooks_at_once(store: Store) -> None:
     for thread in threads:
         thread.join()
     assert len(store.unprocessed_events(0)) == 12
-
-
-def test_a_correction_with_its_masks(store: Store, project: Project, correction, square) -> None:
-    event_id = record(store)
-    store.save_corrections(
-        event_id, project, [correction(), correction(region_id="r2", mask_before=None, kind="added")]
-    )
-    first, second = store.list_corrections(1)
-    assert (first.event_id, first.project_id, first.annotation_id, first.task_id) == (event_id, 1, 7, 4)
-    assert (first.kind, first.iou, first.lead_time_s, first.model_version) == ("edited", 0.25, 21.975, "v1")
-    assert first.mask_before is not None
-    assert first.mask_after is not None
-    assert np.array_equal(store.read_mask(first.mask_before), square)
-    assert np.array_equal(store.read_mask(first.mask_after), ~square)
-    assert (second.kind, second.mask_before) == ("added", None)
-    assert store.list_corrections(2) == []
-
-
-def test_saving_an_event_again_replaces_what_it_told(store: Store, project: Project, correction) -> None:
-    event_id = record(store)
-    store.save_corrections(event_id, project, [correction(), correction(region_id="r2")])
-    store.save_corrections(event_id, project, [correction(kind="accepted")])
-    (only,) = store.list_corrections(with_history=True)
-    assert only.kind == "accepted"
-
-
-@pytest.mark.parametrize("in_order", [True, False])
-def test_the_newest_event_of_an_annotation_counts(store: Store, project: Project, correction, in_order: bool) -> None:
-    first, second = record(store), record(store)
-    saves = [
-        lambda: store.save_corrections(first, project, [correction(), correction(region_id="r2"), correction(8)]),
-        lambda: store.save_corrections(second, project, [correction(kind="accepted")]),
-    ]
-    for save in saves if in_order else reversed(saves):
-        save()
-    current = {(item.annotation_id, item.region_id, item.kind) for item in store.list_corrections(1)}
-    assert current == {(7, "r1", "accepted"), (8, "r1", "edited")}
-    assert len(store.list_corrections(1, with_history=True)) == 4
-
-
-def test_an_annotation_that_has_nothing_left(store: Store, project: Project, correction) -> None:
-    store.save_corrections(record(store), project, [correction(), correction(8)])
-    store.save_corrections(record(store), project, [], [7])
-    assert [item.annotation_id for item in store.list_corrections(1)] == [8]
-    assert len(store.list_corrections(1, with_history=True)) == 2
-
-
-def test_annotations_of_two_label_studios_with_the_same_numbers(store: Store, project: Project, correction) -> None:
-    other = store.upsert_project("http://other", 1, "<View/>")
-    store.save_corrections(record(store), project, [correction()])
-    store.save_corrections(record(store), other, [correction(kind="accepted")])
-    assert sorted(item.kind for item in store.list_corrections(1)) == ["accepted", "edited"]

@@ -15,7 +15,7 @@ from argenseg_model.metrics import iou
 from labeling.predictions import Prediction, validate_prediction
 from labeling.prompts.label_config import parse_label_config
 from labeling.regions.brush import brush_mask, brush_region
-from labeling.store.records import CorrectionRecord
+from labeling.store.correction_records import CorrectionRecord
 from worker.supervisor.demo.sample_project import SampleProject, SampleTask, label_config, truth_png
 
 MIN_MEAN_IOU = 0.6

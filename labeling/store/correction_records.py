@@ -1,0 +1,186 @@
+"""What the store takes and hands out about annotations and corrections: frozen, detached from any session."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labeling.store.records import Project
+
+CorrectionKind = Literal["accepted", "edited", "deleted", "added"]
+ReviewState = Literal["submitted", "skipped", "deleted"]
+ExclusionScope = Literal["task", "annotation", "annotator", "region"]
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """A webhook's payload as it came. `note` says what was skipped in it."""
+
+    id: int
+    action: str
+    payload: dict[str, Any]
+    label_studio_url: str | None
+    received_at: datetime
+    processed_at: datetime | None
+    error: str | None
+    note: str | None
+
+
+@dataclass(frozen=True)
+class AskedPrompt:
+    """A prompt that was asked for a label; a label may have several."""
+
+    label: str | None
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What an annotator made of one region. Masks are bool (height, width), None where there was none on that side.
+
+    `iou` and `boundary_iou` are between the two masks (0 for deleted and added ones). `predicted_region_id` differs
+    from `region_id` where the annotator deleted a region and drew it anew. `vertices_before` and `vertices_after` are
+    those of polygons and vectors. `prompt`, `score` and `model_version` are the predicted region's.
+    """
+
+    region_id: str
+    region_type: str
+    label: str | None
+    kind: CorrectionKind
+    mask_before: NDArray[np.bool_] | None
+    mask_after: NDArray[np.bool_] | None
+    iou: float
+    boundary_iou: float
+    changed_pixels: int
+    predicted_region_id: str | None = None
+    label_before: str | None = None
+    prompt: str | None = None
+    score: float | None = None
+    model_version: str | None = None
+    interactive: bool = False
+    vertices_before: int | None = None
+    vertices_after: int | None = None
+
+
+@dataclass(frozen=True)
+class Review:
+    """One annotation as one event told it; `skipped` and `deleted` ones have no corrections.
+
+    `prediction_id` and `model_version` are those of our prediction that it began from (None: it began from nothing),
+    `asked` what that prediction was asked, or else what the label config asks. `lead_time_s` is Label Studio's own
+    count, idle time included; `capped_lead_time_s` is at most 600 s for each region. `unread` counts regions that are
+    no readable masks. `at` is the annotation's own time of change.
+    """
+
+    annotation_id: int
+    task_id: int | None
+    state: ReviewState
+    corrections: tuple[Correction, ...] = ()
+    at: datetime | None = None
+    annotator_id: int | None = None
+    lead_time_s: float | None = None
+    capped_lead_time_s: float | None = None
+    ground_truth: bool = False
+    prediction_id: int | None = None
+    model_version: str | None = None
+    asked: tuple[AskedPrompt, ...] = ()
+    unread: int = 0
+
+
+@dataclass(frozen=True)
+class CorrectionRecord:
+    """A stored correction; its masks are read with `Store.read_mask(digest)`. Fields as in Correction and Review.
+
+    `excluded` says why it is to be left out, if it is.
+    """
+
+    id: int
+    event_id: int
+    project_id: int
+    annotation_id: int
+    task_id: int
+    at: datetime
+    annotator_id: int | None
+    lead_time_s: float | None
+    capped_lead_time_s: float | None
+    ground_truth: bool
+    region_id: str
+    region_type: str
+    label: str | None
+    kind: CorrectionKind
+    mask_before: str | None
+    mask_after: str | None
+    iou: float
+    boundary_iou: float
+    changed_pixels: int
+    predicted_region_id: str | None
+    label_before: str | None
+    prompt: str | None
+    score: float | None
+    model_version: str | None
+    interactive: bool
+    vertices_before: int | None
+    vertices_after: int | None
+    excluded: str | None
+
+
+@dataclass(frozen=True)
+class ReviewRecord:
+    """A stored annotation with its corrections, fields as in Review; `at` falls back to when its event came."""
+
+    id: int
+    event_id: int
+    project: Project
+    annotation_id: int
+    task_id: int | None
+    state: ReviewState
+    at: datetime
+    annotator_id: int | None
+    lead_time_s: float | None
+    capped_lead_time_s: float | None
+    ground_truth: bool
+    prediction_id: int | None
+    model_version: str | None
+    asked: tuple[AskedPrompt, ...]
+    unread: int
+    excluded: str | None
+    corrections: tuple[CorrectionRecord, ...]
+
+
+@dataclass(frozen=True)
+class CorrectionFilter:
+    """Which corrections are meant; None means any. `project_id` is Label Studio's number; `until` is exclusive."""
+
+    project_id: int | None = None
+    label: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    model_version: str | None = None
+    annotator_id: int | None = None
+    task_id: int | None = None
+    annotation_id: int | None = None
+    with_history: bool = False
+    with_excluded: bool = False
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """A task, annotation, annotator or region (annotation/region id) that no data set or statistic may use."""
+
+    scope: ExclusionScope
+    value: str
+    reason: str
+    erased: bool = False
+
+
+@dataclass(frozen=True)
+class TaskImage:
+    """A task's image. `reference` is what the task's data says, `sha256` of its file, None until it was fetched."""
+
+    task_id: int
+    reference: str
+    sha256: str | None
+    width: int | None
+    height: int | None

@@ -1,0 +1,52 @@
+"""Which image a task shows: by its content, as soon as somebody has fetched it."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import select
+
+from labeling.store.correction_records import TaskImage
+from labeling.store.correction_tables import TaskImageRow
+from labeling.store.database import Database
+from labeling.store.records import Project
+from labeling.store.tables import ProjectRow
+
+
+class TaskImageStore:
+    """The part of `Store` that is about the images of tasks."""
+
+    _database: Database
+
+    def record_image(
+        self,
+        project: Project,
+        task_id: int,
+        reference: str,
+        *,
+        sha256: str | None = None,
+        width: int | None = None,
+        height: int | None = None,
+    ) -> None:
+        """Remember a task's image, and by the digest of its file what was in it the last time that it was fetched.
+
+        Without a digest, one that is known stays, unless the reference is another one now.
+        """
+        with self._database.writing() as session:
+            session.get_one(ProjectRow, project.id, with_for_update=True)
+            row = session.scalar(select(TaskImageRow).filter_by(project_row_id=project.id, task_id=task_id))
+            if row is None:
+                row = TaskImageRow(project_row_id=project.id, task_id=task_id, reference=reference)
+                session.add(row)
+            if sha256 is not None or row.reference != reference:
+                row.sha256, row.width, row.height = sha256, width, height
+            row.reference = reference
+
+    def images_of_tasks(self, project: Project, task_ids: Iterable[int]) -> dict[int, TaskImage]:
+        """The images of tasks by task id; tasks of which nothing is known are absent."""
+        query = select(TaskImageRow).where(
+            TaskImageRow.project_row_id == project.id, TaskImageRow.task_id.in_(list(task_ids))
+        )
+        with self._database.reading() as session:
+            return {
+                row.task_id: TaskImage(row.task_id, row.reference, row.sha256, row.width, row.height)
+                for row in session.scalars(query)
+            }

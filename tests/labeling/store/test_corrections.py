@@ -1,0 +1,188 @@
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from labeling.store import AskedPrompt, Correction, CorrectionFilter, Project, Review, Store
+
+NINE = datetime(2026, 11, 22, 9, tzinfo=UTC)
+Build = Callable[..., Any]
+
+
+@pytest.fixture
+def correction(square) -> Build:
+    def build(region_id: str = "r1", **changes: Any) -> Correction:
+        fields: dict[str, Any] = {
+            "region_id": region_id,
+            "region_type": "brushlabels",
+            "label": "red",
+            "kind": "edited",
+            "mask_before": square,
+            "mask_after": ~square,
+            "iou": 0.25,
+            "boundary_iou": 0.125,
+            "changed_pixels": 192,
+            "predicted_region_id": region_id,
+            "label_before": "red",
+            "prompt": "red ball",
+            "score": 0.75,
+            "model_version": "v1",
+        }
+        return Correction(**fields | changes)
+
+    return build
+
+
+@pytest.fixture
+def review(correction: Build) -> Build:
+    """`review(7, correction(), ...)`: an annotation of task 4 with these corrections, by default with one."""
+
+    def build(annotation_id: int = 7, *corrections: Correction, **changes: Any) -> Review:
+        fields: dict[str, Any] = {"task_id": 4, "state": "submitted", "corrections": corrections or (correction(),)}
+        return Review(annotation_id, **fields | changes)
+
+    return build
+
+
+def record(store: Store) -> int:
+    return store.record_event("ANNOTATION_CREATED", {"action": "ANNOTATION_CREATED"})
+
+
+def save(store: Store, project: Project, *reviews: Review) -> int:
+    return store.save_reviews(record(store), project, reviews)
+
+
+def deletion(annotation_id: int) -> Review:
+    return Review(annotation_id, None, "deleted")
+
+
+def test_all_that_is_known_is_handed_out_again(store: Store, project: Project, review, correction, square) -> None:
+    asked = (AskedPrompt("red", "red ball"), AskedPrompt(None, "all"))
+    told = review(
+        7,
+        correction(vertices_before=4, vertices_after=5, interactive=True),
+        correction("r2", mask_before=None, kind="added", score=None, prompt=None),
+        at=NINE,
+        annotator_id=1,
+        lead_time_s=2000.0,
+        capped_lead_time_s=1200.0,
+        ground_truth=True,
+        prediction_id=3,
+        model_version="v1",
+        asked=asked,
+        unread=2,
+    )
+    assert save(store, project, told) == 1
+    (kept,) = store.list_reviews()
+    for name in ("annotation_id", "task_id", "state", "at", "annotator_id", "lead_time_s", "capped_lead_time_s"):
+        assert getattr(kept, name) == getattr(told, name)
+    for name in ("ground_truth", "prediction_id", "model_version", "asked", "unread"):
+        assert getattr(kept, name) == getattr(told, name)
+    assert (kept.project, kept.excluded) == (project, None)
+    for stored, given in zip(kept.corrections, told.corrections, strict=True):
+        assert (stored.project_id, stored.annotation_id, stored.task_id, stored.at) == (1, 7, 4, NINE)
+        for name in vars(given).keys() - {"mask_before", "mask_after"}:
+            assert getattr(stored, name) == getattr(given, name), name
+    first, second = kept.corrections
+    assert np.array_equal(store.read_mask(first.mask_before or ""), square)
+    assert np.array_equal(store.read_mask(first.mask_after or ""), ~square)
+    assert second.mask_before is None
+    assert store.list_corrections(1) == list(kept.corrections)
+    assert store.list_corrections(2) == []
+
+
+def test_saving_an_event_again_replaces_what_it_told(store: Store, project: Project, review, correction) -> None:
+    event_id = record(store)
+    store.save_reviews(event_id, project, [review(7, correction(), correction("r2"), at=NINE)])
+    store.save_reviews(event_id, project, [review(7, correction(kind="accepted"), at=NINE)])
+    (only,) = store.list_corrections(with_history=True)
+    assert only.kind == "accepted"
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+@pytest.mark.parametrize("with_times", [True, False], ids=["by time", "by event"])
+def test_the_newest_state_of_an_annotation_counts(
+    store: Store, project: Project, review, correction, in_order: bool, with_times: bool
+) -> None:
+    """Webhooks may come in any order: then the annotation's own clock tells. Without one, the first one came first."""
+    old = [review(7, correction(), correction("r2"), at=NINE if with_times else None), review(8)]
+    new = [review(7, correction(kind="accepted"), at=NINE + timedelta(seconds=1) if with_times else None)]
+    events = [record(store), record(store)]
+    told = [old, new] if in_order or not with_times else [new, old]
+    saves = list(zip(events, told, strict=True))
+    for event_id, reviews in saves if in_order else reversed(saves):
+        store.save_reviews(event_id, project, reviews)
+    current = {(item.annotation_id, item.region_id, item.kind) for item in store.list_corrections(1)}
+    assert current == {(7, "r1", "accepted"), (8, "r1", "edited")}
+    assert len(store.list_corrections(1, with_history=True)) == 4
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_a_deletion_is_the_end(store: Store, project: Project, review, in_order: bool) -> None:
+    reviews = [review(7, at=NINE), deletion(7)]
+    for each in reviews if in_order else reversed(reviews):
+        assert save(store, project, each) == 1
+    assert save(store, project, deletion(7)) == 0
+    assert store.list_reviews() == []
+    assert {each.state for each in store.list_reviews(CorrectionFilter(with_history=True))} == {"submitted", "deleted"}
+
+
+def test_what_two_events_tell_is_stored_once(store: Store, project: Project, review) -> None:
+    told = review(7, at=NINE)
+    assert [save(store, project, told) for _ in range(3)] == [1, 0, 0]
+    assert save(store, project, replace(told, at=NINE + timedelta(microseconds=1))) == 1
+    assert len(store.list_reviews(CorrectionFilter(with_history=True))) == 2
+
+
+def test_annotations_of_two_label_studios_with_the_same_numbers(
+    store: Store, project: Project, review, correction
+) -> None:
+    other = store.upsert_project("http://other", 1, "<View/>")
+    save(store, project, review(7, at=NINE))
+    save(store, other, review(7, correction(kind="accepted"), at=NINE))
+    assert sorted(item.kind for item in store.list_corrections(1)) == ["accepted", "edited"]
+
+
+def test_filters(store: Store, project: Project, review, correction) -> None:
+    later = NINE + timedelta(days=1)
+    save(store, project, review(7, correction(), correction("r2", label="cell"), at=NINE, annotator_id=1))
+    save(store, project, review(8, correction(model_version="v2"), at=later, annotator_id=2, task_id=5))
+    save(store, project, review(9, correction(label="cell", label_before="red"), at=later, annotator_id=2))
+
+    def found(**wanted: Any) -> list[tuple[int, str]]:
+        return [(item.annotation_id, item.region_id) for item in store.find_corrections(CorrectionFilter(**wanted))]
+
+    assert found() == [(7, "r1"), (7, "r2"), (8, "r1"), (9, "r1")]
+    assert found(project_id=2) == []
+    assert found(label="cell") == [(7, "r2"), (9, "r1")]
+    assert found(label="red") == [(7, "r1"), (7, "r2"), (8, "r1"), (9, "r1")]  # what was predicted as red counts too
+    assert found(since=later) == [(8, "r1"), (9, "r1")]
+    assert found(until=later) == [(7, "r1"), (7, "r2")]
+    assert found(model_version="v2") == [(8, "r1")]
+    assert found(annotator_id=2, task_id=4) == [(9, "r1")]
+    assert found(annotation_id=7, label="cell") == [(7, "r2")]
+
+
+def test_what_is_known_of_annotations(store: Store, project: Project, review) -> None:
+    save(store, project, review(7, at=NINE), review(8, task_id=5))
+    save(store, project, review(7, at=NINE + timedelta(seconds=1)), review(9, at=NINE), deletion(10))
+    save(store, project, deletion(9))
+    assert store.annotation_times(project, [7, 8, 9, 10, 11]) == {7: {NINE, NINE + timedelta(seconds=1)}, 9: {NINE}}
+    assert store.annotations_of_tasks(project, [4]) == {7: 4}
+    assert store.annotations_of_tasks(project, [4, 5, 6]) == {7: 4, 8: 5}
+
+
+def test_a_tasks_image(store: Store, project: Project) -> None:
+    assert store.images_of_tasks(project, [4]) == {}
+    store.record_image(project, 4, "/data/a.png")
+    assert store.images_of_tasks(project, [4, 5])[4].sha256 is None
+    store.record_image(project, 4, "/data/a.png", sha256="ab", width=16, height=12)
+    store.record_image(project, 4, "/data/a.png")
+    image = store.images_of_tasks(project, [4])[4]
+    assert (image.sha256, image.width, image.height) == ("ab", 16, 12)
+    store.record_image(project, 4, "/data/b.png")  # somebody changed the task
+    image = store.images_of_tasks(project, [4])[4]
+    assert (image.reference, image.sha256, image.width) == ("/data/b.png", None, None)
