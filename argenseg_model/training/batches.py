@@ -77,7 +77,8 @@ def to_batch(model: ARGenSeg, groups: list[list[Sample]]) -> TrainingBatch:
         build_prompt(model.tokenizer, sample.prompt, TEMPLATE, config.system_message, config.num_image_tokens)
         for sample in rows
     ]
-    shared = common_prefix(ids)
+    answer_length = len(model.tokenizer.encode(ANSWERS[TEMPLATE], add_bos=False))
+    shared = min(common_prefix(ids), min(map(len, ids)) - answer_length - 1)  # an answer is a target, never shared
     pictures = [Image.fromarray(group[0].image) for group in groups]
     if groups[0][0].source.startswith("scene"):  # nuclei were stretched as whole images
         pictures = [stretch_contrast(picture, config.autocontrast) for picture in pictures]
@@ -86,7 +87,7 @@ def to_batch(model: ARGenSeg, groups: list[list[Sample]]) -> TrainingBatch:
         row_image_R=torch.tensor([i for i, group in enumerate(groups) for _ in group]),
         prefix=ids[0][:shared],
         text_ids=[row[shared:] for row in ids],
-        answer_length=len(model.tokenizer.encode(ANSWERS[TEMPLATE], add_bos=False)),
+        answer_length=answer_length,
         masks_R3ss=torch.stack([mask_to_pixels(sample.mask, config) for sample in rows]),
         seen_IASS=None
         if groups[0][0].seen is None
