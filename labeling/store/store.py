@@ -8,22 +8,37 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from labeling.store.annotation_syncs import SyncStore
 from labeling.store.blobs import BlobStore
 from labeling.store.corrections import CorrectionStore
 from labeling.store.database import Database
 from labeling.store.events import EventStore
+from labeling.store.exclusions import ExclusionStore
+from labeling.store.finetune_runs import FinetuneRunStore
+from labeling.store.models import ModelStore
 from labeling.store.operations import OperationStore
 from labeling.store.predictions import PredictionStore, project_record
 from labeling.store.records import Project
-from labeling.store.task_images import TaskImageStore
 from labeling.store.tables import ProjectRow
-
+from labeling.store.task_images import TaskImageStore
+from labeling.store.waiting import WaitingStore
 
 _BUSY_TIMEOUT_S = 15.0
 _WEBHOOK_BUSY_TIMEOUT_S = 0.5  # Label Studio waits one second for a webhook's answer
 
 
-class Store(PredictionStore, OperationStore, EventStore, CorrectionStore, TaskImageStore):
+class Store(
+    PredictionStore,
+    WaitingStore,
+    OperationStore,
+    EventStore,
+    CorrectionStore,
+    TaskImageStore,
+    ExclusionStore,
+    SyncStore,
+    ModelStore,
+    FinetuneRunStore,
+):
     """What was wanted, predicted and corrected. Safe to share between threads; open it again in each process.
 
     store = Store.open("sqlite:////data/argenseg.db", "/data/blobs")

@@ -1,0 +1,179 @@
+"""Fine-tune runs: wanted once, run by one process of all hosts at a time, stopped and taken up again."""
+
+from datetime import timedelta
+from typing import Any, cast
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from labeling.errors import StoreError
+from labeling.store.database import Database
+from labeling.store.model_records import FinetuneRun, FinetuneSchedule, FinetuneStatus
+from labeling.store.model_tables import FinetuneRunRow, FinetuneScheduleRow
+from labeling.store.models import project_of
+from labeling.store.records import Project
+from labeling.store.tables import utc_now
+
+_OPEN = ("wanted", "running")
+
+
+class FinetuneRunStore:
+    """The part of `Store` that is about fine-tune runs."""
+
+    _database: Database
+
+    def want_finetune(
+        self, slot: str, project: Project | None, *, corrections: int = 0, manifest: str | None = None
+    ) -> FinetuneRun | None:
+        """Ask for a run; None if the slot was taken before, or a run of this project is open already."""
+        scope = None if project is None else project.id
+        row = FinetuneRunRow(
+            slot=slot,
+            project_row_id=scope,
+            manifest=manifest,
+            status="wanted",
+            corrections=corrections,
+            candidate=None,
+            base=None,
+            holder=None,
+            leased_until=None,
+            stop_requested=False,
+            error=None,
+            report=None,
+        )
+        same = FinetuneRunRow.project_row_id.is_(None) if scope is None else FinetuneRunRow.project_row_id == scope
+        with self._database.writing() as session:
+            if session.scalar(select(FinetuneRunRow.id).where(same, FinetuneRunRow.status.in_(_OPEN)).limit(1)):
+                return None
+            try:
+                with session.begin_nested():
+                    session.add(row)
+            except IntegrityError:
+                return None
+            session.flush()
+            return _run(session, row)
+
+    def claim_finetune(self, holder: str, lease_s: float) -> FinetuneRun | None:
+        """Take the oldest run that waits, or whose holder has been silent for longer than its lease. None if there is
+        none, or another one is running: one at a time on all hosts.
+        """
+        now = utc_now()
+        rows_in_order = select(FinetuneRunRow).where(FinetuneRunRow.status.in_(_OPEN)).order_by(FinetuneRunRow.id)
+        with self._database.writing() as session:
+            rows = list(session.scalars(rows_in_order.with_for_update()))
+            leased = [row for row in rows if row.leased_until is not None and row.leased_until > now]
+            if not rows or any(row.holder != holder for row in leased):
+                return None
+            running = [row for row in rows if row.status == "running"]
+            row = (running or rows)[0]
+            row.status, row.holder, row.leased_until = "running", holder, now + timedelta(seconds=lease_s)
+            session.flush()
+            return _run(session, row)
+
+    def renew_finetune(self, run_id: int, holder: str, lease_s: float) -> FinetuneRun | None:
+        """Say that the holder still works on it: the run as it is now, or None if it is not the holder's any more."""
+        with self._database.writing() as session:
+            row = _row(session, run_id)
+            if row.status != "running" or row.holder != holder:
+                return None
+            row.leased_until = utc_now() + timedelta(seconds=lease_s)
+            return _run(session, row)
+
+    def begin_finetune(self, run_id: int, candidate: str, base: str) -> FinetuneRun:
+        """Fix what the run makes, and from what; what was fixed before stays."""
+        with self._database.writing() as session:
+            row = _row(session, run_id)
+            row.candidate, row.base = row.candidate or candidate, row.base or base
+            session.flush()
+            return _run(session, row)
+
+    def end_finetune(
+        self, run_id: int, status: FinetuneStatus, *, error: str | None = None, report: dict[str, Any] | None = None
+    ) -> None:
+        """Close a run, with the reason for people or the report."""
+        change = {"status": status, "error": error, "report": report, "ended_at": utc_now(), "leased_until": None}
+        with self._database.writing() as session:
+            open_run = update(FinetuneRunRow).where(FinetuneRunRow.id == run_id, FinetuneRunRow.status.in_(_OPEN))
+            session.execute(open_run.values(change))
+
+    def release_finetune(self, run_id: int, holder: str) -> None:
+        """Let another process take the run up at once."""
+        with self._database.writing() as session:
+            mine = update(FinetuneRunRow).where(FinetuneRunRow.id == run_id, FinetuneRunRow.holder == holder)
+            session.execute(mine.values(leased_until=None))
+
+    def stop_finetunes(self, project: Project | None = None) -> int:
+        """Ask the open runs (of one project) to stop; those that nobody runs end at once. Returns how many they are."""
+        query = select(FinetuneRunRow).where(FinetuneRunRow.status.in_(_OPEN)).order_by(FinetuneRunRow.id)
+        if project is not None:
+            query = query.where(FinetuneRunRow.project_row_id == project.id)
+        with self._database.writing() as session:
+            rows = list(session.scalars(query.with_for_update()))
+            for row in rows:
+                row.stop_requested = True
+                if row.status == "wanted":
+                    row.status, row.error, row.ended_at = "stopped", "It was stopped before it began.", utc_now()
+            return len(rows)
+
+    def get_finetune(self, run_id: int) -> FinetuneRun:
+        """StoreError if there is none of this id."""
+        with self._database.reading() as session:
+            return _run(session, _row(session, run_id))
+
+    def list_finetunes(self, limit: int = 50) -> list[FinetuneRun]:
+        """The newest runs first."""
+        query = select(FinetuneRunRow).order_by(FinetuneRunRow.id.desc()).limit(limit)
+        with self._database.reading() as session:
+            return [_run(session, row) for row in session.scalars(query)]
+
+    def last_finetune(self, project: Project) -> FinetuneRun | None:
+        """The newest run of a project that learnt, or tried to; not one that was stopped."""
+        query = select(FinetuneRunRow).where(
+            FinetuneRunRow.project_row_id == project.id, FinetuneRunRow.status != "stopped"
+        )
+        with self._database.reading() as session:
+            row = session.scalar(query.order_by(FinetuneRunRow.id.desc()).limit(1))
+            return None if row is None else _run(session, row)
+
+    def set_finetune_schedule(self, project: Project, schedule: FinetuneSchedule | None) -> None:
+        """A project's own schedule; None: as the settings say."""
+        with self._database.writing() as session:
+            row = session.get(FinetuneScheduleRow, project.id)
+            if row is not None:
+                session.delete(row)
+                session.flush()
+            if schedule is not None:
+                own = {"cron": schedule.cron, "corrections": schedule.corrections}
+                session.add(FinetuneScheduleRow(project_row_id=project.id, **own))
+
+    def find_finetune_schedule(self, project: Project) -> FinetuneSchedule | None:
+        """A project's own schedule, if it has one."""
+        with self._database.reading() as session:
+            row = session.get(FinetuneScheduleRow, project.id)
+            return None if row is None else FinetuneSchedule(row.cron, row.corrections)
+
+
+def _row(session: Session, run_id: int) -> FinetuneRunRow:
+    row = session.get(FinetuneRunRow, run_id)
+    if row is None:
+        raise StoreError(f"There is no fine-tune run {run_id} in the store. Was the database replaced?")
+    return row
+
+
+def _run(session: Session, row: FinetuneRunRow) -> FinetuneRun:
+    return FinetuneRun(
+        id=row.id,
+        slot=row.slot,
+        project=project_of(session, row.project_row_id),
+        manifest=row.manifest,
+        status=cast(FinetuneStatus, row.status),
+        corrections=row.corrections,
+        candidate=row.candidate,
+        base=row.base,
+        stop_requested=row.stop_requested,
+        error=row.error,
+        report=row.report,
+        created_at=row.created_at,
+        ended_at=row.ended_at,
+    )

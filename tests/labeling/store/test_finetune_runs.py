@@ -1,0 +1,81 @@
+"""Fine-tune runs: one at a time on all hosts, once for each slot, taken up again after a kill."""
+
+import threading
+import time
+
+from labeling.store import Project, Store
+from labeling.store.model_records import FinetuneSchedule
+
+
+def test_a_slot_is_wanted_once_and_a_project_has_one_open_run(store: Store, project: Project) -> None:
+    first = store.want_finetune("p1-monday", project, corrections=20)
+    assert first is not None and (first.status, first.corrections) == ("wanted", 20)
+    assert store.want_finetune("p1-monday", project) is None
+    assert store.want_finetune("p1-tuesday", project) is None
+    store.end_finetune(first.id, "refused", report={"reasons": []})
+    assert store.want_finetune("p1-monday", project) is None
+    assert store.want_finetune("p1-tuesday", project) is not None
+    assert store.last_finetune(project).slot == "p1-tuesday"
+
+
+def test_many_schedulers_want_one_run(store: Store, project: Project) -> None:
+    wanted, start = [], threading.Barrier(8)
+
+    def want() -> None:
+        start.wait()
+        wanted.append(store.want_finetune("p1-now", project))
+
+    threads = [threading.Thread(target=want) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(run is not None for run in wanted) == 1
+
+
+def test_one_run_at_a_time_on_all_hosts(store: Store, project: Project) -> None:
+    store.want_finetune("one", project)
+    store.want_finetune("two", None)
+    mine = store.claim_finetune("host-a", 30)
+    assert mine is not None and (mine.slot, mine.status) == ("one", "running")
+    assert store.claim_finetune("host-b", 30) is None
+    assert store.renew_finetune(mine.id, "host-b", 30) is None
+    assert store.renew_finetune(mine.id, "host-a", 30) == mine
+    store.end_finetune(mine.id, "promoted")
+    assert store.renew_finetune(mine.id, "host-a", 30) is None
+    assert store.claim_finetune("host-b", 30).slot == "two"
+
+
+def test_a_dead_holders_run_is_taken_up_with_what_was_fixed(store: Store, project: Project) -> None:
+    store.want_finetune("one", project)
+    run = store.claim_finetune("host-a", 0.05)
+    assert store.begin_finetune(run.id, "starter-1.1", "starter").candidate == "starter-1.1"
+    time.sleep(0.1)
+    again = store.claim_finetune("host-b", 30)
+    assert (again.id, again.candidate) == (run.id, "starter-1.1")
+    assert store.renew_finetune(run.id, "host-a", 30) is None
+    assert store.begin_finetune(run.id, "starter-1.2", "starter-1").candidate == "starter-1.1"
+    store.release_finetune(run.id, "host-b")
+    assert store.claim_finetune("host-c", 30).id == run.id
+
+
+def test_stopping(store: Store, project: Project) -> None:
+    store.want_finetune("one", project)
+    running = store.claim_finetune("host-a", 30)
+    waiting = store.want_finetune("two", None)
+    assert store.stop_finetunes() == 2
+    assert store.get_finetune(waiting.id).status == "stopped"
+    assert store.renew_finetune(running.id, "host-a", 30).stop_requested
+    assert store.last_finetune(project).id == running.id
+    store.end_finetune(running.id, "stopped")
+    assert store.last_finetune(project) is None
+    assert [run.slot for run in store.list_finetunes()] == ["two", "one"]
+
+
+def test_a_projects_own_schedule(store: Store, project: Project) -> None:
+    assert store.find_finetune_schedule(project) is None
+    store.set_finetune_schedule(project, FinetuneSchedule("0 3 * * *", None))
+    store.set_finetune_schedule(project, FinetuneSchedule(None, 20))
+    assert store.find_finetune_schedule(project) == FinetuneSchedule(None, 20)
+    store.set_finetune_schedule(project, None)
+    assert store.find_finetune_schedule(project) is None

@@ -1,0 +1,71 @@
+"""Model versions, live versions and their history."""
+
+import pytest
+
+from labeling.errors import StoreError
+from labeling.store import Project, Store
+
+
+def test_names_count_up_from_the_root(store: Store) -> None:
+    assert store.next_model_name("starter-1") == "starter-1.1"
+    store.add_model("starter-1.1", "/m/1", "starter")
+    store.add_model("starter-1.9", "/m/9", "starter")
+    assert store.next_model_name("starter-1") == "starter-1.10"
+    assert store.next_model_name("starter-1.9") == "starter-1.10"
+    assert store.next_model_name("ARGenSeg-8B") == "ARGenSeg-8B.1"
+
+
+def test_a_version_is_added_once(store: Store, project: Project) -> None:
+    first = store.add_model("starter-1.1", "/m/1", "starter", project)
+    assert (first.state, first.project, first.parent) == ("candidate", project, "starter")
+    assert store.add_model("starter-1.1", "/m/1", "starter", project) == first
+    with pytest.raises(StoreError, match="already"):
+        store.add_model("starter-1.1", "/m/other", "starter")
+    store.judge_model("starter-1.1", "refused", {"reasons": ["worse"]})
+    assert store.get_model("starter-1.1").report == {"reasons": ["worse"]}
+    assert [version.name for version in store.list_models()] == ["starter-1.1"]
+    with pytest.raises(StoreError, match="no model version 'nobody'"):
+        store.get_model("nobody")
+
+
+def test_live_versions_by_project_with_a_default_and_rollback(store: Store, project: Project) -> None:
+    for name in ("a", "b", "c"):
+        store.add_model(name, f"/m/{name}", "starter")
+    assert store.live_model(project) is None
+
+    assert store.set_live_model("a") is None
+    assert store.live_model(project).name == store.live_model().name == "a"
+    assert store.set_live_model("b", project).name == "a"
+    store.set_live_model("b", project)  # again changes nothing: one rollback is enough
+    store.set_live_model("c", project)
+    assert (store.live_model(project).name, store.live_model().name) == ("c", "a")
+    assert store.live_projects("c") == ["project 1"]
+
+    assert store.withdraw_live_model(project).name == "b"
+    assert store.withdraw_live_model(project).name == "a"  # the default again
+    with pytest.raises(StoreError, match="nothing was promoted"):
+        store.withdraw_live_model(project)
+    assert store.withdraw_live_model() is None
+    assert store.live_model(project) is None
+
+
+def test_a_project_can_go_back_to_the_model_of_the_settings(store: Store, project: Project) -> None:
+    store.add_model("a", "/m/a", "starter")
+    store.set_live_model("a")
+    store.set_live_model(None, project)
+    assert store.live_model(project) is None
+    assert store.live_model().name == "a"
+
+
+def test_a_live_version_is_not_deleted(store: Store, project: Project) -> None:
+    for name in ("a", "b"):
+        store.add_model(name, f"/m/{name}", "starter")
+        store.set_live_model(name, project)
+    with pytest.raises(StoreError, match="project 1"):
+        store.delete_model("b")
+    store.delete_model("a")
+    assert store.find_model("a") is None
+    assert store.get_model("a").state == "deleted"
+    with pytest.raises(StoreError, match="deleted"):
+        store.set_live_model("a")
+    assert store.withdraw_live_model(project) is None  # rollback skips what has no weights any more
