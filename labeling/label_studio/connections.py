@@ -1,5 +1,6 @@
 """How this machine reaches others, as its administrator set it, and how a request is kept to its time."""
 
+import logging
 import os
 import socket
 import ssl
@@ -13,6 +14,9 @@ from typing import Any
 import httpx
 
 from labeling.errors import SettingsError
+
+for _name in ("httpx", "httpcore"):  # they log whole URLs and headers, and thereby signed links and cookies
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 @cache
@@ -39,7 +43,17 @@ def tls_context() -> ssl.SSLContext:
 def make_transport(proxy: str | None) -> httpx.HTTPTransport:
     """Connections through this proxy, or straight ones."""
     context = tls_context()
-    return httpx.HTTPTransport(verify=context, proxy=httpx.Proxy(proxy, ssl_context=context) if proxy else None)
+    if proxy is None:
+        return httpx.HTTPTransport(verify=context)
+    is_secure = proxy.lower().startswith("https:")
+    return httpx.HTTPTransport(verify=context, proxy=httpx.Proxy(proxy, ssl_context=context if is_secure else None))
+
+
+def certificate_advice(error: httpx.HTTPError) -> str:
+    """What to do, if it is the server's certificate that is not trusted; else nothing."""
+    if "CERTIFICATE_VERIFY_FAILED" not in str(error):
+        return ""
+    return " Set REQUESTS_CA_BUNDLE to the certificates of your organisation, if it is one of its own."
 
 
 class Deadline:

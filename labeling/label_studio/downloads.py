@@ -10,7 +10,7 @@ import httpx
 from labeling.errors import ImageFetchError, LabelStudioError
 from labeling.label_studio.addresses import check_host_for_proxy, environment_proxy, public_addresses
 from labeling.label_studio.client import LabelStudioClient
-from labeling.label_studio.connections import Deadline, make_transport
+from labeling.label_studio.connections import Deadline, certificate_advice, make_transport
 from labeling.settings import Settings
 
 _FILE_PATHS = ("/data/", "/storage-data/", "/tasks/", "/projects/")  # of Label Studio, behind its login
@@ -48,7 +48,8 @@ def download(url: httpx.URL, client: LabelStudioClient | None, settings: Setting
             if deadline.is_over or isinstance(error, httpx.TimeoutException):
                 raise _too_slow(url, settings) from None
             reason = str(error) or type(error).__name__
-            raise ImageFetchError(f"The image on {url.host} could not be read: {reason}.", is_transient=True) from None
+            message = f"The image on {url.host} could not be read: {reason}.{certificate_advice(error)}"
+            raise ImageFetchError(message, is_transient=True) from None
         except LabelStudioError as error:
             raise ImageFetchError(str(error), is_transient=error.is_transient) from error
         if deadline.is_over:  # a body that ends with the connection looks whole

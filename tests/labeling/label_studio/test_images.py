@@ -1,12 +1,15 @@
 import base64
 import hashlib
 import io
+import json
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import httpx
+import jwt
 import pytest
 from PIL import Image
 
@@ -271,9 +274,72 @@ def test_an_unreachable_label_studio(client, label_studio, settings) -> None:
     assert error.value.is_transient
 
 
-def test_messages_hold_no_secrets(client, label_studio, answer, settings) -> None:
+def test_messages_and_logs_hold_no_secrets(client, label_studio, answer, settings, caplog) -> None:
+    caplog.set_level(logging.DEBUG)
+    signed = {"Location": "/data/a.png?X-Amz-Signature=SIGNED"}
+    label_studio.answers["GET", "/tasks/5/presign/"] = answer(status=303, headers=signed)
+    label_studio.answers["GET", "/data/a.png"] = answer(PNG)
+    fetch_image("s3://bucket/a.png", client, settings, task_id=5)
     label_studio.answers["GET", "/data/a.png"] = answer(b"no", 403)
     with pytest.raises(ImageFetchError) as error:
-        fetch_image("/data/a.png?X-Amz-Signature=SIGNED", client, settings)
-    assert TOKEN not in str(error.value)
-    assert "SIGNED" not in str(error.value)
+        fetch_image("/data/a.png?X-Amz-Signature=SIGNED&x=2", client, settings)
+    assert TOKEN not in f"{error.value}{caplog.text}"
+    assert "SIGNED" not in f"{error.value}{caplog.text}"
+
+
+def test_five_prompts_on_a_task_are_one_download(client, label_studio, answer, settings) -> None:
+    label_studio.answers["GET", "/data/a.png"] = answer(PNG)
+    assert len({fetch_image("/data/a.png", client, settings) for _ in range(5)}) == 1
+    assert len(label_studio.requests) == 1
+    fetch_image("/data/a.png", client, settings.model_copy(update={"image_reuse_s": 0.0}))
+    assert len(label_studio.requests) == 2
+
+
+def test_a_presigned_image_is_reused_by_its_cloud_reference(client, label_studio, answer, settings) -> None:
+    """The signed link is another one each time."""
+    signatures = iter("abc")
+    label_studio.answers["GET", "/tasks/5/presign/"] = lambda _: answer(
+        status=303, headers={"Location": f"/data/a.png?signature={next(signatures)}"}
+    )
+    label_studio.answers["GET", "/data/a.png"] = answer(PNG)
+    for _ in range(3):
+        fetch_image("gs://bucket/a.png", client, settings, task_id=5)
+    assert len(label_studio.requests) == 2
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "azure-blob"])
+def test_cloud_storage_is_presigned_to_another_host_without_the_token(
+    client, label_studio, other_host, answer, settings, scheme: str
+) -> None:
+    settings = settings.model_copy(update={"allow_private_image_hosts": True})
+    label_studio.answers["GET", "/tasks/5/presign/"] = answer(
+        status=303, headers={"Location": f"{other_host.url}/bucket/a.png?signature=1"}
+    )
+    other_host.answers["GET", "/bucket/a.png"] = answer(PNG)
+    fetch_image(f"{scheme}://bucket/a.png", client, settings, task_id=5)
+    assert "Authorization" in label_studio.requests[0].headers
+    assert "Authorization" not in other_host.requests[0].headers
+
+
+def test_a_revoked_access_token_is_exchanged_again(label_studio, answer, settings) -> None:
+    personal, first, second = (
+        jwt.encode({"token_type": kind, "exp": time.time() + 300, "jti": kind}, "k" * 32, "HS256")
+        for kind in ("refresh", "access", "other")
+    )
+    issued = iter((first, second))
+    label_studio.answers["POST", "/api/token/refresh/"] = lambda _: answer(
+        json.dumps({"access": next(issued)}).encode()
+    )
+    label_studio.answers["GET", "/data/a.png"] = lambda request: (
+        answer(PNG) if request.headers["Authorization"] == f"Bearer {second}" else answer(b"no", 401)
+    )
+    assert fetch_image("/data/a.png", LabelStudioClient(label_studio.url, personal), settings).read_bytes() == PNG
+    assert len(label_studio.requests) == 4  # exchange, 401, exchange, image
+
+
+def test_a_public_host_that_wants_a_login_names_the_setting(other_host, answer, settings) -> None:
+    """Mostly it is Label Studio, by another name than LABEL_STUDIO_URL."""
+    settings = settings.model_copy(update={"allow_private_image_hosts": True})
+    other_host.answers["GET", "/data/upload/a.png"] = answer(b"no", 401)
+    with pytest.raises(ImageFetchError, match="LABEL_STUDIO_URL"):
+        fetch_image(f"{other_host.url}/data/upload/a.png", None, settings)
