@@ -7,6 +7,7 @@ page. An empty list as a task's result tells it "nothing yet": it stores nothing
 
 import logging
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from flask import Blueprint, Response, jsonify
@@ -16,8 +17,10 @@ from backend.messages import read_message
 from backend.services import Services
 from labeling.errors import LabelConfigError, StoreError
 from labeling.label_studio.messages import PredictRequest, SetupRequest, Task
+from labeling.prompts.interaction import Interaction, read_interaction
 from labeling.prompts.label_config import parse_label_config
 from labeling.store.records import WantedPrediction
+from labeling.store.store import Store
 from labeling.versions import model_version, weights_name
 from worker.queues import enqueue_prediction, wait_for_job
 from worker.wishes import Wishes, enqueue_wishes, label_studio_url
@@ -54,15 +57,34 @@ def make_blueprint(services: Services) -> Blueprint:
 
 
 def set_up_project(services: Services, message: SetupRequest) -> str:
-    """Remember the project's label config and return its model version, at once, whatever the store does."""
+    """Remember the project's label config and return its model version, at once, whatever the store does.
+
+    Label Studio shows the masks of exactly this version. So for a label config that cannot be predicted it is the last
+    one whose masks were sent: they stay visible.
+    """
+    url = label_studio_url(services.settings)
     try:
         config = parse_label_config(message.label_config)
     except LabelConfigError as error:
         logger.warning("Project %d cannot be predicted: %s", message.project, error)
-        return weights_name(services.settings.model)[0]
-    url = label_studio_url(services.settings)
+        sent = services.background.call(_SETUP_STORE_S, _last_sent_version, services.store, url, message.project)
+        return sent or weights_name(services.settings.model)[0]
+    for note in config.notes:
+        _say_once(message.project, note)
     services.background.call(_SETUP_STORE_S, services.store.upsert_project, url, message.project, message.label_config)
     return model_version(services.settings.model, config)
+
+
+def _last_sent_version(store: Store, url: str, project_id: int) -> str | None:
+    project = store.find_project(project_id, url)
+    counts = store.version_counts(project) if project else {}
+    sent = (version for version, by_status in counts.items() if {"published", "delivered"} & by_status.keys())
+    return next(sent, None)
+
+
+@lru_cache(maxsize=1000)
+def _say_once(project_id: int, note: str) -> None:
+    logger.info("Project %d: %s", project_id, note)
 
 
 def predict_tasks(services: Services, message: PredictRequest) -> list[Any]:
@@ -73,10 +95,10 @@ def predict_tasks(services: Services, message: PredictRequest) -> list[Any]:
         logger.warning("Project %d: nothing is predicted. %s", message.project, error)
         return [NOT_YET for _ in message.tasks]
     if message.context is not None:
-        typed_text = message.context.typed_text(wishes.config.text_prompt_tag)
-        if typed_text is not None:
-            return [answer_at_once(services, wishes, task, typed_text) for task in message.tasks]
-        if message.context.result:  # a smart box or point
+        asked = read_interaction(message.context.result or [], wishes.config)
+        if asked is not None:
+            return [answer_at_once(services, wishes, task, asked) for task in message.tasks]
+        if message.context.result:  # some other tool's
             return [NOT_YET for _ in message.tasks]
     elif len(message.tasks) == 1:
         return [answer_at_once(services, wishes, message.tasks[0])]
@@ -84,10 +106,13 @@ def predict_tasks(services: Services, message: PredictRequest) -> list[Any]:
     return [NOT_YET for _ in message.tasks]
 
 
-def answer_at_once(services: Services, wishes: Wishes, task: Task, typed_text: str | None = None) -> Any:
-    """The prediction of a task that somebody looks at, if it is ready within the budget; else it is pushed later."""
+def answer_at_once(services: Services, wishes: Wishes, task: Task, asked: Interaction | None = None) -> Any:
+    """The prediction of a task that somebody looks at, if it is ready within the budget; else it is pushed later.
+
+    What the page itself asked for waits longer: its answer cannot be pushed.
+    """
     try:
-        wish = wishes.want(task, delivery="sync", typed_text=typed_text)
+        wish = wishes.want(task, delivery="sync", asked=asked)
         if wish.status == "wanted":
             wait_for_mask(services, wish)
         elif wish.status == "failed":
@@ -109,10 +134,11 @@ def wait_for_mask(services: Services, wish: WantedPrediction) -> None:
         return
     with services.waiting_room.place() as admitted:
         if not admitted:
-            logger.info("All places to wait are taken; prediction %d is pushed when it is ready.", wish.id)
+            logger.info("All places to wait are taken; prediction %d is not waited for.", wish.id)
             return
         try:
-            wait_for_job(job, services.settings.predict_wait_s)
+            settings = services.settings
+            wait_for_job(job, settings.interactive_wait_s if wish.interactive else settings.predict_wait_s)
         except RedisError as error:
             logger.warning("Redis failed while prediction %d was waited for: %s", wish.id, error)
 

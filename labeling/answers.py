@@ -1,19 +1,36 @@
 """Between a task's plan and the model: the questions to ask, and the prediction that its answers make."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from labeling.errors import LabelingError
 from labeling.predictions import PredictedMask, Prediction, build_prediction, validate_prediction
+from labeling.prompts.focus import limit_to_focus
 from labeling.prompts.label_config import LabelConfig
-from labeling.prompts.plan import PromptPlan
+from labeling.prompts.plan import PromptedLabel, PromptPlan
+from labeling.prompts.wording import distinct_prompts, question_key
+from labeling.regions.cropped_mask import CroppedMask
+from labeling.regions.instances import drop_small, label_instances
+
+logger = logging.getLogger(__name__)
+
+MAX_OBJECTS = 1000  # of one label; a browser is slow with a hundred regions
+_KINDS_OF_ONE_OBJECT = ("polygon", "vector", "rectangle")
 
 
 class Answer(Protocol):
-    """The model's answer to one question: `mask` bool (height, width) of the upright image, `score` 0..1."""
+    """The model's answer to one question: `mask` bool (height, width) of the upright image, `score` 0..1.
+
+    The score of an empty mask is how certain the model is that there is nothing.
+    """
 
     @property
     def mask(self) -> NDArray[np.bool_]: ...
@@ -22,11 +39,23 @@ class Answer(Protocol):
     def score(self) -> float: ...
 
 
+@dataclass(frozen=True)
+class _Object:
+    """A piece of a label's mask that becomes one region (or several, where the region's kind needs them)."""
+
+    item: PromptedLabel
+    shape: CroppedMask
+    score: float
+
+
 def questions(plan: PromptPlan) -> tuple[str, ...]:
-    """What to ask the model about the task's image, each question once. LabelingError if there is nothing to ask."""
+    """What to ask the model about the task's image; prompts that sound alike are one question.
+
+    LabelingError if there is nothing to ask.
+    """
     if not plan.items:
         raise LabelingError("There is nothing to look for: the label config has no labels and no prompts.")
-    return tuple(dict.fromkeys(item.prompt for item in plan.items))
+    return distinct_prompts(prompt for item in plan.items for prompt in (item.prompt, *item.exclude))
 
 
 def build_answer(
@@ -34,21 +63,112 @@ def build_answer(
 ) -> Prediction:
     """The prediction made of the model's answers to `questions(plan)`, checked against the label config.
 
+    A label's mask is the union of its prompts' answers, less those of its `exclude`; then the label's options count.
+    Its regions' scores are those of the answers they came from, by area. A prediction without regions has the score of
+    the least certain answer, so that uncertainty sampling shows a doubtful "nothing here" early and a certain one late.
+
     RegionError if it does not fit the label config.
     """
+    by_key = {question_key(question): answer for question, answer in answers.items()}
     height, width = next(iter(answers.values())).mask.shape
-    masks = [
-        PredictedMask(
-            label=item.label,
-            prompt=item.prompt,
-            from_name=item.from_name,
-            to_name=item.to_name,
-            region_type=item.region_type,
-            mask=answers[item.prompt].mask,
-            score=answers[item.prompt].score,
-        )
-        for item in plan.items
-    ]
-    prediction = build_prediction(masks, model_version, width, height)
+    objects = [found for _, items in groupby(plan.items, _place) for found in _find_objects(list(items), by_key)]
+    prediction = build_prediction(
+        (
+            PredictedMask(
+                label=found.item.label,
+                prompt=found.item.prompt,
+                from_name=found.item.from_name,
+                to_name=found.item.to_name,
+                region_type=found.item.region_type,
+                mask=found.shape.full(),
+                score=found.score,
+                tolerance=found.item.options.tolerance,
+            )
+            for found in _resolve_overlaps(objects)
+        ),
+        model_version,
+        width,
+        height,
+        empty_score=min(float(by_key[question_key(item.prompt)].score) for item in plan.items),
+    )
     validate_prediction(prediction, config)
     return prediction
+
+
+def _place(item: PromptedLabel) -> tuple[str, str | None]:
+    return item.from_name, item.label
+
+
+def _find_objects(items: Sequence[PromptedLabel], answers: Mapping[str, Answer]) -> Iterator[_Object]:
+    """The objects of one label, from its prompts."""
+    options = items[0].options
+    asked = [(item, answers[question_key(item.prompt)]) for item in items]
+    asked = [(item, answer) for item, answer in asked if answer.score >= options.score_threshold]
+    if not asked:
+        return
+    mask: NDArray[np.bool_] = np.logical_or.reduce([answer.mask for _, answer in asked])
+    for prompt in items[0].exclude:
+        excluded = answers[question_key(prompt)]
+        if excluded.score >= options.score_threshold:
+            mask &= ~excluded.mask
+    if items[0].focus is not None:
+        mask = limit_to_focus(mask, items[0].focus)
+    labels = _label_objects(mask, items[0])
+    scores, best = _score_objects(labels, [answer for _, answer in asked])
+    for number, window in enumerate(ndimage.find_objects(labels), start=1):
+        if window is not None:
+            crop = labels[window] == number
+            shape = CroppedMask(crop, window[0].start, window[1].start, *mask.shape)
+            yield _Object(asked[best[number]][0], shape, float(scores[number]))
+
+
+def _label_objects(mask: NDArray[np.bool_], item: PromptedLabel) -> NDArray[np.int32]:
+    """Number the mask's objects from 1, (height, width); a mask that may be one region is one object."""
+    options = item.options
+    labels: NDArray[np.int32]
+    if options.instances:
+        labels = label_instances(mask, options.min_area)
+    else:
+        mask = drop_small(mask, options.min_area)
+        if not item.region_type.startswith(_KINDS_OF_ONE_OBJECT):
+            return mask.astype(np.int32)
+        labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)[1].astype(np.int32)
+    areas: NDArray[np.intp] = np.bincount(labels.ravel())
+    areas[0] = 0
+    if len(areas) > MAX_OBJECTS + 1:
+        logger.warning("%r: of %d objects the %d largest are kept.", item.prompt, len(areas) - 1, MAX_OBJECTS)
+        small = np.argsort(areas, kind="stable")[:-MAX_OBJECTS]
+        labels = np.where(np.isin(labels, small), 0, labels)
+    return labels
+
+
+def _score_objects(
+    labels: NDArray[np.int32], answers: Sequence[Answer]
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """By number of object: the mean over its pixels of the best score that an answer with this pixel has; and the
+    index of the answer that holds most of it."""
+    count = int(labels.max()) + 1
+    held, won = np.zeros((2, len(answers), count))
+    open_labels = labels.copy()
+    for index in sorted(range(len(answers)), key=lambda index: -answers[index].score):
+        mask = answers[index].mask
+        held[index] = np.bincount(labels[mask], minlength=count)
+        won[index] = np.bincount(open_labels[mask], minlength=count)
+        open_labels[mask] = 0
+    scores = np.array([answer.score for answer in answers])
+    return scores @ won / np.maximum(won.sum(axis=0), 1), held.argmax(axis=0)
+
+
+def _resolve_overlaps(objects: Sequence[_Object]) -> list[_Object]:
+    """Give each pixel to the most certain of the objects with overlaps="score"; what is left of others may be empty."""
+    contested = [index for index, found in enumerate(objects) if found.item.options.overlaps == "score"]
+    resolved = list(objects)
+    if len(contested) < 2:
+        return resolved
+    taken = np.zeros((objects[0].shape.height, objects[0].shape.width), np.bool_)
+    for index in sorted(contested, key=lambda index: -objects[index].score):
+        shape = objects[index].shape
+        crop = drop_small(shape.crop & ~taken[shape.window], objects[index].item.options.min_area)
+        taken[shape.window] |= crop
+        resolved[index] = replace(objects[index], shape=replace(shape, crop=crop))
+    return resolved

@@ -2,7 +2,7 @@
 
 import math
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from labeling.errors import LabelConfigError, RegionError
 from labeling.prompts.label_config import LabelConfig
-from labeling.regions import brush_rle
-from labeling.regions.brush import brush_region
+from labeling.regions.cropped_mask import CroppedMask
+from labeling.regions.kinds import draw_regions, region_dict, region_mask
 
 if TYPE_CHECKING:
     from label_studio_sdk.label_interface.interface import LabelInterface
@@ -24,7 +24,10 @@ _MAX_ERROR_CHARACTERS = 200  # the SDK's own ones quote whole run lengths
 
 @dataclass(frozen=True)
 class PredictedMask:
-    """What the model answered to one prompt. `mask` is bool (height, width), `score` 0..1."""
+    """An object that the model found. `mask` is bool (height, width), `score` 0..1, `prompt` the one that found it.
+
+    `region_type` is the kind of region to draw, `tolerance` how far a polygon's outline may move (px).
+    """
 
     label: str | None
     prompt: str
@@ -33,17 +36,23 @@ class PredictedMask:
     region_type: str
     mask: NDArray[np.bool_]
     score: float
+    tolerance: float = 1.0
 
 
 @dataclass(frozen=True)
 class PredictedRegion:
-    """A region of a prediction with the mask it was made from: what a correction is later compared with."""
+    """A region of a prediction with the mask that it encodes: what a correction is later compared with."""
 
     region_id: str
     label: str | None
     prompt: str
     score: float
-    mask: NDArray[np.bool_]
+    shape: CroppedMask
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Bool (height, width)."""
+        return self.shape.full()
 
 
 @dataclass(frozen=True)
@@ -60,40 +69,44 @@ class Prediction:
         return {"result": self.result, "score": self.score, "model_version": self.model_version}
 
 
-def build_prediction(masks: Sequence[PredictedMask], model_version: str, width: int, height: int) -> Prediction:
-    """Turn masks of an image of `width` x `height` px (upright) into a prediction; empty masks give no region.
+def build_prediction(
+    masks: Iterable[PredictedMask], model_version: str, width: int, height: int, *, empty_score: float | None = None
+) -> Prediction:
+    """Draw the masks of an image of `width` x `height` px (upright) as regions; an empty mask gives none.
 
-    The prediction's score is the mean of its regions' (None without regions). RegionError if a mask has another size.
+    The prediction's score is that of its least certain region, or `empty_score` if it has none: Label Studio's
+    uncertainty sampling shows the tasks with the lowest scores first. RegionError if a mask has another size.
     """
     result, regions = [], []
     for item in masks:
         if item.mask.shape != (height, width):
             raise RegionError(f"The mask of {item.prompt!r} is {item.mask.shape}, the image is {(height, width)}.")
-        if not item.mask.any():
-            continue
-        region_id = uuid.uuid4().hex[:12]  # Label Studio overwrites a region whose id it has seen in the task
         score = min(max(float(item.score), 0.0), 1.0)
-        result.append(
-            brush_region(
-                item.mask,
-                label=item.label,
-                from_name=item.from_name,
-                to_name=item.to_name,
-                region_type=item.region_type,
-                score=score,
-                region_id=region_id,
+        for drawn in draw_regions(item.region_type, item.mask, tolerance=item.tolerance):
+            region_id = uuid.uuid4().hex[:12]  # Label Studio overwrites a region whose id it has seen in the task
+            result.append(
+                region_dict(
+                    drawn,
+                    kind=item.region_type,
+                    label=item.label,
+                    from_name=item.from_name,
+                    to_name=item.to_name,
+                    score=score,
+                    region_id=region_id,
+                    width=width,
+                    height=height,
+                )
             )
-        )
-        regions.append(PredictedRegion(region_id, item.label, item.prompt, score, item.mask))
-    score_mean = float(np.mean([region.score for region in regions])) if regions else None
-    return Prediction(result, score_mean, model_version, tuple(regions))
+            regions.append(PredictedRegion(region_id, item.label, item.prompt, score, CroppedMask.of(drawn.mask)))
+    lowest = min((region.score for region in regions), default=empty_score)
+    return Prediction(result, lowest, model_version, tuple(regions))
 
 
 def validate_prediction(prediction: Prediction, config: LabelConfig) -> None:
     """Refuse, with RegionError, what Label Studio would store but show wrongly or not at all: its API checks nothing.
 
-    Checked are ids, sizes, scores, tags and labels, that every mask can be read, is not empty and is opaque (255)
-    somewhere; then label-studio-sdk's own rules.
+    Checked are ids, sizes, scores, tags and labels, and that every mask can be read and is not empty; then
+    label-studio-sdk's own rules.
     """
     errors = [
         f"region {index}: {error}"
@@ -110,31 +123,30 @@ def validate_prediction(prediction: Prediction, config: LabelConfig) -> None:
 
 
 def _region_errors(region: dict[str, Any], config: LabelConfig) -> Iterator[str]:
-    brush, value = config.brush, region.get("value")
+    control, value = config.control(region.get("from_name")), region.get("value")
     if not isinstance(region.get("id"), str) or not region["id"]:
         yield "it has no id"
     if not _is_score(region.get("score")):
         yield f"its score {region.get('score')} is not from 0 to 1"
-    tag = tuple(region.get(key) for key in ("from_name", "to_name", "type"))
-    if tag != (brush.name, brush.to_name, brush.type):
-        yield f"its from_name, to_name and type {tag} are not those of <BrushLabels name={brush.name!r}>"
-    if not isinstance(value, dict) or value.get("format") != "rle":
-        yield "it holds no brush mask"
+    if control is None or (region.get("to_name"), region.get("type")) != (control.to_name, control.type):
+        tag = tuple(region.get(key) for key in ("from_name", "to_name", "type"))
+        yield f"its from_name, to_name and type {tag} are those of no tag that predictions are drawn with"
         return
-    labels, known = value.get(brush.type, []), [item.label for item in brush.labels]
-    if not isinstance(labels, list) or bool(labels) != bool(known) or not all(label in known for label in labels):
+    labels = value.get(control.type, []) if isinstance(value, dict) else None
+    known = [item.label for item in control.labels if item.label is not None]
+    if (
+        not isinstance(labels, list)
+        or bool(labels) != control.has_labels
+        or not all(label in known for label in labels)
+    ):
         yield f"its labels {labels} are not in the label config"
-    width, height = region.get("original_width"), region.get("original_height")
-    if type(width) is not int or type(height) is not int:
-        yield "original_width and original_height must be whole numbers"
-        return
     try:
-        mask = brush_rle.decode(value.get("rle", []), width, height)
+        mask = region_mask(region)
     except RegionError as error:
         yield str(error)
     else:
-        if mask.max() < 255:
-            yield "nothing in its mask reaches 255, so it is empty or cannot be seen"
+        if not mask.any():
+            yield "its mask is empty, or too faint to be seen"
 
 
 def _is_score(score: Any) -> bool:

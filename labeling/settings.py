@@ -38,15 +38,31 @@ class Settings(BaseSettings):
 
     model: str = Field("starter", validation_alias=AliasChoices("ARGENSEG_MODEL", "MODEL_DIR"))
     device: str = Field("auto", validation_alias="DEVICE")
+    workers: int = Field(1, validation_alias="WORKERS", ge=1)
+    devices: str | None = Field(None, validation_alias="DEVICES")
+    max_batch_tasks: int = Field(16, validation_alias="MAX_BATCH_TASKS", ge=1)
+    models_in_memory: int = Field(2, validation_alias="MODELS_IN_MEMORY", ge=1)
+    model_memory_limit: int | None = Field(None, validation_alias="MODEL_MEMORY_LIMIT", gt=0)
 
     host: str = Field("127.0.0.1", validation_alias="HOST")
     port: int = Field(9090, validation_alias="PORT", ge=0, le=65535)
     threads: int = Field(8, validation_alias="THREADS", ge=3)
+    backend_url: str | None = Field(None, validation_alias="BACKEND_URL")  # None: from host and port
     log_level: str = Field("INFO", validation_alias="LOG_LEVEL")
     basic_auth_user: str | None = Field(None, validation_alias="BASIC_AUTH_USER")
     basic_auth_pass: SecretStr | None = Field(None, validation_alias="BASIC_AUTH_PASS")
 
+    reconcile_interval_s: float = Field(900.0, validation_alias="RECONCILE_INTERVAL_S", ge=0)
+    blind_share: float = Field(0.0, validation_alias="BLIND_SHARE", ge=0, lt=1)
+
+    finetune_cron: str | None = Field(None, validation_alias="FINETUNE_CRON")
+    finetune_corrections: int | None = Field(None, validation_alias="FINETUNE_CORRECTIONS", ge=1)
+    finetune_steps: int = Field(300, validation_alias="FINETUNE_STEPS", ge=1)
+    finetune_threads: int = Field(1, validation_alias="FINETUNE_THREADS", ge=1, le=256)
+    gate_min_images: int = Field(12, validation_alias="GATE_MIN_IMAGES", ge=2)
+
     predict_wait_s: float = Field(8.0, validation_alias="PREDICT_WAIT_S", ge=0)
+    interactive_wait_s: float = Field(30.0, validation_alias="INTERACTIVE_WAIT_S", ge=0, le=90)
     segment_timeout_s: float = Field(300.0, validation_alias="SEGMENT_TIMEOUT_S", gt=0)
     image_timeout_s: float = Field(30.0, validation_alias="IMAGE_TIMEOUT_S", gt=0)
     max_image_bytes: int = Field(200 * MEGABYTE, validation_alias="MAX_IMAGE_BYTES", gt=0)
@@ -55,7 +71,7 @@ class Settings(BaseSettings):
     image_reuse_s: float = Field(300.0, validation_alias="IMAGE_REUSE_S", ge=0)
     allow_private_image_hosts: bool = Field(False, validation_alias="ALLOW_PRIVATE_IMAGE_HOSTS")
 
-    @field_validator("label_studio_url")
+    @field_validator("label_studio_url", "backend_url")
     @classmethod
     def _strip_slash(cls, url: str | None) -> str | None:
         return url.strip().rstrip("/") or None if url else None

@@ -35,6 +35,8 @@ def model_version(model: str, prompts: PromptPlan | LabelConfig) -> str:
     """Such as "starter-1 · a1b2c3". Pass the project's label config: then all its tasks have the same version."""
     name, weights = weights_name(model)
     plan = prompts if isinstance(prompts, PromptPlan) else plan_prompts(prompts, {})
+    if not plan.items and isinstance(prompts, LabelConfig):  # a plain tag: the tasks bring the prompts, not the options
+        plan = plan_prompts(prompts, {"prompt": "a task's own"})
     digest = hashlib.sha256(f"{weights} {plan.digest()}".encode()).hexdigest()
     return f"{name} · {digest[:6]}"
 

@@ -9,6 +9,7 @@ from redis import Redis, RedisError
 
 from labeling.errors import LabelConfigError
 from labeling.label_studio.messages import ProjectUpdated, Task, TasksCreated
+from labeling.prompts.interaction import Interaction
 from labeling.prompts.label_config import LabelConfig, parse_label_config
 from labeling.prompts.plan import plan_prompts
 from labeling.settings import Settings
@@ -34,6 +35,8 @@ def label_studio_url(settings: Settings) -> str:
 class Wishes:
     """Wishes for the tasks of one project, under its label config and model version of now.
 
+    The model is the project's live one, or `model` (a folder), as before that one goes live.
+
     Raises LabelConfigError, with advice, where the label config cannot be used; StoreError where the store fails.
     """
 
@@ -43,13 +46,13 @@ class Wishes:
         self._store = store
         self.project: Project = store.upsert_project(label_studio_url(settings), project_id, label_config)
 
-    def want(self, task: Task, *, delivery: Delivery, typed_text: str | None = None) -> WantedPrediction:
-        """Record the wish for one task, or for the text that an annotator typed on its page.
+    def want(self, task: Task, *, delivery: Delivery, asked: Interaction | None = None) -> WantedPrediction:
+        """Record the wish for one task, or for what an annotator typed, boxed or pointed at on its page.
 
         A task that can never be predicted is recorded as failed, with the reason. StoreError if the store fails.
         """
-        plan = plan_prompts(self.config, task.data, typed_text)
-        interactive = typed_text is not None
+        plan = plan_prompts(self.config, task.data, asked)
+        interactive = asked is not None
         wish = self._store.want_prediction(
             self.project, task.id, task.data, plan, self.model_version, delivery=delivery, interactive=interactive
         )
@@ -75,7 +78,12 @@ class Wishes:
         image = wish.task_data.get(key)
         if not isinstance(image, str) or not image.strip():
             return f'The task has no image: its data has no text under "{key}", which <Image value="${key}"/> names.'
-        return None if wish.plan.items else "There is nothing to ask: no label of the project has a prompt or a name."
+        if wish.plan.items:
+            return None
+        return (
+            "There is nothing to ask: no label of the project has a prompt or a name, or the label of this box or "
+            "point is in no tag that masks are drawn into."
+        )
 
 
 def enqueue_wishes(connection: "Redis", wishes: Iterable[WantedPrediction]) -> int:

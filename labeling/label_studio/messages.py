@@ -48,22 +48,6 @@ class InteractiveContext(Message):
 
     result: list[dict[str, Any]] | None = None
 
-    def typed_text(self, text_prompt_tag: str | None) -> str | None:
-        """The newest text in the TextArea of this name; None if there is none in it."""
-        texts = [
-            text
-            for region in self.result or []
-            if region.get("type") == "textarea" and region.get("from_name") == text_prompt_tag
-            for text in _texts(region.get("value"))
-            if text.strip()
-        ]
-        return texts[-1] if texts else None
-
-
-def _texts(value: Any) -> list[str]:
-    texts = value.get("text") if isinstance(value, dict) else None
-    return [text for text in (texts if isinstance(texts, list) else [texts]) if isinstance(text, str)]
-
 
 class PredictParams(Message):
     """The `params` of POST /predict."""

@@ -1,6 +1,7 @@
-"""Read a Label Studio label config: which image, which brush tag, which prompt for which label."""
+"""Read a Label Studio label config: which image, which tags draw masks, which prompts and options for which label."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, ParseError, tostring
 
@@ -8,53 +9,110 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from labeling.errors import LabelConfigError
+from labeling.prompts.region_options import DEFAULT_OPTIONS, RegionOptions, read_options
+from labeling.prompts.wording import clean_prompt, distinct_prompts, split_prompts
+from labeling.regions.kinds import KINDS
 
-_BRUSH_TAGS = {"brushlabels", "brush"}
+_SMART_KINDS = ("rectanglelabels", "rectangle", "keypointlabels", "keypoint")
+_EXAMPLE = '<Label value="cell" prompt="every cell"/>'
 
 
 @dataclass(frozen=True)
 class LabelPrompt:
-    """One prompt that feeds a label; a label with several prompts has one of these for each."""
+    """A label, the prompts whose masks make it (all of them together), and those whose masks are taken away.
 
-    label: str
-    prompt: str
+    `label` is None on a plain tag such as <Brush>, whose regions carry none.
+    """
+
+    label: str | None
+    prompts: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+    options: RegionOptions = DEFAULT_OPTIONS
 
 
 @dataclass(frozen=True)
-class BrushControl:
-    """The tag that holds brush regions. `type` is also the regions' type: "brushlabels", or "brush" (no labels)."""
+class ImageTag:
+    """An <Image>. `key` is its key in a task's data: "image" for value="$image"."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Control:
+    """A tag that holds predicted regions. `type` is its kind and its regions' type: "brushlabels", "polygon", …
+
+    `labels` are those that it draws: none of a plain tag unless it has a prompt of its own.
+    """
 
     name: str
     to_name: str
     type: str
-    labels: tuple[LabelPrompt, ...]
+    labels: tuple[LabelPrompt, ...] = ()
+    options: RegionOptions = DEFAULT_OPTIONS
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether its regions carry a label."""
+        return self.type.endswith("labels")
 
 
 @dataclass(frozen=True)
 class LabelConfig:
     """What we use of a label config.
 
-    `image_key` is the key of the image in a task's data ("image" for "$image"). `xml` is the whole config, free of
-    entities and declarations.
+    `image` is the one that is predicted; `controls` draw on it, the first one what no label is named for. `notes` say
+    to people what of the config is left out. `xml` is the whole config, free of entities and declarations.
     """
 
     xml: str
-    image_tag: str
-    image_key: str
-    brush: BrushControl
+    image: ImageTag
+    controls: tuple[Control, ...]
     text_prompt_tag: str | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def image_key(self) -> str:
+        """The key of the image in a task's data."""
+        return self.image.key
+
+    def control(self, name: object) -> Control | None:
+        """The control of this name."""
+        return next((control for control in self.controls if control.name == name), None)
 
 
 def parse_label_config(xml: str) -> LabelConfig:
     """Read a label config. Tags and attributes that we do not know are ignored.
 
-    Raises LabelConfigError, with advice, where there is no single image, or no brush tag with labels on it.
+    A label is drawn by one tag: of those that have it the first, where tags that hold masks come before rectangles, and
+    plain tags (<Brush>) last. A <Rectangle…> with smart="true" takes boxes from the annotator and is not drawn into,
+    unless nothing else could be.
+
+    Raises LabelConfigError, with advice, where there is no image that can be predicted, no tag with labels that could
+    hold a mask, or an option that cannot be read.
     """
     root = _parse_xml(xml)
-    image = _find_image(root)
-    name, key = image.get("name", ""), image.get("value", "").removeprefix("$")
-    xml = tostring(root, encoding="unicode")
-    return LabelConfig(xml, name, key, _find_brush(root, name), _find_text_prompt(root, name))
+    images = [tag for tag in _tags(root, "image") if tag.get("name")]
+    if not images:
+        raise LabelConfigError('The label config has no image. Add <Image name="image" value="$image"/>.')
+    names = [tag.get("name", "") for tag in images]
+    drawable = [tag for tag in _tags(root, *KINDS) if tag.get("name") and set(_targets(tag)) & set(names)]
+    tags = [tag for tag in drawable if not _is_input(tag)] or drawable
+    if not tags:
+        raise LabelConfigError(
+            "The label config has no tag that can hold a mask. Add "
+            f'<BrushLabels name="brush" toName="{names[0]}">{_EXAMPLE}</BrushLabels>.'
+        )
+    tags.sort(key=lambda tag: (not _kind(tag).endswith("labels"), _kind(tag).startswith("rectangle")))
+    name = next(target for target in _targets(tags[0]) if target in names)
+    image = _image_tag(images[names.index(name)])
+    ours = [tag for tag in tags if name in _targets(tag)]
+    left_out = [_where(tag) for tag in tags if tag not in ours]
+    notes = [f'Only the image "{name}" is predicted, not what {", ".join(left_out)} draw on.'] if left_out else []
+    controls = tuple(_controls(ours, name, notes))
+    if not controls:
+        raise LabelConfigError(" ".join(notes))
+    return LabelConfig(tostring(root, encoding="unicode"), image, controls, _find_text_prompt(root, name), tuple(notes))
 
 
 def _parse_xml(xml: str) -> Element:
@@ -73,53 +131,70 @@ def _tags(root: Element, *names: str) -> list[Element]:
     return [tag for tag in root.iter() if isinstance(tag.tag, str) and tag.tag.lower() in names]
 
 
-def _find_image(root: Element) -> Element:
-    images = _tags(root, "image")
-    if not images:
-        raise LabelConfigError('The label config has no image. Add <Image name="image" value="$image"/>.')
-    if len(images) > 1:
-        raise LabelConfigError("The label config has several <Image> tags. Keep one: a task has one image here.")
-    image = images[0]
+def _kind(tag: Element) -> str:
+    return str(tag.tag).lower()
+
+
+def _where(tag: Element) -> str:
+    """How people find a tag in their config."""
+    identity = "name" if tag.get("name") else "value"
+    return f'<{tag.tag} {identity}="{tag.get(identity, "")[:80]}">'
+
+
+def _targets(tag: Element) -> list[str]:
+    return [name.strip() for name in tag.get("toName", "").split(",")]
+
+
+def _is_input(tag: Element) -> bool:
+    return tag.get("smart", "").lower() == "true" and _kind(tag) in _SMART_KINDS
+
+
+def _image_tag(image: Element) -> ImageTag:
     if image.get("valueList"):
-        raise LabelConfigError('<Image valueList="…"> (several pages) is not supported. Use value="$image".')
-    if not image.get("name") or not re.fullmatch(r"\$\S+", image.get("value", "")):
-        raise LabelConfigError('The <Image> tag needs a name and a value such as "$image", a key of the task data.')
-    return image
-
-
-def _points_at(tag: Element, image_name: str) -> bool:
-    return image_name in [name.strip() for name in tag.get("toName", "").split(",")]
-
-
-def _find_brush(root: Element, image_name: str) -> BrushControl:
-    brushes = [tag for tag in _tags(root, *_BRUSH_TAGS) if tag.get("name") and _points_at(tag, image_name)]
-    if not brushes:
         raise LabelConfigError(
-            "The label config has no brush tag for the image. Add "
-            f'<BrushLabels name="brush" toName="{image_name}"><Label value="cell" prompt="every cell"/></BrushLabels>.'
+            f"{_where(image)} shows several pages (valueList), which are not predicted. Make each page a task of its "
+            'own, with value="$image".'
         )
-    brush = min(brushes, key=lambda tag: tag.tag.lower() == "brush")  # BrushLabels first
-    kind, name = brush.tag.lower(), brush.get("name", "")
-    labels = tuple(prompt for label in _tags(brush, "label") for prompt in _label_prompts(label))
-    if kind == "brushlabels" and not labels:
-        raise LabelConfigError(
-            f'<BrushLabels name="{name}"> has no labels. Add <Label value="cell" prompt="every cell"/> inside.'
-        )
-    return BrushControl(name, image_name, kind, labels)
+    if not re.fullmatch(r"\$\S+", image.get("value", "")):
+        raise LabelConfigError(f'{_where(image)} needs a value such as "$image", a key of the task data.')
+    return ImageTag(image.get("name", ""), image.get("value", "")[1:])
 
 
-def _label_prompts(label: Element) -> list[LabelPrompt]:
-    """A label's own `prompt`, else each of its `predicted_values`, else its name. Regions carry its alias, if any."""
+def _controls(tags: list[Element], image_name: str, notes: list[str]) -> Iterator[Control]:
+    """The controls that have something to draw, each label in the first of them that has it."""
+    drawn: dict[str | None, str] = {}
+    for tag in tags:
+        options = read_options(tag, _where(tag), DEFAULT_OPTIONS)
+        labels = [_label(label, tag, options) for label in _tags(tag, "label") if label.get("value", "").strip()]
+        is_plain = not _kind(tag).endswith("labels")
+        if is_plain:
+            prompts = split_prompts(tag.get("prompt", ""))
+            labels = [LabelPrompt(None, prompts, split_prompts(tag.get("exclude", "")), options)] if prompts else []
+        elif not labels:
+            notes.append(f"{_where(tag)} has no labels. Add {_EXAMPLE} inside.")
+        others = {drawn[label.label] for label in labels if label.label in drawn}
+        if others and not is_plain:
+            notes.append(
+                f"Labels of {_where(tag)} that are in {', '.join(sorted(others))} too are predicted there only."
+            )
+        fresh = {label.label: label for label in reversed(labels) if is_plain or label.label not in drawn}
+        if fresh or (not drawn and is_plain and tag is tags[0]):
+            drawn |= dict.fromkeys(fresh, _where(tag))
+            kept = tuple(label for label in labels if fresh.get(label.label) is label)
+            yield Control(tag.get("name", ""), image_name, _kind(tag), kept, options)
+
+
+def _label(label: Element, control: Element, options: RegionOptions) -> LabelPrompt:
+    """Its own `prompt`, else its `predicted_values`, else its name. Regions carry its alias, if it has one."""
     value = label.get("value", "").strip()
-    if not value:
-        return []
-    prompt = label.get("prompt", "").strip()
-    predicted = [part.strip() for part in label.get("predicted_values", "").split(",") if part.strip()]
-    return [LabelPrompt(label.get("alias") or value, text) for text in ([prompt] if prompt else predicted or [value])]
+    predicted = distinct_prompts(map(clean_prompt, label.get("predicted_values", "").split(",")))
+    prompts = split_prompts(label.get("prompt", "")) or predicted or distinct_prompts([clean_prompt(value)])
+    exclude = split_prompts(label.get("exclude", control.get("exclude", "")))
+    return LabelPrompt(label.get("alias") or value, prompts, exclude, read_options(label, _where(label), options))
 
 
 def _find_text_prompt(root: Element, image_name: str) -> str | None:
     """The first plain (not per-region) TextArea on the image, one named "prompt" before others."""
     areas = [tag for tag in _tags(root, "textarea") if tag.get("perRegion", "").lower() != "true"]
-    names = [name for tag in areas if (name := tag.get("name")) and _points_at(tag, image_name)]
+    names = [name for tag in areas if (name := tag.get("name")) and image_name in _targets(tag)]
     return "prompt" if "prompt" in names else next(iter(names), None)

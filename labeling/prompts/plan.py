@@ -3,25 +3,38 @@
 import hashlib
 import json
 import re
-import unicodedata
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from labeling.prompts.label_config import BrushControl, LabelConfig
+from pydantic import TypeAdapter
 
-MAX_PROMPT_CHARACTERS = 500
+from labeling.prompts.focus import Focus
+from labeling.prompts.interaction import Interaction
+from labeling.prompts.label_config import Control, LabelConfig, LabelPrompt
+from labeling.prompts.region_options import DEFAULT_OPTIONS, RegionOptions
+from labeling.prompts.wording import split_prompts
 
 
 @dataclass(frozen=True)
 class PromptedLabel:
-    """One prompt, and where its mask goes. `label` is None for a plain <Brush>, which has no labels."""
+    """One prompt, and where its mask goes: together with those of other prompts of the same label and tag.
+
+    `label` is None for a plain tag such as <Brush>, which has no labels. What `exclude` finds is taken away. `focus` is
+    where in the image the annotator pointed.
+    """
 
     label: str | None
     prompt: str
     from_name: str
     to_name: str
     region_type: str
+    exclude: tuple[str, ...] = ()
+    options: RegionOptions = DEFAULT_OPTIONS
+    focus: Focus | None = None
+
+
+_ITEMS = TypeAdapter(tuple[PromptedLabel, ...])
 
 
 @dataclass(frozen=True)
@@ -31,49 +44,55 @@ class PromptPlan:
     items: tuple[PromptedLabel, ...]
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Plain lists and dicts, for a database column or a job."""
-        return [asdict(item) for item in self.items]
+        """Plain lists and dicts, for a database column or a job; without what is as usual."""
+        items: list[dict[str, Any]] = _ITEMS.dump_python(self.items, mode="json", exclude_defaults=True)
+        return items
 
     @classmethod
     def from_json(cls, items: list[dict[str, Any]]) -> "PromptPlan":
-        """The inverse of `to_json`."""
-        return cls(tuple(PromptedLabel(**item) for item in items))
+        """The inverse of `to_json`, also of that of earlier releases."""
+        return cls(_ITEMS.validate_python(items))
 
     def digest(self) -> str:
         """SHA-256 (hex) of the plan: equal plans have equal digests in every process and version of Python."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
 
-def plan_prompts(config: LabelConfig, task_data: Mapping[str, Any], typed_text: str | None = None) -> PromptPlan:
+def plan_prompts(config: LabelConfig, task_data: Mapping[str, Any], asked: Interaction | None = None) -> PromptPlan:
     """Decide what to ask for one task.
 
-    Text that the annotator typed is one prompt alone; it goes to the only label whose name is in it, else to the first.
-    Otherwise every label's prompts are asked; `task_data["prompt"]` replaces those of the first label.
-    Prompts lose control characters and are cut at 500 characters; empty ones are left out.
+    Text that the annotator typed is asked alone; it goes to the only label whose name is in it, else to the first. For
+    a smart box or point the prompts of its label are asked, or the first label's if it has none. Otherwise every
+    label's prompts are asked. `task_data["prompt"]` replaces those of the first label. An answer that somebody asked
+    for has no score threshold.
     """
-    brush = config.brush
-    names = list(dict.fromkeys(item.label for item in brush.labels))
-    first = names[0] if names else None
-    if typed_text is not None:
-        named = [name for name in names if _names(typed_text, name)]
-        pairs = [(named[0] if len(named) == 1 else first, typed_text)]
-    else:
-        pairs = [(item.label, item.prompt) for item in brush.labels]
-        own = task_data.get("prompt")
-        if isinstance(own, str) and clean_prompt(own):
-            pairs = [(first, own), *((label, prompt) for label, prompt in pairs if label != first)]
-    return PromptPlan(tuple(_item(brush, label, text) for label, prompt in pairs if (text := clean_prompt(prompt))))
+    drawn = [(control, label) for control in config.controls for label in control.labels]
+    if not drawn:  # a plain tag: its prompts are in the tasks, or typed
+        drawn = [(config.controls[0], LabelPrompt(None, (), (), config.controls[0].options))]
+    own = split_prompts(task_data["prompt"]) if isinstance(task_data.get("prompt"), str) else ()
+    if own:
+        control, first = drawn[0]
+        drawn[0] = control, LabelPrompt(first.label, own, first.exclude, first.options)
+    if asked is not None and asked.text is not None:
+        named = [pair for pair in drawn if pair[1].label is not None and _names(asked.text, pair[1].label)]
+        control, label = named[0] if len(named) == 1 else drawn[0]
+        drawn = [(control, LabelPrompt(label.label, split_prompts(asked.text), (), label.options))]
+    elif asked is not None:
+        same = drawn[:1] if asked.label is None else [pair for pair in drawn if pair[1].label == asked.label]
+        drawn = same or [pair for pair in drawn[:1] if pair[1].label is None]
+    focus = asked.focus if asked is not None else None
+    return PromptPlan(
+        tuple(item for control, label in drawn for item in _items(control, label, focus, asked is not None))
+    )
 
 
-def clean_prompt(text: str) -> str:
-    """One line without control characters, at most 500 characters."""
-    visible = "".join(" " if unicodedata.category(character)[0] == "C" else character for character in text)
-    return " ".join(visible.split())[:MAX_PROMPT_CHARACTERS].rstrip()
+def _items(control: Control, label: LabelPrompt, focus: Focus | None, is_interactive: bool) -> Iterator[PromptedLabel]:
+    options = replace(label.options, score_threshold=0.0) if is_interactive else label.options
+    for prompt in label.prompts:
+        yield PromptedLabel(
+            label.label, prompt, control.name, control.to_name, control.type, label.exclude, options, focus
+        )
 
 
 def _names(text: str, label: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text, re.IGNORECASE) is not None
-
-
-def _item(brush: BrushControl, label: str | None, prompt: str) -> PromptedLabel:
-    return PromptedLabel(label, prompt, brush.name, brush.to_name, brush.type)

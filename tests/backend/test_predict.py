@@ -114,6 +114,38 @@ def test_a_bad_label_config_is_answered_and_explained(
     assert len(caplog.messages) == 2 and all("Project 1" in message for message in caplog.messages)
 
 
+def test_a_label_config_that_broke_hides_no_masks(client: FlaskClient, store: Store) -> None:
+    """Label Studio shows the predictions of the version that /setup names: those that were sent, not newer wishes."""
+    good, broken = recorded("setup"), recorded("setup")
+    broken["json"]["schema"] = good["json"]["schema"].replace("<Label ", '<Label min_area="many" ')
+    send(client, SINGLE)
+    sent = store.get_prediction(1).model_version
+    store.finish_prediction(1, Prediction([], 0.5, sent))
+    store.mark_published(1, 42)
+    send(client, with_tasks(SINGLE, SINGLE["json"]["tasks"], label_config=renamed(SINGLE["json"]["label_config"])))
+    assert store.get_prediction(2).model_version != sent
+    assert send(client, broken).json == {"model_version": sent}
+
+
+def renamed(config: str) -> str:
+    return config.replace('value="red"', 'value="red" prompt="a red ball"')
+
+
+def test_a_typed_prompt_is_waited_for_longer(settings: Settings, store: Store, connection: "Redis") -> None:
+    settings = settings.model_copy(update={"predict_wait_s": 0, "interactive_wait_s": 0.6})
+    client = create_app(settings, store, connection).test_client()
+    began = time.monotonic()
+    assert send(client, recorded("predict_interactive_text")).json == {"results": [[]]}
+    assert 0.6 <= time.monotonic() - began < 3
+
+
+def test_a_box_of_an_unknown_label_fails_with_its_reason(client: FlaskClient, store: Store) -> None:
+    recording = recorded("predict_interactive_rectangle")
+    recording["json"]["params"]["context"]["result"][0]["value"]["rectanglelabels"] = ["green"]
+    assert send(client, recording).json == {"results": [[]]}
+    assert "the label of this box" in (store.get_prediction(1).error or "")
+
+
 def test_the_version_changes_with_the_prompts(client: FlaskClient) -> None:
     setup = recorded("setup")
     before = send(client, setup).json

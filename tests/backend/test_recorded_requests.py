@@ -13,6 +13,7 @@ from labeling.predictions import PredictedRegion, Prediction
 from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
 from labeling.regions.brush import brush_mask, brush_region
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.settings import Settings
 from labeling.store import Store, WantedPrediction
 from labeling.versions import model_version
@@ -37,7 +38,7 @@ def wishes(store: Store) -> list[WantedPrediction]:
 def test_answers_as_label_studio_expects(
     file: Path, settings: Settings, store: Store, connection: "Redis", request: pytest.FixtureRequest
 ) -> None:
-    if file.stem in ("predict_single", "predict_interactive_text"):  # somebody waits for these
+    if file.stem == "predict_single" or file.stem.startswith("predict_interactive_"):  # somebody waits for these
         request.getfixturevalue("gpu_worker")
     if "basic_auth" in file.stem:
         settings = settings.model_validate({**settings.model_dump(), **BASIC_AUTH})
@@ -115,8 +116,23 @@ def test_a_typed_prompt_is_answered_with_a_mask_of_its_own(
 
 
 @pytest.mark.parametrize("name", ["predict_interactive_keypoint", "predict_interactive_rectangle"])
-def test_a_smart_tool_gets_a_valid_empty_answer(name: str, client: FlaskClient, store: Store) -> None:
-    assert send(client, recorded(name)).json == {"results": [[]]}
+def test_a_smart_tool_asks_for_its_label_where_it_points(
+    name: str, client: FlaskClient, store: Store, gpu_worker: list[int]
+) -> None:
+    (result,) = send(client, recorded(name)).json["results"]
+    assert [region["value"]["brushlabels"] for region in result["result"]] == [["red"]]
+    (wish,) = wishes(store)
+    (item,) = wish.plan.items
+    shape = recorded(name)["json"]["params"]["context"]["result"][0]["value"]
+    assert item.focus is not None and (item.prompt, wish.interactive) == ("red", True)
+    (drawn,) = item.focus.points or item.focus.boxes
+    assert (drawn.x, drawn.y) == (shape["x"], shape["y"])
+
+
+def test_an_unknown_tool_gets_a_valid_empty_answer(client: FlaskClient, store: Store) -> None:
+    recording = recorded("predict_interactive_rectangle")
+    recording["json"]["params"]["context"]["result"][0]["type"] = "ellipselabels"
+    assert send(client, recording).json == {"results": [[]]}
     assert store.counts() == {}
 
 
@@ -187,7 +203,7 @@ def test_a_corrected_brush_becomes_a_correction(client: FlaskClient, store: Stor
         score=0.9,
         region_id="br255",
     )
-    kept = PredictedRegion("br255", "red", "red", 0.9, predicted)
+    kept = PredictedRegion("br255", "red", "red", 0.9, CroppedMask.of(predicted))
     store.finish_prediction(wish.id, Prediction([region], 0.9, wish.model_version, (kept,)))
     store.mark_published(wish.id, 619)
 

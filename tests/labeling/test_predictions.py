@@ -32,9 +32,19 @@ def test_an_empty_mask_gives_no_region(square, predict) -> None:
     assert predict(np.zeros_like(square)).to_json() == {"result": [], "score": None, "model_version": "v1"}
 
 
-def test_the_score_is_the_mean_of_the_regions_scores(square) -> None:
+def test_the_score_is_that_of_the_least_certain_region(square) -> None:
     masks = [PredictedMask("red", "p", "brush", "image", "brushlabels", square, score) for score in (0.5, 1.25)]
-    assert build_prediction(masks, "v1", 16, 12).score == pytest.approx(0.75)
+    prediction = build_prediction(masks, "v1", 16, 12)
+    assert (prediction.score, [region["score"] for region in prediction.result]) == (0.5, [0.5, 1.0])
+    assert build_prediction([], "v1", 16, 12, empty_score=0.3).score == 0.3
+
+
+def test_a_mask_may_be_several_regions(square) -> None:
+    square[10:, 12:] = True
+    mask = PredictedMask("red", "p", "poly", "image", "polygonlabels", square, 0.5, tolerance=0.0)
+    prediction = build_prediction([mask], "v1", 16, 12)
+    assert [region.mask.sum() for region in prediction.regions] == [25, 8]
+    assert [region["value"]["polygonlabels"] for region in prediction.result] == [["red"], ["red"]]
 
 
 def test_a_mask_of_another_size_is_refused(square) -> None:
@@ -53,13 +63,26 @@ def test_a_plain_brush_is_valid(square) -> None:
     validate_prediction(build_prediction([mask], "v1", 16, 12), parse_label_config(PLAIN))
 
 
-def test_a_recorded_region_is_valid(recorded, config) -> None:
-    validate_prediction(Prediction([recorded("regions")["brush255"]], 0.91, "v1"), config)
+KIND_OF = {
+    "brush255": "BrushLabels",
+    "bitmask_rgba": "BitmaskLabels",
+    "poly": "PolygonLabels",
+    "vector": "VectorLabels",
+    "rect": "RectangleLabels",
+}
+
+
+@pytest.mark.parametrize(("name", "kind"), KIND_OF.items())
+def test_a_recorded_region_is_valid(recorded, name: str, kind: str) -> None:
+    region = recorded("regions")[name]
+    tag = f'<{kind} name="{region["from_name"]}" toName="image"><Label value="red"/><Label value="blue"/></{kind}>'
+    config = parse_label_config(f'<View><Image name="image" value="$image"/>{tag}</View>')
+    validate_prediction(Prediction([region], 0.91, "v1"), config)
 
 
 REFUSED = {
-    "brush1": "reaches 255",
-    "brush_empty": "reaches 255",
+    "brush1": "too faint",
+    "brush_empty": "empty",
     "brush_no_id": "no id",
     "brush_no_dims": "whole numbers",
     "bad_label": "labels",
@@ -67,8 +90,8 @@ REFUSED = {
     "bad_type": "type",
     "bad_rle": "list of whole numbers",
     "rect_oob": "from_name",
-    "poly": "no brush mask",
-    "bitmask_gray": "no brush mask",
+    "poly": "from_name",
+    "bitmask_gray": "from_name",
 }
 
 

@@ -24,6 +24,15 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
+def test_options_change_a_version_also_where_the_tasks_bring_the_prompts(model: Path) -> None:
+    plain = '<View><Image name="i" value="$i"/><Brush name="b" toName="i"/></View>'
+    for xml, tag in ((CONFIG.xml, "BrushLabels"), (plain, "Brush")):
+        changed = xml.replace(f"<{tag} ", f'<{tag} instances="true" ')
+        assert model_version(str(model), parse_label_config(xml)) != model_version(
+            str(model), parse_label_config(changed)
+        )
+
+
 def test_a_version_is_a_name_and_six_digits(model: Path) -> None:
     version = model_version(str(model), CONFIG)
     assert version.startswith("starter-7 · ")

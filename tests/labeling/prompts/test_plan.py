@@ -1,11 +1,12 @@
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from labeling.prompts.focus import Focus, Point
+from labeling.prompts.interaction import Interaction
 from labeling.prompts.label_config import LabelConfig, parse_label_config
-from labeling.prompts.plan import MAX_PROMPT_CHARACTERS, PromptedLabel, PromptPlan, clean_prompt, plan_prompts
+from labeling.prompts.plan import PromptedLabel, PromptPlan, plan_prompts
+from labeling.prompts.region_options import RegionOptions
 
 
 def config_of(labels: str) -> LabelConfig:
@@ -49,30 +50,64 @@ def test_a_task_without_a_usable_prompt_is_asked_as_the_config_says(prompt: obje
     ],
 )
 def test_typed_text_is_one_prompt_for_one_label(typed: str, label: str) -> None:
-    assert pairs(plan_prompts(THREE, {"prompt": "not asked"}, typed)) == [(label, typed)]
+    assert pairs(plan_prompts(THREE, {"prompt": "not asked"}, Interaction(typed))) == [(label, typed)]
 
 
 def test_a_plain_brush_is_asked_only_what_is_typed_or_in_the_task() -> None:
     assert plan_prompts(PLAIN, {}).items == ()
     assert plan_prompts(PLAIN, {"prompt": "a dog"}).items == (PromptedLabel(None, "a dog", "b", "i", "brush"),)
-    assert plan_prompts(PLAIN, {}, "a cat").items == (PromptedLabel(None, "a cat", "b", "i", "brush"),)
+    assert plan_prompts(PLAIN, {}, Interaction("a cat")).items == (PromptedLabel(None, "a cat", "b", "i", "brush"),)
 
 
 def test_typed_control_characters_leave_nothing_to_ask() -> None:
-    assert plan_prompts(THREE, {}, "\x00\x07 \n").items == ()
+    assert plan_prompts(THREE, {}, Interaction("\x00\x07 \n")).items == ()
 
 
-@given(st.text())
-def test_a_clean_prompt_is_one_short_printable_line(text: str) -> None:
-    clean = clean_prompt(text)
-    assert len(clean) <= MAX_PROMPT_CHARACTERS
-    assert clean == clean_prompt(clean) == clean.strip()
-    assert not any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in clean)
-    clean.encode()
+ASKED = config_of(
+    '<Label value="car" prompt="a car; a van" exclude="a toy" model_score_threshold="0.5"/><Label value="tree"/>'
+)
+FOCUS = Focus(points=(Point(1, 2),))
+
+
+def test_prompts_of_one_label_come_with_what_is_excluded_and_its_options() -> None:
+    options = RegionOptions(score_threshold=0.5)
+    expected = [
+        PromptedLabel("car", p, "brush", "image", "brushlabels", ("a toy",), options) for p in ("a car", "a van")
+    ]
+    assert plan_prompts(ASKED, {}).items == (*expected, PromptedLabel("tree", "tree", "brush", "image", "brushlabels"))
+
+
+def test_a_focus_asks_its_labels_prompts_whatever_their_score() -> None:
+    plan = plan_prompts(ASKED, {}, Interaction(focus=FOCUS, label="car"))
+    assert pairs(plan) == [("car", "a car"), ("car", "a van")]
+    assert {(item.exclude, item.options, item.focus) for item in plan.items} == {(("a toy",), RegionOptions(), FOCUS)}
+    assert pairs(plan_prompts(ASKED, {}, Interaction(focus=FOCUS, label="tree"))) == [("tree", "tree")]
+
+
+def test_a_focus_without_a_label_is_the_first_labels() -> None:
+    assert pairs(plan_prompts(ASKED, {"prompt": "my car"}, Interaction(focus=FOCUS))) == [("car", "my car")]
+
+
+def test_a_focus_of_a_label_that_nothing_draws_asks_nothing() -> None:
+    assert plan_prompts(ASKED, {}, Interaction(focus=FOCUS, label="cat")).items == ()
+    plan = plan_prompts(PLAIN, {"prompt": "a dog"}, Interaction(focus=FOCUS, label="cat"))
+    assert pairs(plan) == [(None, "a dog")]  # there are no labels to draw
+
+
+def test_typed_text_may_be_several_prompts() -> None:
+    assert pairs(plan_prompts(ASKED, {}, Interaction("a lorry; a bus"))) == [("car", "a lorry"), ("car", "a bus")]
+
+
+def test_a_plan_of_an_earlier_release_is_read() -> None:
+    old = {"label": "car", "prompt": "car", "from_name": "b", "to_name": "i", "region_type": "brushlabels"}
+    plan = PromptPlan.from_json([old])
+    assert plan.items == (PromptedLabel("car", "car", "b", "i", "brushlabels"),)
+    assert plan.to_json() == [old]  # so its digest, and with it the model version, is the same
 
 
 def test_a_plan_survives_json_and_names_itself() -> None:
     plan = plan_prompts(THREE, {"prompt": "Zellkerne, größer"})
-    assert PromptPlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    for each in (plan, plan_prompts(ASKED, {}), plan_prompts(ASKED, {}, Interaction(focus=FOCUS, label="car"))):
+        assert PromptPlan.from_json(json.loads(json.dumps(each.to_json()))) == each
     assert plan.digest() != plan_prompts(THREE, {}).digest()
     assert plan_prompts(THREE, {}).digest() == plan_prompts(THREE, {"image": "x"}).digest()

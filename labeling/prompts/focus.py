@@ -1,0 +1,95 @@
+"""Boxes and points that an annotator drew with a smart tool, and what of a mask they mean."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labeling.regions.instances import label_instances
+from labeling.regions.kinds import region_mask
+
+_NEAR = 0.015  # of the image's diagonal: a point so near to an object is meant for it
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in percent of the image; `rotation` in degrees, clockwise about its top left corner."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    rotation: float = 0.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point in percent of the image: on the object that is meant, or (negative) on what is not."""
+
+    x: float
+    y: float
+    is_positive: bool = True
+
+
+@dataclass(frozen=True)
+class Focus:
+    """Where in the image a label is meant: inside any of the boxes, or the objects under the points."""
+
+    boxes: tuple[Box, ...] = ()
+    points: tuple[Point, ...] = ()
+
+
+def limit_to_focus(mask: NDArray[np.bool_], focus: Focus) -> NDArray[np.bool_]:
+    """What of the mask (height, width) lies in any of the boxes; and, if there are points, is an object under one.
+
+    Objects that touch are split first. An object under a negative point is taken away; one that has points of both
+    kinds is cut, so that each pixel goes with the nearest point. Without a positive point nothing is left.
+    """
+    if focus.boxes:
+        mask = mask & np.any([_box_mask(box, mask.shape) for box in focus.boxes], axis=0)
+    return _under_points(mask, focus.points) if focus.points else mask
+
+
+def _box_mask(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    height, width = shape
+    return region_mask({"type": "rectangle", "original_width": width, "original_height": height, "value": asdict(box)})
+
+
+def _under_points(mask: NDArray[np.bool_], points: Sequence[Point]) -> NDArray[np.bool_]:
+    labels = label_instances(mask)
+    places = [_pixel(point, mask.shape) for point in points]
+    touched = [_object_at(labels, *place) for place in places]
+    meant = {number for number, point in zip(touched, points, strict=True) if point.is_positive} - {0}
+    against = {number for number, point in zip(touched, points, strict=True) if not point.is_positive}
+    chosen: NDArray[np.bool_] = np.isin(labels, sorted(meant - against))
+    for number in meant & against:
+        rows, columns = np.nonzero(labels == number)
+        nearest = {True: np.full(rows.size, np.inf, np.float32), False: np.full(rows.size, np.inf, np.float32)}
+        for (row, column), point in zip(places, points, strict=True):
+            distance = (rows - row).astype(np.float32) ** 2 + (columns - column).astype(np.float32) ** 2
+            np.minimum(nearest[point.is_positive], distance, out=nearest[point.is_positive])
+        kept = nearest[True] <= nearest[False]
+        chosen[rows[kept], columns[kept]] = True
+    return chosen
+
+
+def _pixel(point: Point, shape: tuple[int, ...]) -> tuple[int, int]:
+    height, width = shape
+    return min(int(point.y / 100 * height), height - 1), min(int(point.x / 100 * width), width - 1)
+
+
+def _object_at(labels: NDArray[np.int32], row: int, column: int) -> int:
+    """The number of the object under the pixel, else of the nearest one within a short way; 0 if there is none."""
+    if labels[row, column]:
+        return int(labels[row, column])
+    reach = max(2, round(_NEAR * math.hypot(*labels.shape)))
+    top, left = max(row - reach, 0), max(column - reach, 0)
+    near = labels[top : row + reach + 1, left : column + reach + 1]
+    rows, columns = np.nonzero(near)
+    distances = (rows + top - row) ** 2 + (columns + left - column) ** 2
+    if distances.size == 0 or distances.min() > reach**2:
+        return 0
+    best = int(distances.argmin())
+    return int(near[rows[best], columns[best]])

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from labeling.prompts.focus import Box, Focus, Point, limit_to_focus
+
+
+@pytest.fixture
+def two() -> NDArray[np.bool_]:
+    """100 x 200 px; objects of 40 x 40 px at rows 30-69, columns 20-59 and 120-159."""
+    mask = np.zeros((100, 200), np.bool_)
+    mask[30:70, 20:60] = mask[30:70, 120:160] = True
+    return mask
+
+
+LEFT, RIGHT = Point(20, 50), Point(70, 50)
+
+
+def left(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return mask & (np.arange(200) < 100)
+
+
+def test_a_box_keeps_what_is_inside(two: NDArray[np.bool_]) -> None:
+    kept = limit_to_focus(two, Focus((Box(0, 0, 20, 50),)))
+    assert np.array_equal(np.argwhere(kept), np.argwhere(two[:50, :40]))
+
+
+def test_boxes_add_up(two: NDArray[np.bool_]) -> None:
+    assert np.array_equal(limit_to_focus(two, Focus((Box(0, 0, 50, 100), Box(50, 0, 50, 100)))), two)
+
+
+def test_a_box_may_be_turned_or_reach_beyond_the_image(two: NDArray[np.bool_]) -> None:
+    assert np.array_equal(limit_to_focus(two, Focus((Box(50, 0, 500, 500, 90),))), left(two))
+    assert not limit_to_focus(two, Focus((Box(200, 200, 10, 10),))).any()
+
+
+def test_a_point_takes_the_object_under_it(two: NDArray[np.bool_]) -> None:
+    assert np.array_equal(limit_to_focus(two, Focus(points=(LEFT,))), left(two))
+    assert np.array_equal(limit_to_focus(two, Focus(points=(LEFT, RIGHT))), two)
+
+
+def test_a_point_beside_an_object_takes_it_if_it_is_near(two: NDArray[np.bool_]) -> None:
+    assert np.array_equal(limit_to_focus(two, Focus(points=(Point(9, 50),))), left(two))  # 2 px beside
+    assert not limit_to_focus(two, Focus(points=(Point(45, 50),))).any()
+
+
+def test_a_negative_point_takes_its_object_away(two: NDArray[np.bool_]) -> None:
+    against = Point(70, 50, is_positive=False)
+    assert np.array_equal(limit_to_focus(two, Focus(points=(LEFT, against))), left(two))
+    assert not limit_to_focus(two, Focus(points=(against,))).any()
+
+
+def test_a_negative_point_on_the_same_object_takes_its_side_away(two: NDArray[np.bool_]) -> None:
+    kept = limit_to_focus(two, Focus(points=(Point(15, 50), Point(25, 50, is_positive=False), RIGHT)))
+    assert kept[50, 32] and kept[50, 140] and not kept[50, 50]
+    assert np.array_equal(kept[:, 100:], two[:, 100:])
+    assert kept[:, :100].sum() == pytest.approx(800, abs=40)
+
+
+def test_points_choose_among_what_the_boxes_keep(two: NDArray[np.bool_]) -> None:
+    assert not limit_to_focus(two, Focus((Box(50, 0, 50, 100),), (LEFT,))).any()
+
+
+PERCENT = st.floats(0, 100)
+
+
+@given(
+    st.lists(st.builds(Box, PERCENT, PERCENT, PERCENT, PERCENT, st.floats(-360, 360)), max_size=3),
+    st.lists(st.builds(Point, PERCENT, PERCENT, st.booleans()), max_size=4),
+    st.integers(0, 2**32 - 1),
+)
+def test_only_what_was_found_is_kept(boxes: list[Box], points: list[Point], seed: int) -> None:
+    mask = np.random.default_rng(seed).random((9, 13)) < 0.5
+    before = mask.copy()
+    kept = limit_to_focus(mask, Focus(tuple(boxes), tuple(points)))
+    assert kept.shape == mask.shape and not (kept & ~mask).any() and np.array_equal(mask, before)
+    if any(point.is_positive is False for point in points) and not any(point.is_positive for point in points):
+        assert not kept.any()
