@@ -13,7 +13,7 @@ from functools import partial
 from redis.exceptions import RedisError
 
 from labeling.errors import LabelingError
-from worker import spool
+from worker import reconcile, spool
 from worker.errors import QueueFull
 from worker.jobs import JobContext, process_event
 from worker.queues import (
@@ -54,7 +54,11 @@ def sweep(context: JobContext, stale_s: float = STALE_S) -> int:
 
 
 def run(context: JobContext, stop: threading.Event) -> None:
-    """Sweep every few seconds until `stop` is set, and move retries that are due back into their queue."""
+    """Sweep every few seconds until `stop` is set, and move retries that are due back into their queue.
+
+    Beside it, in a thread because a large project takes minutes, annotations that webhooks missed are looked for.
+    """
+    threading.Thread(target=reconcile.run, args=(context, stop), name="reconcile", daemon=True).start()
     next_sweep = time.monotonic()
     while True:
         for name in (GPU, PUBLISH):

@@ -58,6 +58,8 @@ def _process(store: Store, event: EventRecord) -> _Outcome:
     regions = _ProjectRegions(store, project, event.payload)
     reviews, errors = [], []
     for annotation in event_annotations(event.payload):
+        if annotation.get("erased") is True:  # on request, see `Store.erase`
+            continue
         try:
             reviews.append(review_annotation(annotation, regions))
         except (KeyError, TypeError, ValueError) as error:  # the other annotations of the event still count

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Self
 
@@ -88,15 +89,25 @@ class LabelStudioClient:
             yield from page.tasks
 
     def task_pages(
-        self, project_id: int, *, lacking_version: str | None = None, only_unlabeled: bool = False, page_size: int = 100
+        self,
+        project_id: int,
+        *,
+        lacking_version: str | None = None,
+        only_unlabeled: bool = False,
+        changed_since: datetime | None = None,
+        page_size: int = 100,
     ) -> Iterator[TaskPage]:
         """Pages of a project's tasks by ascending id; tasks that come, go or are predicted meanwhile make no gap.
 
         `lacking_version`: only tasks that hold no prediction of it. `only_unlabeled`: only those without annotations.
+        `changed_since`: only those that changed then or later; that their annotations did is such a change.
         """
         wanted = [_condition("total_annotations", "equal", "Number", 0)] if only_unlabeled else []
         if lacking_version is not None:
             wanted.append(_condition("predictions_model_versions", "not_contains", "List", [lacking_version]))
+        if changed_since is not None:
+            moment = changed_since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            wanted.append(_condition("updated_at", "greater_or_equal", "Datetime", moment))
         last = 0
         while True:
             after = _condition("id", "greater", "Number", last)
@@ -113,6 +124,11 @@ class LabelStudioClient:
                 yield page
             if len(page.tasks) >= page.remaining or not page.tasks:
                 return
+
+    def list_annotations(self, task_id: int) -> list[dict[str, Any]]:
+        """A task's annotations, skipped ones too, as webhooks carry them: `id`, `result`, `updated_at`, ..."""
+        what = f"The annotations of task {task_id} could not be read"
+        return list(self.call("GET", f"/api/tasks/{task_id}/annotations/", what=what))
 
     def get_project(self, project_id: int) -> dict[str, Any]:
         """A project: `id`, `title`, `label_config`, `model_version`, ..."""

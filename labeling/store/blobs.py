@@ -55,6 +55,17 @@ class BlobStore:
             raise StoreError(f"Blob {digest} is damaged. Restore the blob folder from a backup.")
         return content
 
+    def delete(self, digest: str) -> None:
+        """Forget a blob; nothing happens if there is none."""
+        try:
+            self._filesystem.rm_file(self._path(digest))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreError(
+                f"Blob {digest} could not be deleted: {error}. Check BLOB_URL.", is_transient=True
+            ) from error
+
     def put_mask(self, mask: NDArray[np.bool_]) -> str:
         """Store a mask (height, width) as a 1-bit PNG."""
         buffer = io.BytesIO()

@@ -176,6 +176,13 @@ class Exclusion:
 
 
 @dataclass(frozen=True)
+class SyncTurn:
+    """Leave to read a project's annotations from Label Studio: those of tasks changed after `since` (None: all)."""
+
+    since: datetime | None
+
+
+@dataclass(frozen=True)
 class TaskImage:
     """A task's image. `reference` is what the task's data says, `sha256` of its file, None until it was fetched."""
 

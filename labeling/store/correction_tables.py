@@ -113,6 +113,7 @@ class SyncRow(Base):
         ForeignKey("projects.id", name="fk_annotation_syncs_project"), primary_key=True
     )
     synced_until: Mapped[datetime | None]
+    synced_at: Mapped[datetime | None]
     lease_until: Mapped[datetime | None]
 
 

@@ -16,8 +16,9 @@ from labeling.store.correction_records import (
     Review,
     ReviewRecord,
 )
-from labeling.store.correction_tables import CorrectionRow, EventRow, ExclusionRow, ReviewRow
+from labeling.store.correction_tables import CorrectionRow, EventRow, ReviewRow
 from labeling.store.database import Database
+from labeling.store.exclusions import Exclusions, exclusion_of, find_exclusions, without_annotations
 from labeling.store.predictions import project_record
 from labeling.store.records import Project
 from labeling.store.tables import ProjectRow
@@ -71,11 +72,15 @@ class CorrectionStore:
             session.get_one(ProjectRow, project.id, with_for_update=True)  # one writer for each project's annotations
             session.execute(delete(ReviewRow).where(ReviewRow.event_id == event_id))
             erased = find_exclusions(session, [project.id], erased_only=True)
+            unwanted = {row.annotation_id for row in rows if exclusion_of(erased, row) is not None}
+            if unwanted:
+                event = session.get_one(EventRow, event_id)
+                event.payload = without_annotations(event.payload, unwanted)
             history = _history(session, project, [row.annotation_id for row in rows])
             new = [
                 row
                 for row in rows
-                if exclusion_of(erased, row) is None and not _is_known(history.get(row.annotation_id, []), row)
+                if row.annotation_id not in unwanted and not _is_known(history.get(row.annotation_id, []), row)
             ]
             session.add_all(new)
             session.flush()
@@ -152,26 +157,6 @@ class CorrectionStore:
             mask_before=None if before is None else self._blobs.put_mask(before),
             mask_after=None if after is None else self._blobs.put_mask(after),
         )
-
-
-Exclusions = dict[tuple[int, str, str], str]
-
-
-def find_exclusions(session: Session, project_row_ids: Iterable[int], *, erased_only: bool = False) -> Exclusions:
-    """(project row, scope, value) -> reason."""
-    query = select(ExclusionRow).where(ExclusionRow.project_row_id.in_(list(project_row_ids)))
-    if erased_only:
-        query = query.where(ExclusionRow.erased)
-    return {(row.project_row_id, row.scope, row.value): row.reason for row in session.scalars(query)}
-
-
-def exclusion_of(exclusions: Exclusions, row: ReviewRow, region_id: str | None = None) -> str | None:
-    """Why an annotation is left out, or one region of it."""
-    named = {"task": row.task_id, "annotation": row.annotation_id, "annotator": row.annotator_id}
-    keys = [(row.project_row_id, scope, str(value)) for scope, value in named.items() if value is not None]
-    if region_id is not None:
-        keys.append((row.project_row_id, "region", f"{row.annotation_id}/{region_id}"))
-    return next((exclusions[key] for key in keys if key in exclusions), None)
 
 
 def _history(session: Session, project: Project, annotation_ids: Sequence[int]) -> dict[int, list[ReviewRow]]:

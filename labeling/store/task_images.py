@@ -30,6 +30,9 @@ class TaskImageStore:
 
         Without a digest, one that is known stays, unless the reference is another one now.
         """
+        known = self.images_of_tasks(project, [task_id]).get(task_id)
+        if known is not None and known.reference == reference and sha256 in (None, known.sha256):
+            return  # a write costs more than this read
         with self._database.writing() as session:
             session.get_one(ProjectRow, project.id, with_for_update=True)
             row = session.scalar(select(TaskImageRow).filter_by(project_row_id=project.id, task_id=task_id))

@@ -91,6 +91,7 @@ def upgrade() -> None:
             primary_key=True,
         ),
         sa.Column("synced_until", _TIME),
+        sa.Column("synced_at", _TIME),
         sa.Column("lease_until", _TIME),
     )
     op.create_table(

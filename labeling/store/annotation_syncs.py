@@ -1,0 +1,53 @@
+"""How far each project's annotations were read from Label Studio; one reader at a time."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+from labeling.store.correction_records import SyncTurn
+from labeling.store.correction_tables import SyncRow
+from labeling.store.database import Database
+from labeling.store.predictions import project_record
+from labeling.store.records import Project
+from labeling.store.tables import ProjectRow, utc_now
+
+
+class SyncStore:
+    """The part of `Store` that is about reading annotations from Label Studio."""
+
+    _database: Database
+
+    def projects_of(self, label_studio_url: str) -> list[Project]:
+        """The projects of one Label Studio."""
+        query = select(ProjectRow).filter_by(label_studio_url=label_studio_url.rstrip("/")).order_by(ProjectRow.id)
+        with self._database.reading() as session:
+            return [project_record(row) for row in session.scalars(query)]
+
+    def begin_sync(self, project: Project, *, lease_s: float, not_within_s: float = 0.0) -> SyncTurn | None:
+        """Take the turn for `lease_s` seconds; None if another process has it, or had it less than so long ago."""
+        now = utc_now()
+        with self._database.writing() as session:
+            session.get_one(ProjectRow, project.id, with_for_update=True)
+            row = session.get(SyncRow, project.id)
+            if row is None:
+                row = SyncRow(project_row_id=project.id)
+                session.add(row)
+            is_fresh = row.synced_at is not None and row.synced_at > now - timedelta(seconds=not_within_s)
+            if (row.lease_until is not None and row.lease_until > now) or is_fresh:
+                return None
+            row.lease_until = now + timedelta(seconds=lease_s)
+            return SyncTurn(row.synced_until)
+
+    def extend_sync(self, project: Project, *, lease_s: float) -> None:
+        """Keep the turn for another `lease_s` seconds."""
+        with self._database.writing() as session:
+            session.get_one(SyncRow, project.id).lease_until = utc_now() + timedelta(seconds=lease_s)
+
+    def end_sync(self, project: Project, until: datetime | None, *, is_complete: bool = True) -> None:
+        """Give the turn back. All tasks changed before `until` (None: as before) were read, if it is complete."""
+        with self._database.writing() as session:
+            row = session.get_one(SyncRow, project.id)
+            row.lease_until = None
+            if is_complete:
+                row.synced_at = utc_now()
+                row.synced_until = until or row.synced_until

@@ -1,0 +1,318 @@
+"""The event log: whatever happens on the way, in the end the store says what Label Studio says, and says it once."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labeling.errors import LabelStudioError, StoreError
+from labeling.settings import Settings
+from labeling.store import CorrectionFilter, Store
+from tests.worker.label_studio_double import CONFIG, LabelStudioDouble, box
+from worker import reconcile, spool
+from worker.jobs import JobContext, process_event
+
+URL = "http://label-studio.test"
+
+
+class Killed(BaseException):
+    """The process ended here."""
+
+
+class Mortal:
+    """A store or client in a process that is killed before or after its n-th call: then nothing works any more."""
+
+    def __init__(self, target: Any, lives: list[int]) -> None:
+        self._target, self._lives = target, lives
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._target, name)
+        if not callable(found):
+            return found
+
+        def call(*args: Any, **options: Any) -> Any:
+            self._live()
+            answer = found(*args, **options)
+            self._live()
+            return answer
+
+        return call
+
+    def _live(self) -> None:
+        self._lives[0] -= 1
+        if self._lives[0] < 0:
+            raise Killed
+
+
+@pytest.fixture(scope="module")
+def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("store") / "argenseg.db"
+    Store.open(f"sqlite:///{file}", str(file.parent / "blobs")).close()
+    return file
+
+
+@pytest.fixture
+def open_context(fresh_database: Path) -> Iterator[Callable[[LabelStudioDouble], JobContext]]:
+    """A store and a data folder of its own for each call."""
+    with TemporaryDirectory() as folder:
+        stores: list[Store] = []
+
+        def open_one(label_studio: LabelStudioDouble) -> JobContext:
+            home = Path(folder) / str(len(stores))
+            home.mkdir()
+            shutil.copy(fresh_database, home)
+            configured = Settings(data_dir=home, label_studio_url=URL)
+            stores.append(Store.open(configured.database_url, configured.blob_url))
+            stores[-1].upsert_project(URL, 5, CONFIG)
+            return JobContext(configured, stores[-1], label_studio, None)  # type: ignore[arg-type]
+
+        yield open_one
+        for store in stores:
+            store.close()
+
+
+def project_of(context: JobContext) -> Any:
+    return context.store.find_project(5, URL)
+
+
+def state(context: JobContext) -> dict[int, tuple[Any, ...]]:
+    """What the store says of each annotation."""
+    return {
+        review.annotation_id: (
+            review.task_id,
+            review.at,
+            review.state,
+            review.ground_truth,
+            sorted((item.region_id, item.kind) for item in review.corrections),
+        )
+        for review in context.store.list_reviews()
+    }
+
+
+def truth(label_studio: LabelStudioDouble) -> dict[int, tuple[Any, ...]]:
+    """What Label Studio says: nothing was predicted, so every region is an added one."""
+    return {
+        annotation_id: (
+            item["task"],
+            datetime.fromisoformat(item["updated_at"]),
+            "skipped" if item["was_cancelled"] else "submitted",
+            item["ground_truth"],
+            [] if item["was_cancelled"] else sorted((region["id"], "added") for region in item["result"]),
+        )
+        for annotation_id, item in label_studio.annotations.items()
+    }
+
+
+def history(context: JobContext) -> list[tuple[int, str, datetime | None]]:
+    everything = context.store.list_reviews(CorrectionFilter(with_history=True))
+    return [
+        (review.annotation_id, review.state, None if review.state == "deleted" else review.at) for review in everything
+    ]
+
+
+def do(label_studio: LabelStudioDouble, action: str, which: int) -> dict[str, Any] | None:
+    """One thing that an annotator does, and its webhook's payload."""
+    if action in ("create", "skip"):
+        return label_studio.create(which % label_studio.tasks + 1, skipped=action == "skip")
+    if not label_studio.annotations:
+        return None
+    annotation_id = sorted(label_studio.annotations)[which % len(label_studio.annotations)]
+    if action == "delete":
+        return label_studio.delete(annotation_id)
+    known = label_studio.annotations[annotation_id]
+    changes = {
+        "redraw": {"result": [box(f"r{which}", 50), box("second", 25)], "was_cancelled": False},
+        "toggle": {"ground_truth": not known["ground_truth"]},
+        "cancel": {"was_cancelled": True},
+    }
+    return label_studio.update(annotation_id, **changes[action])
+
+
+def recover(context: JobContext) -> None:
+    """What a sweeper does after a kill, without Redis."""
+    spool.drain(spool.spool_folder(context.settings), context.store, URL)
+    for event_id in context.store.unprocessed_events(0):
+        process_event(context, event_id)
+
+
+ACTIONS = st.tuples(
+    st.sampled_from(["create", "skip", "redraw", "toggle", "cancel", "delete"]),
+    st.integers(0, 5),
+    st.sampled_from(["stored", "twice", "spooled", "lost"]),
+)
+
+
+@given(st.lists(ACTIONS, max_size=12), st.randoms(), st.integers(0, 120), st.integers(0, 12))
+@settings(max_examples=40, deadline=None)
+def test_nothing_is_lost_and_nothing_doubled(
+    fresh_database: Path, actions: list[tuple[str, int, str]], random: Any, lives: int, synced_after: int
+) -> None:
+    """Events twice, out of order, in the spool folder or lost; a sync in between; killed between any two steps."""
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reconcile, "LEASE_S", 0.0)
+        shutil.copy(fresh_database, folder)
+        configured = Settings(data_dir=Path(folder), label_studio_url=URL)
+        with Store.open(configured.database_url, configured.blob_url) as store:
+            store.upsert_project(URL, 5, CONFIG)
+            label_studio = LabelStudioDouble()
+            context = JobContext(configured, store, label_studio, None)  # type: ignore[arg-type]
+            left = [lives]
+            dying = replace(context, store=Mortal(store, left), client=Mortal(label_studio, left))  # type: ignore[arg-type]
+            told: list[dict[str, Any]] = []
+            for number, (action, which, way) in enumerate(actions):
+                if number == synced_after:
+                    with suppress(Killed):
+                        reconcile.sync_project(dying, project_of(context))
+                payload = do(label_studio, action, which)
+                told += [payload] * {"stored": 1, "twice": 2, "spooled": 1, "lost": 0}[way] if payload else []
+                if payload and way == "spooled":
+                    spool.write_event(spool.spool_folder(configured), payload["action"], payload)
+                    told.remove(payload)
+            random.shuffle(told)
+            for payload in told:
+                event_id = store.record_event(payload["action"], payload, label_studio_url=URL)
+                with suppress(Killed):
+                    process_event(dying, event_id)
+            with suppress(Killed):
+                reconcile.sync_project(dying, project_of(context))
+            recover(context)
+            reconcile.sync_project(context, project_of(context))
+            assert state(context) == truth(label_studio)
+            kept = history(context)
+            assert len(kept) == len(set(kept))
+            delivered = {
+                (item["id"], datetime.fromisoformat(item["updated_at"]))
+                for payload in told
+                if isinstance(item := payload.get("annotation"), dict)
+            }
+            assert delivered <= {(annotation_id, at) for annotation_id, _, at in kept}
+            assert store.unprocessed_events(0) == []
+            before = len(kept)
+            assert reconcile.sync_project(context, project_of(context), everything=True) is not None
+            assert len(history(context)) == before
+
+
+def test_what_webhooks_missed_is_found_and_read_once(open_context) -> None:
+    label_studio = LabelStudioDouble()
+    context = open_context(label_studio)
+    label_studio.create(1)
+    label_studio.create(2, skipped=True)
+    outcome = reconcile.sync_project(context, project_of(context))
+    assert outcome == reconcile.SyncOutcome(tasks=3, changed=2)
+    assert label_studio.reads == [1, 2]  # the third task has no annotations
+    assert context.store.images_of_tasks(project_of(context), [1])[1].reference == "/data/1.png"
+    label_studio.update(1, ground_truth=True)
+    label_studio.delete(2)
+    assert reconcile.sync_project(context, project_of(context)) == reconcile.SyncOutcome(2, 1, 1)
+    assert state(context) == truth(label_studio)
+
+
+def test_only_what_changed_is_read_again(open_context) -> None:
+    label_studio = LabelStudioDouble(tasks=50)
+    context = open_context(label_studio)
+    for task in range(1, 51):
+        label_studio.create(task)
+    reconcile.sync_project(context, project_of(context))
+    label_studio.reads.clear()
+    label_studio.update(7, lead_time=9.0)
+    assert reconcile.sync_project(context, project_of(context)) == reconcile.SyncOutcome(2, 1)
+    assert label_studio.reads == [7, 50]  # the last one that changed before is looked at once more
+
+
+def test_a_label_studio_that_fails_in_the_middle(open_context, monkeypatch: pytest.MonkeyPatch) -> None:
+    label_studio = LabelStudioDouble(tasks=6)
+    context = open_context(label_studio)
+    for task in range(1, 7):
+        label_studio.create(task)
+    with monkeypatch.context() as patch:
+
+        def fail(task_id: int) -> list[dict[str, Any]]:
+            if task_id == 4:
+                raise LabelStudioError("502", status=502, is_transient=True)
+            return LabelStudioDouble.list_annotations(label_studio, task_id)
+
+        patch.setattr(label_studio, "list_annotations", fail)
+        with pytest.raises(LabelStudioError):
+            reconcile.sync_project(context, project_of(context))
+        assert reconcile.sync_all(context) == reconcile.SyncOutcome()
+    assert set(state(context)) == {1, 2, 3}
+    reconcile.sync_all(context)
+    assert state(context) == truth(label_studio)
+
+
+def test_one_reader_at_a_time(open_context) -> None:
+    context = open_context(LabelStudioDouble())
+    project = project_of(context)
+    turn = context.store.begin_sync(project, lease_s=60)
+    assert turn is not None
+    assert reconcile.sync_project(context, project) is None
+    context.store.end_sync(project, None)
+    assert reconcile.sync_project(context, project, not_within_s=60) is None
+    assert reconcile.sync_project(context, project) is not None
+
+
+def test_what_was_erased_does_not_come_back(open_context) -> None:
+    label_studio = LabelStudioDouble()
+    context = open_context(label_studio)
+    payload = label_studio.create(1)
+    label_studio.create(2)
+    reconcile.sync_all(context)
+    assert context.store.erase(project_of(context), annotation_id=1, reason="asked for") == 1
+    for _ in range(2):
+        process_event(context, context.store.record_event(payload["action"], payload, label_studio_url=URL))
+        reconcile.sync_project(context, project_of(context), everything=True)
+        payload = label_studio.update(1, lead_time=7.0)
+    assert set(state(context)) == {2}
+    with closing(sqlite3.connect(context.settings.data_dir / "argenseg.db")) as database:
+        assert database.execute("SELECT count(*) FROM events WHERE payload LIKE '%\"r1\"%'").fetchone() == (0,)
+
+
+def test_a_thousand_events_in_a_burst_and_kill_9(open_context) -> None:
+    """Webhooks of many threads, while a process that works them off is killed again and again."""
+    label_studio = LabelStudioDouble(tasks=20)
+    context = open_context(label_studio)
+    payloads = [label_studio.create(number % 20 + 1) for number in range(500)]
+    payloads += [label_studio.update(annotation_id, ground_truth=True) for annotation_id in label_studio.annotations]
+    store, folder = context.store, spool.spool_folder(context.settings)
+
+    def send(mine: list[dict[str, Any]]) -> None:
+        for payload in mine:
+            try:
+                store.record_event(payload["action"], payload, label_studio_url=URL)
+            except StoreError:
+                spool.write_event(folder, payload["action"], payload)
+
+    code = (
+        "import sys; from labeling.store import Store; from labeling.corrections.events import process_event\n"
+        "with Store.open(sys.argv[1], sys.argv[2]) as store:\n"
+        "    while True:\n"
+        "        for event_id in store.unprocessed_events(0): process_event(store, event_id)\n"
+    )
+    command = [sys.executable, "-c", code, context.settings.database_url, context.settings.blob_url]
+    threads = [threading.Thread(target=send, args=(payloads[number::8],)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        worker = subprocess.Popen(command)
+        time.sleep(2.5)
+        worker.kill()
+        worker.wait()
+    for thread in threads:
+        thread.join()
+    recover(context)
+    assert state(context) == truth(label_studio)
+    kept = history(context)
+    assert len(kept) == len(set(kept)) == 1000
