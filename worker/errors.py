@@ -25,6 +25,10 @@ class ModelCrashed(ModelError):
     """The model process died, or the model failed in a way that says nothing about the image. Trying again may help."""
 
 
+class ModelOutOfMemory(ModelError):
+    """The questions need more memory than there is beside the model. Fewer at a time may fit."""
+
+
 class ModelTimeout(ModelError):
     """The model took longer than its time limit and was killed."""
 

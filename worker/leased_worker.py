@@ -9,7 +9,7 @@ import logging
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from redis import Redis
@@ -56,20 +56,22 @@ class LeasedWorker(SimpleWorker):
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         execution = self.prepare_execution(job)
-        with self._renewed_lease(job, execution):
+        with self._renewed_leases(lambda: [(job, execution)]):
             self.perform_job(job, queue, execution)
         self.set_state(WorkerStatus.IDLE)
 
     @contextlib.contextmanager
-    def _renewed_lease(self, job: Job, execution: Execution) -> Iterator[None]:
+    def _renewed_leases(self, leased: Callable[[], Sequence[tuple[Job, Execution]]]) -> Iterator[None]:
+        """Renew the leases of what `leased` names at the time, from a thread, until the end of the `with` block."""
         done = threading.Event()
 
         def renew() -> None:
             while not done.wait(self.lease_s / 4):
-                try:
-                    self.maintain_heartbeats(job, execution)
-                except RedisError as error:  # at worst the job runs twice
-                    logger.warning("the lease of job %s could not be renewed: %s", job.id, error)
+                for job, execution in leased():
+                    try:
+                        self.maintain_heartbeats(job, execution)
+                    except RedisError as error:  # at worst the job runs twice
+                        logger.warning("the lease of job %s could not be renewed: %s", job.id, error)
 
         thread = threading.Thread(target=renew, name="lease", daemon=True)
         thread.start()

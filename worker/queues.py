@@ -37,6 +37,7 @@ JOB_TIMEOUT_S = 1800  # the last resort; images, model and HTTP have their own, 
 RESULT_TTL_S = 300
 FAILURE_TTL_S = 24 * 3600
 
+_URGENT = "-now"  # the end of a job's id
 _SOCKET_TIMEOUT_S = 10.0  # longer than any single blocking command below (redis-py's own default is 5)
 _LONGEST_BLOCK_S = 1.0  # a cancelled job writes no result: look at its status at least this often
 _SUN_PATH_MAX = 100  # bytes of a unix socket's path: 108 on Linux, 104 on macOS, less the final NUL
@@ -140,12 +141,17 @@ def _enqueue(
         args=(row_id,),
         # The row id can be read back from the job id (see `live_rows`). A random part instead of `unique=True`: RQ
         # keeps a job's hash and its old results for minutes after its end, in the way of the same row's next run.
-        job_id=f"{function.rpartition('.')[2]}-{row_id}-{uuid.uuid4().hex[:8]}",
+        job_id=f"{function.rpartition('.')[2]}-{row_id}-{uuid.uuid4().hex[:8]}{_URGENT if front else ''}",
         at_front=front,
         result_ttl=RESULT_TTL_S,
         failure_ttl=FAILURE_TTL_S,
     )
     return cast(AllowListedJob, job)
+
+
+def is_urgent(job_id: str) -> bool:
+    """Whether the job was put at the front, because somebody waits for it."""
+    return job_id.endswith(_URGENT)
 
 
 def live_rows(connection: "Redis", queue_name: str, function: str) -> set[int]:
@@ -156,7 +162,7 @@ def live_rows(connection: "Redis", queue_name: str, function: str) -> set[int]:
     job_ids += [started.parse_job_id(entry) for entry in connection.zrangebyscore(started.key, time.time(), "+inf")]
     name = function.rpartition(".")[2]
     parts = [job_id.split("-") for job_id in job_ids]
-    return {int(part[1]) for part in parts if len(part) == 3 and part[0] == name and part[1].isdecimal()}
+    return {int(part[1]) for part in parts if len(part) >= 3 and part[0] == name and part[1].isdecimal()}
 
 
 def requeue_due_retries(connection: "Redis", queue_name: str) -> int:

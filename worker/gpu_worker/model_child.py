@@ -5,16 +5,19 @@ numbers and text, never tensors, so that the parent can read them without torch;
 the traceback, whose values could quote what a user sent.
 """
 
+import gc
 import importlib
 import logging
 import os
 import signal
+import sys
 import traceback
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,27 +29,47 @@ logger = logging.getLogger(__name__)
 
 ARGENSEG = "worker.gpu_worker.model_child:load_argenseg"
 
-Segmenter = Callable[[Path, Sequence[str]], list[tuple[NDArray[np.bool_], float]]]
-"""Image file and prompts -> mask (height, width) of the upright image and score 0..1, for each prompt."""
+
+@dataclass(frozen=True)
+class Question:
+    """An image file and the prompts to be segmented in it."""
+
+    image: Path
+    prompts: tuple[str, ...]
+
+
+Segmenter = Callable[[Sequence[Question]], list[list[tuple[NDArray[np.bool_], float]]]]
+"""For each question, and each of its prompts: the mask (height, width) of the upright image and a score 0..1."""
 
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What the child needs to load the model. `loader` is the function ModelOptions -> Segmenter, as `module:name`."""
+    """What the child needs to load a model. `loader` is the function ModelOptions -> Segmenter, as `module:name`.
+
+    At most `models_in_memory` models are kept; the one that was used longest ago leaves for another.
+    """
 
     model: str
     device: str
     max_image_pixels: int
     log_level: str = "INFO"
     loader: str = ARGENSEG
+    models_in_memory: int = 1
+
+
+@dataclass(frozen=True)
+class Load:
+    """Load this model, unless it is loaded. Answered by None or a Failure."""
+
+    model: str
 
 
 @dataclass(frozen=True)
 class Request:
-    """An image file and the prompts to be segmented in it."""
+    """Questions for one model, to be answered together: a list with an Answer for each, or one Failure for all."""
 
-    image: str
-    prompts: tuple[str, ...]
+    model: str
+    questions: tuple[Question, ...]
 
 
 @dataclass(frozen=True)
@@ -71,11 +94,18 @@ class PackedMask:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there are no masks. `is_about_image`: the model is fine, and the same image would fail again."""
+    """Why there are no masks.
+
+    `about` the image: the model is fine, and the same image would fail again. The memory: it may be enough for fewer
+    questions. The model: it is in an unknown state.
+    """
 
     kind: str
     message: str
-    is_about_image: bool
+    about: Literal["image", "memory", "model"]
+
+
+Answer = list[PackedMask] | Failure
 
 
 def load_argenseg(options: ModelOptions) -> Segmenter:
@@ -95,53 +125,124 @@ def load_argenseg(options: ModelOptions) -> Segmenter:
     model = ARGenSeg.from_pretrained(options.model, device=device, dtype=dtype)
     model.segment([Image.new("RGB", (64, 64), "grey")], ["warm up"])
 
-    def segment(image: Path, prompts: Sequence[str]) -> list[tuple[NDArray[np.bool_], float]]:
-        results = model.segment([load_image(image, max_pixels=options.max_image_pixels)], list(prompts))
-        return [(result.mask, result.score) for result in results[0]]
+    def segment(questions: Sequence[Question]) -> list[list[tuple[NDArray[np.bool_], float]]]:
+        images = [load_image(question.image, max_pixels=options.max_image_pixels) for question in questions]
+        results = model.segment(images, [list(question.prompts) for question in questions])
+        return [[(result.mask, result.score) for result in of_image] for of_image in results]
 
     return segment
 
 
-def main(connection: Connection, options: ModelOptions, parent_pid: int) -> None:
-    """Send None when the model is warm (or a Failure, and end), then answer each Request by PackedMasks or a Failure.
+class _Models:
+    """The loaded models, the one used last at the end."""
 
-    Ends when the pipe is closed, with the parent, and after a failure that is not about the image: the state of the GPU
-    is unknown then. Ctrl-C is the parent's business.
+    def __init__(self, options: ModelOptions) -> None:
+        self._options = options
+        self._segmenters: OrderedDict[str, Segmenter] = OrderedDict()
+
+    def load(self, model: str) -> Segmenter:
+        """The model's segmenter. It is loaded beside the others, or in their place where there is no room for it."""
+        if model not in self._segmenters:
+            while len(self._segmenters) >= self._options.models_in_memory:
+                self._segmenters.popitem(last=False)
+            try:
+                segmenter = self._loaded(model)
+            except Exception as error:
+                if not self._segmenters or not _is_out_of_memory(error):
+                    raise
+                segmenter = None
+            if segmenter is None:  # out of the except block, which holds on to the memory that ran out
+                self._segmenters.clear()
+                segmenter = self._loaded(model)
+            self._segmenters[model] = segmenter
+        self._segmenters.move_to_end(model)
+        return self._segmenters[model]
+
+    def _loaded(self, model: str) -> Segmenter:
+        _free_memory()
+        module, _, function = self._options.loader.partition(":")
+        loader = getattr(importlib.import_module(module), function)
+        return cast(Segmenter, loader(replace(self._options, model=model)))
+
+
+def main(connection: Connection, options: ModelOptions, parent_pid: int) -> None:
+    """Load the model, send None (or a Failure, and end), then answer each Load and Request.
+
+    Ends when the pipe is closed, with the parent, and after a request's failure that is about the model: the state of
+    the GPU is unknown then. Ctrl-C is the parent's business.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(parent_pid)
     logging.basicConfig(level=options.log_level, format="%(levelname)s %(name)s %(message)s")
-    try:
-        module, _, function = options.loader.partition(":")
-        segmenter = cast(Segmenter, getattr(importlib.import_module(module), function)(options))
-    except Exception as error:  # noqa: BLE001 (whatever it is, the parent has to hear of it)
-        connection.send(_failure(error))
-        return
-    connection.send(None)
-    while True:
+    models = _Models(options)
+    failure = _load(models, options.model)
+    connection.send(failure)
+    while failure is None:
         try:
             request = connection.recv()
         except (EOFError, OSError):
             return
-        answer = _answer(segmenter, request)
+        if isinstance(request, Load):
+            connection.send(_load(models, request.model))
+            continue
+        answer = _answer(models.load(request.model), request.questions)
         connection.send(answer)
-        if isinstance(answer, Failure) and not answer.is_about_image:
+        if isinstance(answer, Failure) and answer.about == "model":
             return
 
 
-def _answer(segmenter: Segmenter, request: Request) -> list[PackedMask] | Failure:
+def _load(models: _Models, model: str) -> Failure | None:
     try:
-        return [PackedMask.pack(mask, score) for mask, score in segmenter(Path(request.image), request.prompts)]
+        models.load(model)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the parent has to hear of it)
+        failure = _failure(error)
+        return replace(failure, message="there is not enough memory for it") if failure.about == "memory" else failure
+    return None
+
+
+def _answer(segmenter: Segmenter, questions: Sequence[Question]) -> list[Answer] | Failure:
+    try:
+        return [
+            [PackedMask.pack(mask, score) for mask, score in of_question] for of_question in segmenter(list(questions))
+        ]
     except Exception as error:  # noqa: BLE001 (one bad image must not end the process unseen)
-        return _failure(error)
+        failure = _failure(error)
+    if failure.about == "memory":
+        _free_memory()
+    if failure.about != "image":
+        return failure
+    if len(questions) == 1:
+        return [failure]
+    answers: list[Answer] = []
+    for question in questions:  # the error does not say whose it is
+        one = _answer(segmenter, [question])
+        if isinstance(one, Failure):
+            return one
+        answers += one
+    return answers
 
 
 def _failure(error: Exception) -> Failure:
     kind = type(error).__name__
     if isinstance(error, ARGenSegError):
-        return Failure(kind, str(error), is_about_image=True)
+        return Failure(kind, str(error), "image")
+    if _is_out_of_memory(error):
+        return Failure(kind, "there is not enough memory for this image beside the model", "memory")
     frames = "".join(traceback.format_tb(error.__traceback__))
     logger.error("%s in the model process:\n%s", kind, frames)
-    if "OutOfMemory" in kind or isinstance(error, MemoryError):
-        return Failure(kind, "there is not enough memory for this image beside the model", is_about_image=False)
-    return Failure(kind, f"the model failed ({kind}); the log of the GPU worker says where", is_about_image=False)
+    return Failure(kind, f"the model failed ({kind}); the log of the GPU worker says where", "model")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch.OutOfMemoryError of a GPU, numpy's and Python's MemoryError, torch's RuntimeError of a CPU."""
+    return (
+        isinstance(error, MemoryError)
+        or "OutOfMemory" in type(error).__name__
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

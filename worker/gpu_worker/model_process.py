@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -19,9 +19,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.errors import ModelCrashed, ModelLoadError, ModelStopped, ModelTimeout, SegmentationRefused
+from worker.errors import (
+    ModelCrashed,
+    ModelError,
+    ModelLoadError,
+    ModelOutOfMemory,
+    ModelStopped,
+    ModelTimeout,
+    SegmentationRefused,
+)
 from worker.gpu_worker import model_child
-from worker.gpu_worker.model_child import Failure, ModelOptions, PackedMask, Request
+from worker.gpu_worker.model_child import Answer, Failure, Load, ModelOptions, Question, Request
 
 logger = logging.getLogger(__name__)
 
@@ -37,17 +45,26 @@ class SegmentedPrompt:
     score: float
 
 
-class ModelProcess:
-    """One child with one model. `segment` is called from one thread; `stop_request` and `kill` from any.
+Segmented = list[SegmentedPrompt] | SegmentationRefused
+"""The answers to one question, in the order of its prompts; or why its image cannot be segmented."""
 
-    `load_error` is set when the model could not be loaded (again).
+
+class ModelProcess:
+    """One child with one model, or a few. `segment` is called from one thread; `stop_request` and `kill` from any.
+
+    `load_error` is set when the model of the options could not be loaded (again).
     """
 
-    def __init__(self, options: ModelOptions, *, load_timeout_s: float = 900.0) -> None:
+    def __init__(
+        self, options: ModelOptions, *, load_timeout_s: float = 900.0, memory_limit_bytes: int | None = None
+    ) -> None:
+        """A child that holds more main memory than `memory_limit_bytes` is started anew before the next request."""
         self._options = options
         self._load_timeout_s = load_timeout_s
+        self._memory_limit_bytes = memory_limit_bytes
         self._process: SpawnProcess | None = None
         self._pid: int | None = None
+        self._model = options.model  # the child's last used one
         self._pipe: Connection | None = None
         self._stop_requested = threading.Event()
         self.load_error: ModelLoadError | None = None
@@ -66,48 +83,79 @@ class ModelProcess:
         )
         self._process.start()
         self._pid = self._process.pid
+        self._model = self._options.model
         child_end.close()  # the child's copy is the only one now, so its death is our end-of-file
-        problem: str | None = None
         try:
-            failure = self._receive(self._load_timeout_s)
-        except (ModelCrashed, ModelTimeout) as error:
-            problem = str(error)
-        else:
-            problem = failure.message if isinstance(failure, Failure) else None
-        if problem is not None:
+            self._check_loaded(self._model, lambda: self._receive(self._load_timeout_s))
+        except ModelLoadError as error:
             self.close()
-            self.load_error = ModelLoadError(f"The model {self._options.model!r} could not be loaded: {problem}")
-            raise self.load_error
-        logger.info("model %s is warm (pid %s)", self._options.model, self.pid)
+            self.load_error = error
+            raise
+        if self._memory_limit_bytes and (memory := self.memory_bytes() or 0) > 0.9 * self._memory_limit_bytes:
+            logger.error("MODEL_MEMORY_LIMIT is not observed: the model alone takes %d MB", memory // 10**6)
+            self._memory_limit_bytes = None
 
-    def segment(self, image: Path, prompts: Sequence[str], timeout_s: float) -> list[SegmentedPrompt]:
-        """Segment all `prompts` in one image file by one model call; starts the model first if it is not running.
+    def segment(self, questions: Sequence[Question], timeout_s: float, model: str | None = None) -> list[Segmented]:
+        """Answer all `questions` by one call of `model` (default: that of the options), and return an item for each.
 
-        SegmentationRefused if the image cannot be segmented, ModelTimeout after `timeout_s` (the child is killed),
-        ModelCrashed if the child dies or its model fails, ModelStopped after a `stop_request` (see `accept_requests`).
+        It is prepared first, which does not count for `timeout_s`. ModelOutOfMemory if there is not enough for all of
+        them at once, ModelTimeout after `timeout_s` (the child is killed), ModelCrashed if the child dies or its model
+        fails, ModelStopped after a `stop_request` (see `accept_requests`), ModelLoadError as in `prepare`.
         """
+        self.prepare(model)
+        answers = self._exchange(Request(self._model, tuple(questions)), timeout_s)
+        if isinstance(answers, Failure):
+            message = answers.message[:1].upper() + answers.message[1:] + "."
+            if answers.about == "memory":
+                raise ModelOutOfMemory(message)
+            self.close()
+            raise ModelCrashed(message)
+        assert isinstance(answers, list)
+        return [_segmented(question, answer) for question, answer in zip(questions, answers, strict=True)]
+
+    def prepare(self, model: str | None = None) -> None:
+        """Start the child if it is not running, or has more memory than it may, and load `model` if it is not loaded.
+
+        ModelLoadError if the model cannot be loaded, ModelStopped after a `stop_request`.
+        """
+        model = model or self._options.model
+        limit = self._memory_limit_bytes
+        if limit and (memory := self.memory_bytes() or 0) > limit:
+            logger.warning("the model process holds %d MB of memory and is started anew", memory // 10**6)
+            self.close()
         if self._process is None or not self._process.is_alive():
             self.close()
             self.start()
+        if model != self._model:
+            self._check_loaded(model, lambda: self._exchange(Load(model), self._load_timeout_s))
+            self._model = model
+
+    def _exchange(self, request: Request | Load, timeout_s: float) -> object:
         with self._killed_if_interrupted():
             try:
                 if self._stop_requested.is_set():
                     raise ModelStopped("The job was stopped.")
-                self._open_pipe().send(Request(str(image), tuple(prompts)))
-                answer = self._receive(timeout_s)
+                self._open_pipe().send(request)
+                return self._receive(timeout_s)
             except OSError as error:  # the child died before it read the request
                 raise self._crashed() from error
-        if isinstance(answer, Failure):
-            if answer.is_about_image:
-                raise SegmentationRefused(answer.message)
-            self.close()
-            raise ModelCrashed(answer.message[:1].upper() + answer.message[1:] + ".")
-        assert isinstance(answer, list)
-        masks = [packed for packed in answer if isinstance(packed, PackedMask)]
-        return [
-            SegmentedPrompt(prompt, packed.unpack(), packed.score)
-            for prompt, packed in zip(prompts, masks, strict=True)
-        ]
+
+    def _check_loaded(self, model: str, answer: Callable[[], object]) -> None:
+        try:
+            failure = answer()
+        except (ModelCrashed, ModelTimeout) as error:
+            failure = Failure(type(error).__name__, str(error), "model")
+        if isinstance(failure, Failure):
+            raise ModelLoadError(f"The model {model!r} could not be loaded: {failure.message}")
+        logger.info("model %s is warm (pid %s)", model, self.pid)
+
+    def memory_bytes(self) -> int | None:
+        """What the child holds in main memory; None if it is not running or cannot be asked (elsewhere than Linux)."""
+        try:
+            pages = int(Path(f"/proc/{self._pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):
+            return None
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
     def accept_requests(self) -> None:
         """Forget an earlier `stop_request`: a new job begins."""
@@ -168,8 +216,17 @@ class ModelProcess:
         """A time limit or shutdown raised in the middle of an exchange leaves an answer in the pipe: start afresh."""
         try:
             yield
-        except (SegmentationRefused, ModelCrashed, ModelTimeout, ModelStopped):
+        except ModelError:
             raise
         except BaseException:
             self.close()
             raise
+
+
+def _segmented(question: Question, answer: Answer) -> Segmented:
+    if isinstance(answer, Failure):
+        return SegmentationRefused(answer.message)
+    return [
+        SegmentedPrompt(prompt, packed.unpack(), packed.score)
+        for prompt, packed in zip(question.prompts, answer, strict=True)
+    ]

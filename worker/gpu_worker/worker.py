@@ -1,32 +1,46 @@
-"""The GPU worker: takes wanted predictions off the `gpu` queue and has its one model process compute them. No torch."""
+"""The GPU worker: takes wanted predictions off the `gpu` queue and has its one model process compute them. No torch.
+
+All that reaches into RQ for taking several jobs at a time is here; pyproject.toml holds RQ at one minor version for it.
+"""
 
 import logging
+import math
 import os
 import signal
-from collections.abc import Callable, Mapping
-from typing import Any
+from contextlib import closing
 
 from redis import Redis
-from rq import Queue
+from rq import Queue, worker_registration
+from rq.executions import Execution
 from rq.job import Job
+from rq.utils import as_text, now
+from rq.worker import WorkerStatus
 
+from labeling.errors import StoreError
 from labeling.settings import Settings
-from worker import jobs
-from worker.errors import ModelLoadError
+from worker.errors import ForbiddenJob, ModelLoadError, ModelStopped
+from worker.gpu_worker.batches import BatchedModel
 from worker.gpu_worker.model_child import ARGENSEG, ModelOptions
 from worker.gpu_worker.model_process import ModelProcess
+from worker.gpu_worker.predictor import Predictor, Result
+from worker.jobs import JobContext
 from worker.leased_worker import LeasedWorker
-from worker.queues import GPU
+from worker.queues import GPU, PREDICT, is_urgent
 
 logger = logging.getLogger(__name__)
 
 
 class GpuWorker(LeasedWorker):
-    """To RQ the model process is the "work horse": stopping a job, or a second Ctrl-C, kills it and leaves us alive."""
+    """Holds a few jobs at a time, each under its own lease; one that somebody waits for goes before them, alone.
 
-    def __init__(self, connection: "Redis", functions: Mapping[str, Callable[..., Any]], model: ModelProcess) -> None:
-        super().__init__(GPU, connection, functions)
+    To RQ the model process is the "work horse": stopping a job, or a second Ctrl-C, kills it and leaves us alive.
+    """
+
+    def __init__(self, connection: "Redis", predictor: Predictor, model: ModelProcess) -> None:
+        super().__init__(GPU, connection, {PREDICT: int})
+        self._predictor = predictor
         self._model = model
+        self._held: dict[int, tuple[Job, Execution]] = {}  # by row
 
     @property
     def horse_pid(self) -> int:
@@ -36,10 +50,96 @@ class GpuWorker(LeasedWorker):
         self._model.stop_request()
 
     def execute_job(self, job: Job, queue: Queue) -> None:
+        """Compute this job, and those that are queued meanwhile, until none is left in our hands."""
         self._model.accept_requests()
-        super().execute_job(job, queue)
-        if self._model.load_error is not None:  # every further job would fail too, and lose its turn for nothing
-            self._stop_requested = True
+        with self._renewed_leases(lambda: list(self._held.values())):
+            self._accept(job, queue)
+            while self._held:
+                self._take_more(queue)
+                self._compute(queue)
+                if (
+                    self._model.load_error is not None
+                ):  # every further job would fail too, and lose its turn for nothing
+                    self._stop_requested = True
+                if self._stop_requested:
+                    for row_id in list(self._held):
+                        self._end(row_id, queue, self._predictor.put_back(row_id))
+                elif self.should_run_maintenance_tasks:
+                    self.run_maintenance_tasks()  # type: ignore[no-untyped-call]
+        self.set_state(WorkerStatus.IDLE)
+
+    def _take_more(self, queue: Queue) -> None:
+        """Without waiting: what is urgent, and our share of the rest, as much as is worth holding."""
+        while not self._stop_requested:
+            with self.connection.pipeline(transaction=False) as pipeline:
+                pipeline.lindex(queue.key, 0)
+                pipeline.llen(queue.key)
+                pipeline.scard(worker_registration.WORKERS_BY_QUEUE_KEY % queue.name)
+                front, queued, workers = pipeline.execute()
+            if front is None:
+                return
+            share = math.ceil((queued + len(self._held)) / max(workers, 1))
+            if not is_urgent(as_text(front)) and len(self._held) >= min(self._predictor.depth, share):
+                return
+            taken = self.queue_class.dequeue_any(
+                [queue], None, connection=self.connection, job_class=self.job_class, serializer=self.serializer
+            )
+            if taken is None:
+                return
+            self._accept(*taken)
+
+    def _accept(self, job: Job, queue: Queue) -> None:
+        """Take a job in hand, or end it at once: what is urgent, what is not wanted any more, what is not ours."""
+        execution = self.prepare_execution(job)
+        try:
+            self.prepare_job_execution(job, remove_from_intermediate_queue=True)
+            job.started_at = now()
+            row_id = _row_of(job)
+            if row_id in self._held:  # wanted again, perhaps by somebody who waits: this job takes its place
+                self._predictor.put_back(row_id)
+                self._end(row_id, queue, "nothing to do")
+            self._held[row_id] = job, execution
+            result = self._predict_now(row_id) if is_urgent(job.id) else self._predictor.begin(row_id)
+        except (ForbiddenJob, TypeError, ValueError, StoreError) as error:
+            self._held = {row: held for row, held in self._held.items() if held[0] is not job}
+            self._finalize(job, queue, execution, error)
+            return
+        if result is not None:
+            self._end(row_id, queue, result)
+
+    def _predict_now(self, row_id: int) -> Result:
+        try:
+            return self._predictor.predict(row_id)
+        except ModelStopped as error:
+            self._model.accept_requests()
+            self._predictor.drop(row_id, str(error))
+            return error
+
+    def _compute(self, queue: Queue) -> None:
+        try:
+            for row_id, result in self._predictor.step():
+                self._end(row_id, queue, result)
+        except ModelStopped as error:
+            self._model.accept_requests()
+            for row_id, (job, _) in list(self._held.items()):
+                if job.id == self._stopped_job_id:
+                    self._predictor.drop(row_id, str(error))
+                    self._end(row_id, queue, error)
+
+    def _end(self, row_id: int, queue: Queue, result: Result) -> None:
+        job, execution = self._held.pop(row_id)
+        self._finalize(job, queue, execution, result)
+
+    def _finalize(self, job: Job, queue: Queue, execution: Execution, result: Result) -> None:
+        if isinstance(result, Exception):
+            self._finalize_failure(job, queue, execution, (type(result), result, result.__traceback__))
+        else:
+            self._finalize_success(job, queue, execution, result)
+
+
+def _row_of(job: Job) -> int:
+    """The row that a job is about. ForbiddenJob, TypeError or ValueError if it is none of ours."""
+    return int(job.func(*job.args, **job.kwargs))
 
 
 def run(settings: Settings, loader: str = ARGENSEG) -> int:
@@ -48,12 +148,19 @@ def run(settings: Settings, loader: str = ARGENSEG) -> int:
     It is 0, or os.EX_CONFIG if the model cannot be loaded, or 1 if it cannot be loaded again after a crash. `loader`
     makes the segmenter in the model process (see ModelOptions).
     """
-    model = ModelProcess(
-        ModelOptions(settings.model, settings.device, settings.max_image_pixels, settings.log_level, loader)
+    options = ModelOptions(
+        settings.model,
+        settings.device,
+        settings.max_image_pixels,
+        settings.log_level,
+        loader,
+        settings.models_in_memory,
     )
+    model = ModelProcess(options, memory_limit_bytes=settings.model_memory_limit)
+    batched = BatchedModel(model, settings.max_batch_tasks, settings.segment_timeout_s)
     try:
-        with jobs.JobContext.open(settings) as context:
-            worker = GpuWorker(context.connection, jobs.gpu_functions(context, model), model)
+        with JobContext.open(settings) as context, closing(Predictor(context, batched)) as predictor:
+            worker = GpuWorker(context.connection, predictor, model)
             model.start()
             worker.work(logging_level="WARNING")
     except ModelLoadError as error:

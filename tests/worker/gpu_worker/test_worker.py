@@ -42,7 +42,7 @@ sys.exit(run(Settings(), "tests.worker.segmenters:{loader}"))
         registered = workers(redis_connection)
         process = start_process(code)
         if wait:
-            wait_until(lambda: workers(redis_connection) - registered, 30)
+            wait_until(lambda: workers(redis_connection) - registered, 120)
         return process
 
     return start

@@ -1,0 +1,298 @@
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rq import Retry
+
+from labeling.errors import ImageFetchError
+from labeling.regions.brush import brush_mask
+from labeling.store.store import Store
+from tests.worker.conftest import LABEL_STUDIO_URL, RedisServer, Want
+from worker.errors import (
+    ModelCrashed,
+    ModelLoadError,
+    ModelOutOfMemory,
+    ModelStopped,
+    ModelTimeout,
+    SegmentationRefused,
+)
+from worker.gpu_worker import predictor as predicting
+from worker.gpu_worker.batches import BatchedModel
+from worker.gpu_worker.model_child import Question
+from worker.gpu_worker.model_process import Segmented, SegmentedPrompt
+from worker.gpu_worker.predictor import MAX_ATTEMPTS, OUTAGE_INTERVALS_S, Predictor, Result
+from worker.jobs import JobContext
+from worker.queues import PUBLISH, PUBLISH_PREDICTION, live_rows
+
+
+@dataclass
+class Threshold:
+    """Bright pixels, without a process; or an error for a batch that asks a prompt of `errors`."""
+
+    error: Exception | None = None
+    errors: dict[str, Exception] = field(default_factory=dict)
+    calls: list[list[str]] = field(default_factory=list)
+
+    def prepare(self, model: str | None = None) -> None:
+        pass
+
+    def segment(self, questions: Sequence[Question], timeout_s: float, model: str | None = None) -> list[Segmented]:
+        prompts = [prompt for question in questions for prompt in question.prompts]
+        self.calls.append(prompts)
+        for error in (self.error, *(self.errors.get(prompt) for prompt in prompts)):
+            if isinstance(error, SegmentationRefused):
+                return [error for _ in questions]
+            if error is not None:
+                raise error
+        return [self._segment(question) for question in questions]
+
+    def _segment(self, question: Question) -> list[SegmentedPrompt]:
+        with Image.open(question.image) as picture:
+            bright = np.asarray(picture.convert("L")) > 127
+        return [SegmentedPrompt(prompt, bright, 0.75) for prompt in question.prompts]
+
+
+def predict(context: JobContext, model: Threshold, row_id: int) -> Result:
+    """One row, as a worker that has nothing else to do would compute it."""
+    return predict_all(context, model, [row_id])[row_id]
+
+
+def predict_all(context: JobContext, model: Threshold, row_ids: list[int], tasks_at_once: int = 1) -> dict[int, Result]:
+    batched = BatchedModel(model, max_tasks=8, timeout_s=10)
+    if tasks_at_once > 1:
+        batched._measured(cost=1, tasks=1, seconds=1e-6)  # so that the first batch is a large one
+    predictor = Predictor(context, batched)
+    results = {row_id: result for row_id in row_ids if (result := predictor.begin(row_id)) is not None}
+    deadline = time.monotonic() + 20
+    while predictor.row_ids:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)  # all images are here before the first batch
+        results |= dict(predictor.step())
+    predictor.close()
+    return results
+
+
+def test_all_prompts_of_a_task_are_one_model_call_and_one_stored_prediction(
+    context: JobContext, store: Store, want: Want
+) -> None:
+    wanted, segmenter = want("cell", "nucleus"), Threshold()
+    assert predict(context, segmenter, wanted.id) == "ready"
+    assert segmenter.calls == [["cell", "nucleus"]]
+    ready = store.get_prediction(wanted.id)
+    assert ready.status == "ready"
+    assert ready.result is not None
+    assert [region["value"]["brushlabels"] for region in ready.result] == [["l0"], ["l1"]]
+    assert brush_mask(ready.result[0])[5:15, 5:15].all()
+    assert brush_mask(ready.result[0]).sum() == 100
+    assert ready.score == 0.75
+    assert len(store.predicted_regions(wanted.id)) == 2
+
+
+def test_a_job_that_runs_twice_computes_once(context: JobContext, want: Want) -> None:
+    wanted, segmenter = want(), Threshold()
+    predict(context, segmenter, wanted.id)
+    assert predict(context, segmenter, wanted.id) == "nothing to do"
+    assert len(segmenter.calls) == 1
+
+
+@pytest.mark.parametrize(("delivery", "published"), [("push", True), ("sync", False)])
+def test_a_result_goes_to_the_publisher_or_to_its_waiter(
+    context: JobContext, store: Store, want: Want, delivery: str, published: bool
+) -> None:
+    wanted = want(delivery=delivery)
+    predict(context, Threshold(), wanted.id)
+    assert live_rows(context.connection, PUBLISH, PUBLISH_PREDICTION) == ({wanted.id} if published else set())
+    assert (store.deliver_now(wanted.id) is None) == published
+
+
+def test_a_result_is_kept_when_redis_is_down(
+    context: JobContext, store: Store, want: Want, redis_server: RedisServer
+) -> None:
+    wanted = want()
+    redis_server.kill()
+    assert predict(context, Threshold(), wanted.id) == "ready"
+    assert store.get_prediction(wanted.id).status == "ready"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (SegmentationRefused("The image is damaged."), "The image is damaged."),
+        (ModelTimeout("No answer in 300 s."), "No answer in 300 s."),
+    ],
+)
+def test_what_the_image_cannot_do_fails_at_once_with_its_reason(
+    context: JobContext, store: Store, want: Want, error: Exception, reason: str
+) -> None:
+    wanted = want()
+    assert predict(context, Threshold(error), wanted.id) == "failed"
+    failed = store.get_prediction(wanted.id)
+    assert (failed.status, failed.error) == ("failed", reason)
+
+
+@pytest.mark.parametrize("image", ["", "data:image/png;base64,AAAA", "ftp://example.org/image.png"])
+def test_an_image_that_cannot_be_had_fails_at_once(context: JobContext, store: Store, want: Want, image: str) -> None:
+    wanted, segmenter = want(image=image), Threshold()
+    assert predict(context, segmenter, wanted.id) == "failed"
+    assert store.get_prediction(wanted.id).error
+    assert segmenter.calls == []
+
+
+def test_a_label_config_that_became_unusable_fails_with_advice(context: JobContext, store: Store, want: Want) -> None:
+    wanted = want()
+    store.upsert_project(LABEL_STUDIO_URL, 5, "<View><Header value='none'/></View>")
+    assert predict(context, Threshold(), wanted.id) == "failed"
+    assert "label config" in (store.get_prediction(wanted.id).error or "")
+
+
+def test_a_crash_is_tried_three_times_and_then_fails(context: JobContext, store: Store, want: Want) -> None:
+    wanted, segmenter = want(), Threshold(ModelCrashed("The model process was ended by SIGSEGV."))
+    answers = [predict(context, segmenter, wanted.id) for _ in range(MAX_ATTEMPTS)]
+    assert all(isinstance(answer, Retry) for answer in answers[:-1])
+    assert answers[-1] == "failed"
+    assert store.get_prediction(wanted.id).error == "The model process was ended by SIGSEGV."
+    assert want().status == "wanted"  # asked for again, it begins again
+    assert predict(context, Threshold(), wanted.id) == "ready"
+
+
+def test_a_task_that_kills_its_worker_is_given_up(context: JobContext, store: Store, want: Want) -> None:
+    wanted = want()
+    for _ in range(MAX_ATTEMPTS):
+        store.begin_prediction(wanted.id)
+    assert predict(context, Threshold(), wanted.id) == "failed"
+    assert "3 times" in (store.get_prediction(wanted.id).error or "")
+
+
+def test_an_image_server_that_is_away_is_tried_later(
+    context: JobContext, store: Store, want: Want, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> Path:
+        raise ImageFetchError("Label Studio does not answer.", is_transient=True)
+
+    monkeypatch.setattr(predicting, "fetch_image", away)
+    wanted = want()
+    answers = [predict(context, Threshold(), wanted.id) for _ in OUTAGE_INTERVALS_S]
+    assert all(isinstance(answer, Retry) and answer.intervals[0] > 0 for answer in answers)
+    waiting = store.get_prediction(wanted.id)
+    assert (waiting.status, waiting.error) == ("wanted", "Label Studio does not answer.")
+    assert predict(context, Threshold(), wanted.id) == "failed"
+
+
+def test_a_batch_is_one_call_and_each_row_gets_its_own_answers(context: JobContext, store: Store, want: Want) -> None:
+    rows, model = [want("cell", "nucleus", task_id=number) for number in range(4)], Threshold()
+    assert set(predict_all(context, model, [row.id for row in rows], tasks_at_once=8).values()) == {"ready"}
+    assert model.calls == [["cell", "nucleus"] * 4]
+    assert all(len(store.predicted_regions(row.id)) == 2 for row in rows)
+
+
+@pytest.mark.parametrize("error", [ModelCrashed("It crashed."), ModelTimeout("It hung.")])
+def test_a_poison_row_fails_alone(context: JobContext, store: Store, want: Want, error: Exception) -> None:
+    rows = [want("poison" if number == 2 else "cell", task_id=number) for number in range(4)]
+    model = Threshold(errors={"poison": error})
+    results = predict_all(context, model, [row.id for row in rows], tasks_at_once=8)
+    assert [results[row.id] for row in (rows[0], rows[1], rows[3])] == ["ready"] * 3
+    assert model.calls[0] == ["cell", "cell", "poison", "cell"]
+    assert sorted(model.calls[1:]) == [["cell"]] * 3 + [["poison"]]
+    for _ in range(MAX_ATTEMPTS - 1):
+        predict(context, model, rows[2].id)
+    poison = store.get_prediction(rows[2].id)
+    assert (poison.status, poison.error) == ("failed", str(error))
+
+
+def test_what_killed_its_worker_is_tried_alone(context: JobContext, store: Store, want: Want) -> None:
+    rows, model = [want(str(number), task_id=number) for number in range(3)], Threshold()
+    store.begin_prediction(rows[1].id)
+    predict_all(context, model, [row.id for row in rows], tasks_at_once=8)
+    assert model.calls == [["0", "2"], ["1"]]
+
+
+def test_a_batch_that_runs_out_of_memory_is_halved_and_the_size_is_remembered(
+    context: JobContext, store: Store, want: Want
+) -> None:
+    class Small(Threshold):
+        def segment(self, questions: Sequence[Question], timeout_s: float, model: str | None = None) -> list[Segmented]:
+            answers = super().segment(questions, timeout_s, model)
+            if len(questions) > 2 or any("huge" in question.prompts for question in questions):
+                raise ModelOutOfMemory("There is not enough memory.")
+            return answers
+
+    rows = [want("huge" if number == 7 else "cell", task_id=number) for number in range(12)]
+    model = Small()
+    results = predict_all(context, model, [row.id for row in rows], tasks_at_once=8)
+    assert [results[row.id] for row in rows[:7] + rows[8:]] == ["ready"] * 11
+    assert isinstance(results[rows[7].id], Retry)  # memory may be short because of others
+    assert [len(call) for call in model.calls] == [8, 4, 2, 2, 4, 2, 2, 1, 1, 2, 2]
+    for _ in range(MAX_ATTEMPTS - 1):
+        predict(context, model, rows[7].id)
+    assert store.get_prediction(rows[7].id).error == "There is not enough memory."
+
+
+def test_a_slow_image_holds_nobody_up(context: JobContext, want: Want, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch = predicting.fetch_image
+
+    def slow(reference: str, *args: Any, task_id: int, **options: Any) -> Path:
+        time.sleep(1.0 if task_id == 0 else 0.0)
+        return fetch(reference, *args, task_id=task_id, **options)
+
+    monkeypatch.setattr(predicting, "fetch_image", slow)
+    rows = [want(task_id=number) for number in range(3)]
+    results = predict_all(context, Threshold(), [row.id for row in rows])
+    assert list(results) == [rows[1].id, rows[2].id, rows[0].id]
+
+
+def test_rows_of_other_weights_are_other_batches_and_fail_with_their_model(
+    context: JobContext, store: Store, want: Want, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(JobContext, "model_of", lambda self, wanted: ["starter", "/gone"][wanted.task_id % 2])
+
+    class Models(Threshold):
+        def prepare(self, model: str | None = None) -> None:
+            if model == "/gone":
+                raise ModelLoadError("The model '/gone' could not be loaded: there is none.")
+
+    rows, model = [want(task_id=number) for number in range(4)], Models()
+    results = predict_all(context, model, [row.id for row in rows], tasks_at_once=8)
+    assert [results[row.id] for row in rows] == ["ready", "failed", "ready", "failed"]
+    assert len(model.calls) == 1
+    assert "/gone" in (store.get_prediction(rows[1].id).error or "")
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_task_wanted(context: JobContext, store: Store, want: Want) -> None:
+    wanted = want()
+    assert isinstance(predict(context, Threshold(ModelLoadError("The GPU is gone.")), wanted.id), ModelLoadError)
+    assert store.get_prediction(wanted.id).status == "wanted"
+
+
+def test_a_stop_leaves_the_rows_in_hand(context: JobContext, store: Store, want: Want) -> None:
+    rows = [want(task_id=number) for number in range(2)]
+    predictor = Predictor(context, BatchedModel(Threshold(ModelStopped("Stopped.")), max_tasks=8, timeout_s=10))
+    for row in rows:
+        predictor.begin(row.id)
+    with pytest.raises(ModelStopped):
+        list(predictor.step())
+    assert sorted(predictor.row_ids) == [row.id for row in rows]
+    predictor.drop(rows[0].id, "Stopped.")
+    assert isinstance(predictor.put_back(rows[1].id), Retry)
+    assert predictor.row_ids == []
+    assert [store.get_prediction(row.id).status for row in rows] == ["failed", "wanted"]
+    assert store.get_prediction(rows[1].id).attempts == 0
+    predictor.close()
+
+
+def test_an_answer_that_nobody_waits_for_is_not_computed(context: JobContext, store: Store, want: Want) -> None:
+    wanted, segmenter = want(delivery="sync", interactive=True), Threshold()
+    store.deliver_now(wanted.id)
+    assert predict(context, segmenter, wanted.id) == "failed"
+    assert segmenter.calls == []
+
+
+def test_an_answer_whose_waiter_died_is_not_computed(context: JobContext, store: Store, want: Want) -> None:
+    wanted, model = want(delivery="sync", interactive=True), Threshold()
+    settings = context.settings.model_copy(update={"predict_wait_s": 0.0})
+    assert predict(replace(context, settings=settings), model, wanted.id) == "failed"
+    assert model.calls == []

@@ -1,0 +1,220 @@
+"""From rows that are wanted to stored predictions: begin, fetch the images, ask the model, store, hand on.
+
+Images are fetched a few at a time, in threads, while the model works on those that are there.
+"""
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+
+from redis.exceptions import RedisError
+from rq import Retry
+
+from argenseg_model.errors import ARGenSegError
+from argenseg_model.images import image_size
+from labeling.answers import build_answer, questions
+from labeling.errors import LabelingError, StoreError
+from labeling.label_studio.images import fetch_image
+from labeling.prompts.label_config import parse_label_config
+from labeling.store.records import WantedPrediction
+from worker.errors import ModelCrashed, ModelLoadError, ModelOutOfMemory, QueueFull, WorkerError
+from worker.gpu_worker.batches import BatchedModel, CostedQuestion, Outcome
+from worker.gpu_worker.model_child import Question
+from worker.jobs import JobContext
+from worker.queues import enqueue_publish
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 3  # that ended without a word, as when a worker is killed, or with a crash of the model
+OUTAGE_INTERVALS_S = [5, 15, 60, 120, 300, 600, 600, 600, 600]  # between attempts to get an image; an hour in all
+_FETCHES = 8  # at a time
+_TICK_S = 0.1  # a task that somebody waits for waits no longer than this for images of others
+
+Result = str | Retry | Exception
+"""What became of a row: its new status, for the log; or to be tried again; or an error that says nothing of the row."""
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A row in our hands, with its question once its image is here."""
+
+    wanted: WantedPrediction
+    costed: CostedQuestion | None = None
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether an earlier attempt ended without a word: it may have killed its worker, so it is tried alone."""
+        return self.wanted.attempts > 1 and self.wanted.error is None
+
+
+class Predictor:
+    """Computes rows. `begin` takes one in hand, each `step` gets some of those in hand done. Used from one thread."""
+
+    def __init__(self, context: JobContext, model: BatchedModel) -> None:
+        self._context = context
+        self._model = model
+        self._pool = ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch")
+        self._fetches: dict[Future[CostedQuestion], _Begun] = {}
+        self._ready: list[_Begun] = []
+
+    def close(self) -> None:
+        """Drop what is in hand; the rows stay wanted."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def row_ids(self) -> list[int]:
+        """The rows in hand."""
+        return [begun.wanted.id for begun in (*self._fetches.values(), *self._ready)]
+
+    @property
+    def depth(self) -> int:
+        """How many rows are worth holding: those of a batch, and those whose images are fetched meanwhile."""
+        return 2 * self._model.tasks_at_once()
+
+    def begin(self, row_id: int) -> Result | None:
+        """Take a row in hand and begin to fetch its image; or what became of it at once. StoreError if that fails."""
+        wanted = self._begin(row_id)
+        if isinstance(wanted, str):
+            return wanted
+        self._fetches[self._pool.submit(self._question, wanted)] = _Begun(wanted)
+        return None
+
+    def predict(self, row_id: int) -> Result:
+        """Compute one row at once and alone; those in hand wait. ModelStopped as in `step`."""
+        wanted = self._begin(row_id)
+        if isinstance(wanted, str):
+            return wanted
+        try:
+            costed = self._question(wanted)
+        except Exception as error:  # noqa: BLE001
+            return self._not_fetched(wanted, error)
+        [(_, outcome)] = self._model.ask([costed])
+        return self._finish(wanted, outcome)
+
+    def step(self) -> Iterator[tuple[int, Result]]:
+        """Compute one batch of the rows whose images are here; yields what became of rows, also of unfetched ones.
+
+        Waits a tenth of a second at most for images. ModelStopped: somebody stopped the model; the rows stay in hand.
+        """
+        if not self._ready:
+            wait(self._fetches, _TICK_S)
+        for future in [future for future in self._fetches if future.done()]:
+            begun = self._fetches.pop(future)
+            try:
+                self._ready.append(replace(begun, costed=future.result()))
+            except Exception as error:  # noqa: BLE001
+                yield begun.wanted.id, self._not_fetched(begun.wanted, error)
+        if self._ready:
+            batch = self._next_batch()
+            for costed, outcome in self._model.ask([begun.costed for begun in batch if begun.costed is not None]):
+                [begun] = [begun for begun in batch if begun.costed is costed]
+                self._ready.remove(begun)
+                yield begun.wanted.id, self._finish(begun.wanted, outcome)
+
+    def drop(self, row_id: int, reason: str) -> None:
+        """Give up a row in hand."""
+        self._forget(row_id)
+        self._context.store.fail_prediction(row_id, reason)
+
+    def put_back(self, row_id: int) -> Retry:
+        """Leave a row in hand to another worker."""
+        self._forget(row_id)
+        self._context.store.put_back(row_id)
+        return Retry(max=1000, enqueue_at_front=True)
+
+    def _forget(self, row_id: int) -> None:
+        self._ready = [begun for begun in self._ready if begun.wanted.id != row_id]
+        for future in [future for future, begun in self._fetches.items() if begun.wanted.id == row_id]:
+            future.cancel()
+            del self._fetches[future]
+
+    def _next_batch(self) -> list[_Begun]:
+        suspects = [begun for begun in self._ready if begun.is_suspect]
+        if len(suspects) == len(self._ready):
+            return suspects[:1]
+        asked = [begun for begun in self._ready if not begun.is_suspect]
+        batch = self._model.split([begun.costed for begun in asked if begun.costed is not None])[0]
+        return [begun for begun in asked if any(begun.costed is costed for costed in batch)]
+
+    def _begin(self, row_id: int) -> WantedPrediction | str:
+        store = self._context.store
+        wanted = store.begin_prediction(row_id)
+        if wanted is None:
+            return "nothing to do"
+        if wanted.interactive and (
+            wanted.delivery == "push" or store.waited_s(row_id) > self._context.settings.predict_wait_s
+        ):
+            return self._fail(wanted, "Nobody waits for this answer any more. Ask again.")
+        if wanted.attempts > MAX_ATTEMPTS and wanted.error is None:
+            return self._fail(wanted, f"The worker failed {MAX_ATTEMPTS} times over this task; its log says why.")
+        return wanted
+
+    def _question(self, wanted: WantedPrediction) -> CostedQuestion:
+        """Runs in a thread."""
+        config = parse_label_config(wanted.project.label_config)
+        reference = wanted.task_data.get(config.image_key)
+        if not isinstance(reference, str) or not reference:
+            raise LabelingError(f"The task has no image: its data has no text under {config.image_key!r}.")
+        asked = questions(wanted.plan)
+        context = self._context
+        image = fetch_image(reference, context.client, context.settings, task_id=wanted.task_id)
+        width, height = image_size(image)
+        return CostedQuestion(context.model_of(wanted), Question(image, asked), width * height * len(asked))
+
+    def _not_fetched(self, wanted: WantedPrediction, error: Exception) -> Result:
+        if isinstance(error, StoreError) or not isinstance(error, LabelingError | WorkerError | ARGenSegError):
+            return error
+        if isinstance(error, LabelingError) and error.is_transient:
+            return self._try_later(wanted, error)
+        return self._fail(wanted, str(error))
+
+    def _finish(self, wanted: WantedPrediction, outcome: Outcome) -> Result:
+        """Store the answers, or what kept the model from giving them."""
+        if isinstance(outcome, ModelCrashed):
+            return self._try_again(wanted, outcome)
+        if isinstance(outcome, ModelOutOfMemory):
+            return (
+                self._try_later(wanted, outcome) if wanted.attempts < MAX_ATTEMPTS else self._fail(wanted, str(outcome))
+            )
+        if isinstance(outcome, ModelLoadError) and self._context.model_of(wanted) == self._context.settings.model:
+            return outcome
+        if isinstance(outcome, Exception):
+            return self._fail(wanted, str(outcome))
+        try:
+            config = parse_label_config(wanted.project.label_config)
+            answers = {answer.prompt: answer for answer in outcome}
+            prediction = build_answer(wanted.plan, config, answers, wanted.model_version)
+            delivery = self._context.store.finish_prediction(wanted.id, prediction)
+        except StoreError as error:
+            return error
+        except LabelingError as error:
+            return self._fail(wanted, str(error))
+        except Exception as error:
+            logger.exception("task %s: the model's answers could not be stored", wanted.task_id)
+            return error
+        logger.info("task %s: %d regions, %s", wanted.task_id, len(prediction.result), delivery)
+        if delivery == "push":
+            try:
+                enqueue_publish(self._context.connection, wanted.id)
+            except (QueueFull, RedisError) as error:
+                logger.warning("task %s is published later: %s", wanted.task_id, error)
+        return "ready"
+
+    def _try_again(self, wanted: WantedPrediction, error: Exception) -> Result:
+        if wanted.attempts >= MAX_ATTEMPTS:
+            return self._fail(wanted, str(error))
+        logger.warning("task %s is tried again: %s", wanted.task_id, error)
+        return Retry(max=MAX_ATTEMPTS, enqueue_at_front=wanted.delivery == "sync")
+
+    def _try_later(self, wanted: WantedPrediction, error: Exception) -> Result:
+        if wanted.attempts > len(OUTAGE_INTERVALS_S):
+            return self._fail(wanted, str(error))
+        logger.warning("task %s is tried again later: %s", wanted.task_id, error)
+        self._context.store.note_delay(wanted.id, str(error))
+        return Retry(max=len(OUTAGE_INTERVALS_S), interval=OUTAGE_INTERVALS_S)
+
+    def _fail(self, wanted: WantedPrediction, reason: str) -> str:
+        self._context.store.fail_prediction(wanted.id, reason)
+        logger.warning("task %s failed: %s", wanted.task_id, reason)
+        return "failed"
