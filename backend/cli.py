@@ -1,8 +1,6 @@
 """The command `argenseg`: one table of names. A command's code is imported when it is run, so `--help` is quick."""
 
 import importlib
-import logging
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
@@ -25,6 +23,9 @@ COMMANDS = {
     "demo": Command("worker.supervisor.demo.cli:demo", "Start everything with Label Studio and a sample project."),
     "up": Command("worker.cli:up", "Start Redis, worker, publisher, sweeper and backend on this machine."),
     "backend": Command("backend.cli:backend", "Serve the Label Studio ML backend (port 9090)."),
+    "predict": Command("worker.projects.cli:predict", "Draw the masks of a whole Label Studio project."),
+    "versions": Command("worker.projects.cli:versions", "Choose the predictions that annotators see; remove old ones."),
+    "doctor": Command("worker.doctor.cli:doctor", "Check every link, and say how to mend what is broken."),
     "worker": Command("worker.cli:worker", "Compute wanted predictions with the model."),
     "publisher": Command("worker.cli:publisher", "Send predictions to Label Studio and store corrections."),
     "sweeper": Command("worker.cli:sweeper", "Find and queue again what got lost."),
@@ -81,11 +82,9 @@ def backend(host: str | None, port: int | None) -> None:
     Example: LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=... argenseg backend --port 9090
     """
     from backend.server import serve  # flask and gunicorn, which no other command needs
-    from labeling.settings import read_settings
+    from worker.command_line import start
 
-    settings = read_settings(host=host, port=port)
-    logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stdout)
-    serve(settings)
+    serve(start(host=host, port=port))
 
 
 if __name__ == "__main__":

@@ -1,20 +1,16 @@
 """The commands of this floor: worker, publisher, sweeper, up. Everything is set by the environment (see README)."""
 
-import logging
 import signal
 import sys
 import threading
-from typing import Any
 
 import click
 
-from labeling.settings import Settings, read_settings
 from worker import sweeper as sweeping
+from worker.command_line import label_studio_options, start
 from worker.jobs import JobContext, publish_functions
 from worker.leased_worker import LeasedWorker
 from worker.queues import PUBLISH
-
-_TALKATIVE = ("alembic", "httpx")  # they tell of every connection and request
 
 
 @click.command()
@@ -27,7 +23,7 @@ def worker(model: str | None, device: str | None) -> None:
     """
     from worker.gpu_worker.worker import run
 
-    sys.exit(run(_start(model=model, device=device)))
+    sys.exit(run(start(model=model, device=device)))
 
 
 @click.command()
@@ -36,7 +32,7 @@ def publisher() -> None:
 
     Example: LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=... argenseg publisher
     """
-    with JobContext.open(_start()) as context:
+    with JobContext.open(start()) as context:
         LeasedWorker(PUBLISH, context.connection, publish_functions(context)).work(logging_level="WARNING")
 
 
@@ -49,28 +45,33 @@ def sweeper() -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with JobContext.open(_start()) as context:
+    with JobContext.open(start()) as context:
         sweeping.run(context, stop)
 
 
 @click.command()
+@label_studio_options
 @click.option("--host", help="Address of the backend (HOST, default 127.0.0.1).")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the backend (PORT, default 9090).")
-def up(host: str | None, port: int | None) -> None:
+@click.option("--backend-url", help="The backend as Label Studio reaches it (BACKEND_URL, default from host and port).")
+@click.option("--project", "projects", type=int, multiple=True, help="With --connect: this project (repeatable).")
+@click.option("--connect", is_flag=True, help="Connect the projects to the backend: ML backend and webhook.")
+def up(
+    label_studio_url: str | None,
+    api_key: str | None,
+    host: str | None,
+    port: int | None,
+    backend_url: str | None,
+    projects: tuple[int, ...],
+    connect: bool,
+) -> None:
     """Run everything on this machine: Redis, GPU worker, publisher, sweeper and backend, with one log. Ctrl-C stops it.
 
-    Example: LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=... argenseg up
+    Example: argenseg up --label-studio-url http://localhost:8080 --api-key ... --project 3 --connect
     """
     from worker.supervisor import up as supervisor_up
 
-    supervisor_up.up(_start(host=host, port=port))
-
-
-def _start(**options: Any) -> Settings:
-    """Read the environment's settings, with the command line's over them, and configure the log."""
-    settings = read_settings(**options)
-    logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stdout)
-    if settings.log_level != "DEBUG":
-        for name in _TALKATIVE:
-            logging.getLogger(name).setLevel(logging.WARNING)
-    return settings
+    if connect != bool(projects):
+        raise click.UsageError("--connect and --project belong together: which project is to be connected?")
+    settings = start(label_studio_url=label_studio_url, api_key=api_key, host=host, port=port, backend_url=backend_url)
+    supervisor_up.up(settings, projects)

@@ -173,6 +173,12 @@ class LabelStudioClient:
                 return answer.json() if answer.content else None
         raise self._refusal(what, answer.status_code, answer.text)
 
+    def server_date(self) -> str | None:
+        """The Date header of Label Studio's answers, such as "Tue, 15 Nov 1994 08:12:31 GMT"."""
+        with self._errors("Label Studio's clock could not be read"):
+            date: str | None = self._http.get(f"{self.url}/health").headers.get("Date")
+            return date
+
     def authorization(self) -> str:
         """The Authorization header's value for files behind Label Studio's login. Never send it to another origin."""
         with self._errors("Label Studio gave no access token"):

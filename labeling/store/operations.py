@@ -5,9 +5,10 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, CursorResult, and_, exists, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, and_, exists, func, select, text, update
 from sqlalchemy.orm import aliased
 
+from labeling.store.correction_tables import EventRow
 from labeling.store.database import Database
 from labeling.store.operations_records import (
     FailedTask,
@@ -167,6 +168,23 @@ class OperationStore:
         pruned = update(PredictionRow).where(PredictionRow.id == prediction_id, PredictionRow.status.in_(_SENT))
         with self._database.writing() as session:
             session.execute(pruned.values(status="pruned", label_studio_prediction_id=None))
+
+    def schema_revision(self) -> str:
+        """The newest migration that ran."""
+        with self._database.reading() as session:
+            return str(session.scalar(text("SELECT version_num FROM alembic_version")))
+
+    def newest_event(self) -> int:
+        """The id of the newest stored event, 0 if there is none."""
+        with self._database.reading() as session:
+            return session.scalar(select(func.max(EventRow.id))) or 0
+
+    def has_event(self, action: str, project_id: int, *, after: int) -> bool:
+        """Whether an event of this kind, of this Label Studio project, was stored after the event `after`."""
+        query = select(EventRow.payload).where(EventRow.id > after, EventRow.action == action)
+        with self._database.reading() as session:
+            projects = [payload.get("project") for payload in session.scalars(query)]
+        return any(isinstance(project, dict) and project.get("id") == project_id for project in projects)
 
 
 def _open_runs(project: Project) -> Any:

@@ -4,8 +4,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from signal import SIGTERM
 
@@ -15,6 +14,8 @@ from rq import worker_registration
 
 from labeling.settings import Settings
 from worker.errors import SupervisorError
+from worker.projects.connection import basic_authorization, connect_backend
+from worker.projects.open_project import require_client
 from worker.queues import GPU, connect, open_queue
 from worker.supervisor.embedded_redis import data_folder_lock, find_redis_server, redis_command
 from worker.supervisor.processes import Command, Supervisor
@@ -23,15 +24,19 @@ REDIS_READY_S = 60.0  # it first reads its append-only file
 READY_S = 1800.0  # a large model may come from a slow disk, or from the Hub
 
 
-def up(settings: Settings) -> None:
+def up(settings: Settings, projects: Iterable[int] = ()) -> None:
     """Start every service, say when they are ready, and keep them running until Ctrl-C or SIGTERM.
 
-    SupervisorError if one of them cannot be started.
+    These `projects` of Label Studio are connected to the backend first. SupervisorError if a service cannot be
+    started, WorkerError or LabelStudioError if a project cannot be connected.
     """
     log_file = settings.data_dir / "logs" / "argenseg.log"
     with data_folder_lock(settings) as lock, Supervisor(log_file).supervising() as supervisor:
         start_services(supervisor, settings, lock)
         if supervisor.run_until(lambda: is_ready(settings), READY_S):
+            for project in projects:
+                for change in connect_backend(require_client(settings), project, backend_url(settings), settings):
+                    supervisor.say(f"project {project}: {change}")
             supervisor.say(
                 f"ready: connect Label Studio to {backend_url(settings)} (model {settings.model}, log {log_file})"
             )
@@ -77,6 +82,11 @@ def is_ready(settings: Settings) -> bool:
 
 
 def backend_url(settings: Settings) -> str:
+    """The backend's address as Label Studio reaches it: BACKEND_URL, else as this machine does."""
+    return settings.backend_url or local_backend_url(settings)
+
+
+def local_backend_url(settings: Settings) -> str:
     """The backend's address as this machine reaches it."""
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     return f"http://{host}:{settings.port}"
@@ -95,9 +105,8 @@ def _has_gpu_worker(settings: Settings) -> bool:
 
 
 def _is_healthy(settings: Settings) -> bool:
-    request = urllib.request.Request(f"{backend_url(settings)}/health")
-    if settings.basic_auth_user and settings.basic_auth_pass:
-        secret = f"{settings.basic_auth_user}:{settings.basic_auth_pass.get_secret_value()}"
-        request.add_header("Authorization", f"Basic {b64encode(secret.encode()).decode()}")
+    request = urllib.request.Request(f"{local_backend_url(settings)}/health")
+    if (authorization := basic_authorization(settings)) is not None:
+        request.add_header("Authorization", authorization)
     with urllib.request.urlopen(request, timeout=2.0) as response:
         return bool(response.status == 200)

@@ -63,6 +63,7 @@ def _settings(server: LabelStudioServer, data_dir: Path, backend_port: int) -> S
         blob_url=str(data_dir / "blobs"),
         host="127.0.0.1",
         port=backend_port,
+        backend_url=None,
         basic_auth_user=None,
         basic_auth_pass=None,
         predict_wait_s=30.0,  # here only typed prompts wait, and what comes later than this is lost to the page

@@ -39,7 +39,7 @@ def run_demo(server: LabelStudioServer, settings: Settings, console: Console, *,
         project = SampleProject(server.url, server.token())
         project.import_images()
         project.create_view()
-        project.connect_backend(backend_url(settings))
+        project.connect_backend(backend_url(settings), settings)
         with Store.open(settings.database_url, settings.blob_url) as store:
             version = predict_all(supervisor, project, store, console)
             if version is None:

@@ -5,12 +5,12 @@ from functools import cached_property
 from importlib import resources
 from typing import Any
 
-import httpx
-
 from labeling.errors import LabelStudioError
+from labeling.label_studio.client import LabelStudioClient
+from labeling.settings import Settings
+from worker.projects.connection import BACKEND_TITLE, connect_backend
 
 TITLE = "Nuclei: masks by ARGenSeg"
-BACKEND_TITLE = "ARGenSeg"
 _FILES = resources.files(__package__)
 _HIDDEN_COLUMNS = [  # of the Data Manager; the same as in the view that Label Studio makes itself
     *("tasks:inner_id", "tasks:annotations_results", "tasks:annotations_ids", "tasks:predictions_results"),
@@ -35,12 +35,10 @@ class SampleProject:
     """The sample project of one Label Studio, through its HTTP API. Errors are LabelStudioError."""
 
     def __init__(self, label_studio_url: str, token: str) -> None:
-        self._http = httpx.Client(
-            base_url=label_studio_url, headers={"Authorization": f"Token {token}"}, timeout=120.0, trust_env=False
-        )
+        self._client = LabelStudioClient(label_studio_url, token, timeout_s=120.0)
 
     def close(self) -> None:
-        self._http.close()
+        self._client.close()
 
     @cached_property
     def id(self) -> int:
@@ -70,21 +68,9 @@ class SampleProject:
             view = {"title": "Default", "type": "list", "target": "tasks", "hiddenColumns": hidden}
             self._call("POST", "/api/dm/views/", json={"project": self.id, "data": view})
 
-    def connect_backend(self, backend_url: str) -> None:
-        """Connect the ML backend, for typed prompts too. Label Studio adds the webhook by itself.
-
-        A connection that an earlier start made with another port is moved to this one.
-        """
-        backends = self._call("GET", "/api/ml", params={"project": self.id})
-        ours = [backend for backend in backends if backend["title"] == BACKEND_TITLE]
-        if not ours:
-            wanted = {"project": self.id, "url": backend_url, "title": BACKEND_TITLE, "is_interactive": True}
-            self._call("POST", "/api/ml", json=wanted)
-        elif (old_url := ours[0]["url"]) != backend_url:
-            self._call("PATCH", f"/api/ml/{ours[0]['id']}", json={"url": backend_url, "project": self.id})
-            for webhook in self._call("GET", "/api/webhooks/", params={"project": self.id}):
-                if webhook["url"] == f"{old_url}/webhook":
-                    self._call("PATCH", f"/api/webhooks/{webhook['id']}/", json={"url": f"{backend_url}/webhook"})
+    def connect_backend(self, backend_url: str, settings: Settings) -> None:
+        """Connect the ML backend, for typed prompts too, and its webhook; an earlier start may have had other ports."""
+        connect_backend(self._client, self.id, backend_url, settings)
 
     def retrieve_predictions(self) -> None:
         """What "Retrieve Predictions" does for all tasks: one /predict for those that lack the current version."""
@@ -94,7 +80,7 @@ class SampleProject:
 
     def model_version(self) -> str:
         """The version that the backend's /setup told Label Studio."""
-        backends = self._call("GET", "/api/ml", params={"project": self.id})
+        backends = self._client.list_ml_backends(self.id)
         versions = [backend["model_version"] for backend in backends if backend["title"] == BACKEND_TITLE]
         if not versions or not versions[0]:
             raise LabelStudioError("Label Studio does not know the backend's model version: is the backend running?")
@@ -106,8 +92,7 @@ class SampleProject:
 
     def predicted(self, model_version: str) -> int:
         """How many predictions of `model_version` the project holds."""
-        counts = self._call("GET", f"/api/projects/{self.id}/model-versions/")
-        return int(counts.get(model_version, 0))
+        return self._client.prediction_counts(self.id).get(model_version, 0)
 
     def pin(self, model_version: str) -> None:
         """Show annotators the masks of `model_version`, whatever becomes of the backend.
@@ -116,7 +101,7 @@ class SampleProject:
         or tells a new version. A task without any prediction asks /predict when it is opened, pinned or not.
         """
         if self._project()["model_version"] != model_version:
-            self._call("PATCH", f"/api/projects/{self.id}", json={"model_version": model_version})
+            self._client.change_project(self.id, model_version=model_version)
 
     def tasks(self) -> list[SampleTask]:
         """The tasks with shipped images; tasks that somebody added are left out."""
@@ -139,18 +124,7 @@ class SampleProject:
         return project
 
     def _call(self, method: str, path: str, **request: Any) -> Any:
-        try:
-            answer = self._http.request(method, path, **request)
-        except httpx.HTTPError as error:
-            raise LabelStudioError(
-                f"Label Studio did not answer {method} {path}: {error}", is_transient=True
-            ) from error
-        if answer.is_error:
-            raise LabelStudioError(
-                f"Label Studio refused {method} {path}: {answer.status_code} {answer.text[:300]}",
-                status=answer.status_code,
-            )
-        return answer.json() if answer.content else None
+        return self._client.call(method, path, what=f"The sample project's {method} {path} failed", **request)
 
 
 def label_config() -> str:

@@ -1,0 +1,35 @@
+"""The backend, as this machine reaches it."""
+
+from collections.abc import Iterator
+
+import httpx
+
+from labeling.settings import Settings
+from worker.doctor.findings import Finding, failure, ok, warning
+from worker.projects.connection import basic_authorization
+from worker.supervisor.up import local_backend_url
+
+_TIMEOUT_S = 5.0
+
+
+def backend(settings: Settings) -> Iterator[Finding]:
+    """Up, and guarded as the settings say?"""
+    url = local_backend_url(settings)
+    authorization = basic_authorization(settings)
+    headers = {"Authorization": authorization} if authorization else {}
+    try:
+        answer = httpx.get(f"{url}/health", headers=headers, timeout=_TIMEOUT_S, trust_env=False)
+    except httpx.HTTPError as error:
+        yield failure(f"The backend does not answer at {url} ({error}).", "Start argenseg up, or argenseg backend.")
+        return
+    if answer.status_code == 401:
+        yield failure(
+            f"The backend at {url} wants another user or password.",
+            "Set BASIC_AUTH_USER and BASIC_AUTH_PASS here as they are there.",
+        )
+    elif not answer.is_success:
+        yield failure(f"The backend at {url} answers {answer.status_code}.", "Its log says why.")
+    else:
+        yield ok(f"The backend answers at {url}{', for its user only' if authorization else ''}.")
+    if authorization is None and settings.host not in ("127.0.0.1", "localhost", "::1"):
+        yield warning(f"Everybody who reaches {settings.host} can call it.", "Set BASIC_AUTH_USER and BASIC_AUTH_PASS.")

@@ -1,0 +1,84 @@
+"""A project of Label Studio as these commands see it: its title, its version of now, and the ways to work on it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from redis import Redis
+
+from labeling.label_studio.client import LabelStudioClient
+from labeling.settings import Settings
+from labeling.store.records import Project
+from labeling.store.store import Store
+from worker.errors import WorkerError
+from worker.queues import connect
+from worker.wishes import Wishes
+
+
+@dataclass(frozen=True)
+class OpenProject:
+    """A project under its label config and model version of now. `shown` is the project's own `model_version`.
+
+    `task_count` and `shown` are as of when it was opened.
+    """
+
+    store: Store
+    client: LabelStudioClient
+    connection: "Redis"
+    wishes: Wishes
+    title: str
+    task_count: int
+    shown: str
+
+    @property
+    def number(self) -> int:
+        """Label Studio's number of the project."""
+        return self.project.project_id
+
+    @property
+    def project(self) -> Project:
+        """Our record of it."""
+        return self.wishes.project
+
+    @property
+    def version(self) -> str:
+        """The model version of now: the one that tasks are predicted with."""
+        return self.wishes.model_version
+
+    def tasks_without_prediction(self) -> int:
+        """How many tasks hold no prediction of the version of now in Label Studio."""
+        page = next(self.client.task_pages(self.number, lacking_version=self.version, page_size=1), None)
+        return 0 if page is None else page.remaining
+
+
+@contextmanager
+def open_project(settings: Settings, number: int) -> Iterator[OpenProject]:
+    """Open project `number` of the Label Studio that the settings name.
+
+    WorkerError if they name none; LabelStudioError, LabelConfigError or StoreError as these parts fail.
+    """
+    client = require_client(settings)
+    found = client.get_project(number)
+    with Store.open(settings.database_url, settings.blob_url) as store:
+        wishes = Wishes(settings, store, number, str(found["label_config"]))
+        yield OpenProject(
+            store=store,
+            client=client,
+            connection=connect(settings),
+            wishes=wishes,
+            title=str(found.get("title") or ""),
+            task_count=int(found.get("task_number") or 0),
+            shown=str(found.get("model_version") or ""),
+        )
+    client.close()
+
+
+def require_client(settings: Settings) -> LabelStudioClient:
+    """The client for the settings' Label Studio; WorkerError if they do not say where it is."""
+    client = LabelStudioClient.from_settings(settings)
+    if client is None:
+        raise WorkerError(
+            "It is not known which Label Studio is meant. Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, or give"
+            " --label-studio-url and --api-key."
+        )
+    return client

@@ -1,0 +1,154 @@
+"""Predict a whole project: which tasks lack masks, wishes for them page by page, and what becomes of them."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from redis import RedisError
+from rq import worker_registration
+
+from labeling.errors import LabelStudioError
+from labeling.label_studio.messages import Task
+from labeling.prompts.plan import plan_prompts
+from labeling.store.operations_records import FailedTask, Pace, PredictionRun, RunOptions
+from worker.errors import WorkerError
+from worker.projects.open_project import OpenProject
+from worker.queues import GPU, open_queue
+from worker.wishes import enqueue_wishes
+
+_UNDER_WAY = ("wanted", "ready")
+_LEFT_ALONE = (*_UNDER_WAY, "failed")  # failed tasks are retried when somebody asks for it
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the project's predictions of the version of now are. `ready`: computed, not yet at Label Studio."""
+
+    wanted: int
+    ready: int
+    failed: int
+
+    @property
+    def under_way(self) -> int:
+        """How many tasks are not done with."""
+        return self.wanted + self.ready
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a run has before it: `tasks` lack masks, `under_way` of them are queued; `ahead` jobs are of others."""
+
+    tasks: int
+    under_way: int
+    ahead: int
+    pace: Pace | None
+    workers: int
+
+    @property
+    def seconds(self) -> float | None:
+        """The estimate; None without a pace."""
+        return None if self.pace is None else (self.tasks + self.ahead) * self.pace.seconds_per_task
+
+
+def outlook(project: OpenProject, options: RunOptions, limit: int | None) -> Outlook:
+    """Look at what there is to do, before anything is asked for. WorkerError if Redis does not answer."""
+    version = project.version
+    pages = project.client.task_pages(
+        project.number, lacking_version=version, only_unlabeled=options.only_unlabeled, page_size=1
+    )
+    page = next(pages, None)
+    progress = look(project)
+    lacking = max((page.remaining if page else 0) - len(project.store.failed_tasks(project.project, version)), 0)
+    if limit is not None:
+        lacking = min(lacking, progress.under_way + limit)
+    try:
+        queued = open_queue(project.connection, GPU).count
+        workers = live_workers(project)
+    except RedisError as error:
+        raise WorkerError(f"Redis does not answer ({error}). Start argenseg up first, or set REDIS_URL.") from error
+    ahead = max(queued - progress.wanted, 0)
+    return Outlook(lacking, min(progress.under_way, lacking), ahead, known_pace(project), workers)
+
+
+def known_pace(project: OpenProject) -> Pace | None:
+    """The pace of this model on this project; if it never ran here, on any project."""
+    weights = project.version.partition(" · ")[0]
+    return project.store.pace(weights=weights, project=project.project) or project.store.pace(weights=weights)
+
+
+def live_workers(project: OpenProject) -> int:
+    """How many GPU workers are there. RedisError if Redis does not answer."""
+    keys = worker_registration.get_keys(queue=open_queue(project.connection, GPU))
+    return int(project.connection.exists(*keys)) if keys else 0
+
+
+def want_missing(project: OpenProject, run: PredictionRun, *, probed: int = 0) -> Iterator[int]:
+    """Record wishes for the tasks that lack masks, and queue them; yields how many, page by page.
+
+    Tasks that are under way, or failed, are left alone. It ends early when somebody cancels the run. With `probed`, the
+    first so many tasks come alone: the caller can measure them before it takes the rest.
+    """
+    options, counted = run.options, run.wanted
+    pages = project.client.task_pages(
+        project.number, lacking_version=project.version, only_unlabeled=options.only_unlabeled
+    )
+    for page in pages:
+        tasks = _left_to_do(project, [Task.model_validate(task) for task in page.tasks])
+        tasks = tasks if options.limit is None else tasks[: options.limit - counted]
+        for some in filter(None, (tasks[:probed], tasks[probed:])):
+            open_run = project.store.find_open_run(project.project)
+            if open_run is None or open_run.id != run.id:
+                return
+            rows = list(project.wishes.want_all(some))
+            enqueue_wishes(project.connection, rows)
+            project.store.count_into_run(run.id, len(rows))
+            counted += len(rows)
+            yield len(rows)
+        if options.limit is not None and counted >= options.limit:
+            return
+        probed = 0
+
+
+def look(project: OpenProject) -> Progress:
+    """Where things stand."""
+    counts = project.store.version_counts(project.project).get(project.version, {})
+    return Progress(counts.get("wanted", 0), counts.get("ready", 0), counts.get("failed", 0))
+
+
+def cancel(project: OpenProject) -> int:
+    """Take back what is not computed yet, and return how many tasks; what is computed is still sent."""
+    project.store.end_runs(project.project, "cancelled")
+    return project.store.cancel_predictions(project.project)
+
+
+def failures(project: OpenProject) -> list[FailedTask]:
+    """Tasks without masks of the version of now because something went wrong."""
+    return project.store.failed_tasks(project.project, project.version)
+
+
+def retry_failed(project: OpenProject) -> tuple[int, int]:
+    """Want the failed tasks again, with their data of now; returns how many, and how many tasks are gone for good."""
+    found, gone = [], 0
+    for failed in failures(project):
+        try:
+            found.append(Task.model_validate(project.client.get_task(failed.task_id)))
+        except LabelStudioError as error:
+            if error.status != 404:
+                raise
+            project.store.forget_failure(failed.prediction_id)
+            gone += 1
+    enqueue_wishes(project.connection, project.wishes.want_all(found))
+    return len(found), gone
+
+
+def reasons(failed: list[FailedTask]) -> list[tuple[str, list[int]]]:
+    """The failures by reason, the most frequent first, each with its tasks."""
+    counted = Counter(task.reason for task in failed)
+    return [(reason, [task.task_id for task in failed if task.reason == reason]) for reason, _ in counted.most_common()]
+
+
+def _left_to_do(project: OpenProject, tasks: list[Task]) -> list[Task]:
+    """Those whose wish was never made, was cancelled, or came to nothing in Label Studio."""
+    known = project.store.task_statuses(project.project, project.version, [task.id for task in tasks])
+    digests = {task.id: plan_prompts(project.wishes.config, task.data).digest() for task in tasks}
+    return [task for task in tasks if known.get((task.id, digests[task.id])) not in _LEFT_ALONE]

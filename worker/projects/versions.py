@@ -1,0 +1,89 @@
+"""Which version of the predictions annotators see, which versions there are, and the removal of our replaced ones."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from labeling.errors import LabelStudioError
+from labeling.store.operations_records import SentPrediction
+from worker.errors import WorkerError
+from worker.projects.open_project import OpenProject
+
+
+@dataclass(frozen=True)
+class Version:
+    """A model version in one project. `held` counts Label Studio's predictions of it, `ours` those that we sent.
+
+    `is_current`: tasks are predicted with it now. `is_shown`: annotators see its predictions.
+    """
+
+    name: str
+    held: int
+    ours: int
+    under_way: int
+    failed: int
+    is_current: bool
+    is_shown: bool
+
+
+def list_versions(project: OpenProject) -> list[Version]:
+    """All versions that Label Studio or our store knows, the current one first, then ours from new to old."""
+    held = project.client.prediction_counts(project.number)
+    ours = project.store.version_counts(project.project)
+    shown = shown_version(project)
+    live = {str(backend["title"]) for backend in project.client.list_ml_backends(project.number)}
+    names = [name for name in dict.fromkeys([project.version, *ours, *held]) if name and name not in live]
+    return [
+        Version(
+            name=name,
+            held=held.get(name, 0),
+            ours=sum(ours.get(name, {}).get(status, 0) for status in ("published", "delivered")),
+            under_way=sum(ours.get(name, {}).get(status, 0) for status in ("wanted", "ready")),
+            failed=ours.get(name, {}).get("failed", 0),
+            is_current=name == project.version,
+            is_shown=name == shown,
+        )
+        for name in names
+    ]
+
+
+def shown_version(project: OpenProject) -> str:
+    """The version whose predictions annotators see now; "" if they see those of all versions."""
+    for backend in project.client.list_ml_backends(project.number):
+        if backend["title"] == project.shown:  # "live": whatever this backend's /setup tells
+            return str(backend.get("model_version") or "")
+    return project.shown
+
+
+def pin(project: OpenProject, version: str) -> None:
+    """Show annotators the predictions of `version`, whatever becomes of the backend. WorkerError if there are none."""
+    if not project.client.prediction_counts(project.number).get(version):
+        raise WorkerError(
+            f"Label Studio holds no prediction of {version!r}: annotators would see none. Predict the project first"
+            f" (argenseg predict --project {project.number}), or see argenseg versions list --project {project.number}."
+        )
+    project.client.change_project(project.number, model_version=version)
+
+
+def prunable(project: OpenProject) -> list[SentPrediction]:
+    """Predictions that we sent and that neither annotators see nor a task would miss: a newer one is there."""
+    kept = {project.version, project.shown, shown_version(project)}
+    return project.store.superseded_predictions(project.project, sorted(kept - {""}))
+
+
+def prune(project: OpenProject, predictions: list[SentPrediction]) -> Iterator[bool]:
+    """Delete these predictions in Label Studio; for each, whether it was deleted.
+
+    One that is not what we sent (another task, another version: the database was replaced) is left alone.
+    """
+    for ours in predictions:
+        try:
+            held = project.client.get_prediction(ours.label_studio_id)
+            is_ours = (held.get("task"), held.get("model_version")) == (ours.task_id, ours.model_version)
+            if is_ours:
+                project.client.delete_prediction(ours.label_studio_id)
+        except LabelStudioError as error:
+            if error.status != 404:
+                raise
+            is_ours = False  # it is gone already
+        project.store.mark_pruned(ours.id)
+        yield is_ours
