@@ -9,6 +9,8 @@ LABEL_STUDIO_VERSION := 1.23.2
 VENV := .venv/bin
 READY := .venv/.installed
 LABEL_STUDIO_READY := .venv-label-studio/.installed-$(LABEL_STUDIO_VERSION)
+LABEL_STUDIO_ML_VERSION := 1.0.9
+LABEL_STUDIO_ML_READY := .venv-label-studio-ml/.installed-$(LABEL_STUDIO_ML_VERSION)
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -28,7 +30,7 @@ types: $(READY) ## mypy, strict on labeling, worker and backend
 floors: $(READY) ## import-linter: imports go down only
 	$(VENV)/lint-imports
 
-pytest: $(READY) $(LABEL_STUDIO_READY) browser ## all tests, the end-to-end ones last
+pytest: $(READY) $(LABEL_STUDIO_READY) $(LABEL_STUDIO_ML_READY) browser ## all tests, the end-to-end ones last
 	$(VENV)/python -m pytest
 
 test-fast: $(READY) ## the tests that need no Label Studio and no browser
@@ -52,6 +54,16 @@ $(READY): pyproject.toml
 $(LABEL_STUDIO_READY):
 	[ -x .venv-label-studio/bin/python ] || "$(PYTHON)" -m venv .venv-label-studio
 	.venv-label-studio/bin/python -m pip install --quiet 'label-studio==$(LABEL_STUDIO_VERSION)'
+	touch $@
+
+# label-studio-ml pins Flask 1.1.2: without its dependencies, in an environment of its own that sees ours too.
+$(LABEL_STUDIO_ML_READY): $(READY)
+	[ -x .venv-label-studio-ml/bin/python ] || $(VENV)/python -m venv .venv-label-studio-ml
+	.venv-label-studio-ml/bin/python -m pip install --quiet --no-deps \
+	  'label-studio-ml==$(LABEL_STUDIO_ML_VERSION)' label-studio-tools==0.0.4 appdirs colorama xmljson
+	ours="$$($(VENV)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"; \
+	theirs="$$(.venv-label-studio-ml/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"; \
+	echo "import site; site.addsitedir('$$ours')" > "$$theirs/argenseg.pth"
 	touch $@
 
 clean: ## remove the demo's data and the caches (the environments stay)

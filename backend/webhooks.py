@@ -30,12 +30,17 @@ def make_blueprint(services: Services) -> Blueprint:
         action = payload.get("action")
         if not isinstance(action, str) or not action:
             raise BadRequest('The body must name what happened under "action".')
-        event_id = keep_event(services, action, payload)
-        if event_id is not None:
-            services.background.submit(enqueue_event, services.connection, event_id)
+        take_event(services, action, payload)
         return jsonify(status="ok"), 201
 
     return webhooks
+
+
+def take_event(services: Services, action: str, payload: dict[str, Any]) -> None:
+    """Keep the event; then, without waiting, queue what follows from it."""
+    event_id = keep_event(services, action, payload)
+    if event_id is not None:
+        services.background.submit(enqueue_event, services.connection, event_id)
 
 
 def keep_event(services: Services, action: str, payload: dict[str, Any]) -> int | None:

@@ -53,7 +53,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
             data = folder / "argenseg"
             with Store.open(f"sqlite:///{data}/argenseg.db", str(data / "blobs")) as store:
                 api = LabelStudioApi(server.url, server.token())
-                yield RunningDemo(api, f"http://127.0.0.1:{backend_port}", store)
+                yield RunningDemo(api, f"http://127.0.0.1:{backend_port}", store, data)
                 api.close()
             process.send_signal(signal.SIGINT)
             assert process.wait(STOP_S) == 0, "the demo did not end cleanly after Ctrl-C"

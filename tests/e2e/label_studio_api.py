@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -63,11 +64,12 @@ class LabelStudioApi:
 
 @dataclass(frozen=True)
 class RunningDemo:
-    """A demo that is ready: its Label Studio, the backend's URL, and the store to look into."""
+    """A demo that is ready: its Label Studio, the backend's URL, the store to look into, and ARGENSEG_DATA_DIR."""
 
     label_studio: LabelStudioApi
     backend_url: str
     store: Store
+    data_dir: Path
 
 
 def wait_for(what: str, question: Callable[[], Found | None], timeout_s: float = 60.0) -> Found:
