@@ -1,13 +1,16 @@
 """A mask as closed outlines that an annotator can edit: one ring for each object, with few vertices."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from argenseg_model.metrics import iou
 from labeling.regions.contours import Outline, trace_outlines
+from labeling.regions.fitting import fit_vertices
 from labeling.regions.keyhole import join_holes
 from labeling.regions.rasterize import Ring, fill_rings
-from labeling.regions.simplify import simplify_ring
+from labeling.regions.simplify import choose_vertices
 
 _MIN_IOU = 0.8  # of a simplified object with itself
 _LEAST_TOLERANCE = 0.25  # px; below, nothing is left to simplify on the edges of pixels
@@ -19,18 +22,34 @@ def draw_outlines(mask: NDArray[np.bool_], tolerance: float) -> list[Ring]:
     No outline moves by more than `tolerance` px: holes thinner than that close, objects never vanish, and one that
     would lose its shape (IoU below 0.8: it is small or thin) gets a smaller tolerance. With 0 the ring is exact.
     """
-    return [_draw(outline, tolerance) for outline in trace_outlines(mask)]
-
-
-def _draw(outline: Outline, tolerance: float) -> Ring:
-    exact = [outline.outer, *outline.holes]
-    corner = outline.outer.min(axis=0)
-    width, height = (outline.outer.max(axis=0) - corner).astype(int).tolist()
-    pixels = fill_rings([ring - corner for ring in exact], width, height) if tolerance >= _LEAST_TOLERANCE else None
-    while pixels is not None and tolerance >= _LEAST_TOLERANCE:
-        outer, *holes = (simplify_ring(ring, tolerance) for ring in exact)
-        rings = [outer, *(hole for hole in holes if len(hole) >= 3)]
-        if len(outer) >= 3 and iou(fill_rings([ring - corner for ring in rings], width, height), pixels) >= _MIN_IOU:
-            return join_holes(outer, rings[1:])
+    outlines = trace_outlines(mask)
+    drawn: dict[int, Ring] = {}
+    left = [index for index, outline in enumerate(outlines) if len(outline.outer) > 4 or outline.holes]  # not boxes
+    while left and tolerance >= _LEAST_TOLERANCE:
+        for index, rings in zip(left, _simplify([outlines[index] for index in left], tolerance), strict=True):
+            if _keeps_shape(rings, outlines[index]):
+                drawn[index] = join_holes(rings[0], rings[1:])
+        left = [index for index in left if index not in drawn]
         tolerance /= 2
-    return join_holes(outline.outer, outline.holes)
+    return [
+        drawn[index] if index in drawn else join_holes(outline.outer, outline.holes)
+        for index, outline in enumerate(outlines)
+    ]
+
+
+def _simplify(outlines: Sequence[Outline], tolerance: float) -> list[list[Ring]]:
+    """The rings of each outline, the outer one first; holes that are too thin for three vertices are left out."""
+    exact = [ring for outline in outlines for ring in (outline.outer, *outline.holes)]
+    chosen = choose_vertices(exact, tolerance)
+    rings = iter([fit_vertices(ring, vertices, tolerance) for ring, vertices in zip(exact, chosen, strict=True)])
+    simplified = [[next(rings) for _ in (outline.outer, *outline.holes)] for outline in outlines]
+    return [[outer, *(hole for hole in holes if len(hole) >= 3)] for outer, *holes in simplified]
+
+
+def _keeps_shape(rings: Sequence[Ring], outline: Outline) -> bool:
+    if len(rings[0]) < 3:
+        return False
+    corner = np.floor(np.minimum(outline.outer.min(axis=0), rings[0].min(axis=0)))
+    width, height = np.ceil(np.maximum(outline.outer.max(axis=0), rings[0].max(axis=0)) - corner).astype(int).tolist()
+    exact = fill_rings([ring - corner for ring in (outline.outer, *outline.holes)], width, height)
+    return iou(fill_rings([ring - corner for ring in rings], width, height), exact) >= _MIN_IOU

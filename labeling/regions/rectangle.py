@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from labeling.errors import RegionError
 from labeling.regions.percent import read_number, to_percent
 from labeling.regions.rasterize import fill_rings
 
@@ -30,6 +31,8 @@ def draw(mask: NDArray[np.bool_], tolerance: float) -> list[dict[str, Any]]:
 def read(value: dict[str, Any], width: int, height: int) -> NDArray[np.bool_]:
     """Pixels (height, width) whose centre is inside. RegionError where a number is missing or malformed."""
     x, y, box_width, box_height = (read_number(value.get(name), name) for name in ("x", "y", "width", "height"))
+    if box_width < 0 or box_height < 0:
+        raise RegionError("A rectangle's width and height must not be negative.")
     angle = math.radians(read_number(value.get("rotation", 0), "rotation"))
     corners = np.array([(0, 0), (box_width, 0), (box_width, box_height), (0, box_height)]) * (width / 100, height / 100)
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])

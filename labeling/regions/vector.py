@@ -66,7 +66,7 @@ def _in_order(vertices: Any) -> list[Vertex]:
     path = [by_id[first]]
     while (name := following.get(path[-1]["id"])) in by_id and name != first and len(path) < len(vertices):
         path.append(by_id[name])
-    if len(path) < len(vertices):
+    if len(path) < len(vertices) or len(by_id) < len(vertices):
         raise RegionError("The vector's vertices are not one path: their prevPointId branch, break off or repeat.")
     return path
 
