@@ -69,9 +69,9 @@ def build_answer(
 
     RegionError if it does not fit the label config.
     """
-    by_key = {question_key(question): answer for question, answer in answers.items()}
     height, width = next(iter(answers.values())).mask.shape
-    objects = [found for _, items in groupby(plan.items, _place) for found in _find_objects(list(items), by_key)]
+    by_key = _by_key(answers)
+    objects = [found for _, items in groupby(plan.items, _place) for found in _find_objects(list(items), answers)]
     prediction = build_prediction(
         (
             PredictedMask(
@@ -99,20 +99,36 @@ def _place(item: PromptedLabel) -> tuple[str, str | None]:
     return item.from_name, item.label
 
 
-def _find_objects(items: Sequence[PromptedLabel], answers: Mapping[str, Answer]) -> Iterator[_Object]:
-    """The objects of one label, from its prompts."""
-    options = items[0].options
-    asked = [(item, answers[question_key(item.prompt)]) for item in items]
-    asked = [(item, answer) for item, answer in asked if answer.score >= options.score_threshold]
-    if not asked:
-        return
-    mask: NDArray[np.bool_] = np.logical_or.reduce([answer.mask for _, answer in asked])
+def label_mask(items: Sequence[PromptedLabel], answers: Mapping[str, Answer]) -> NDArray[np.bool_]:
+    """What the answers to a label's prompts make together, (height, width): joined, excluded, limited to the focus.
+
+    `items` are those of a plan that belong to one label, `answers` by question as in `build_answer`.
+    """
+    options, by_key = items[0].options, _by_key(answers)
+    mask = np.zeros(next(iter(answers.values())).mask.shape, np.bool_)
+    for item in items:
+        answer = by_key[question_key(item.prompt)]
+        if answer.score >= options.score_threshold:
+            mask |= answer.mask
     for prompt in items[0].exclude:
-        excluded = answers[question_key(prompt)]
+        excluded = by_key[question_key(prompt)]
         if excluded.score >= options.score_threshold:
             mask &= ~excluded.mask
-    if items[0].focus is not None:
-        mask = limit_to_focus(mask, items[0].focus)
+    focus = items[0].focus
+    return mask if focus is None else limit_to_focus(mask, focus)
+
+
+def _by_key(answers: Mapping[str, Answer]) -> dict[str, Answer]:
+    return {question_key(question): answer for question, answer in answers.items()}
+
+
+def _find_objects(items: Sequence[PromptedLabel], answers: Mapping[str, Answer]) -> Iterator[_Object]:
+    """The objects of one label, from its prompts."""
+    mask, by_key = label_mask(items, answers), _by_key(answers)
+    asked = [(item, by_key[question_key(item.prompt)]) for item in items]
+    asked = [(item, answer) for item, answer in asked if answer.score >= item.options.score_threshold]
+    if not asked:
+        return
     labels = _label_objects(mask, items[0])
     scores, best = _score_objects(labels, [answer for _, answer in asked])
     for number, window in enumerate(ndimage.find_objects(labels), start=1):

@@ -1,0 +1,1 @@
+"""Compare wordings of a label's prompt before a whole project is predicted with one."""
