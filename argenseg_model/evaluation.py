@@ -75,11 +75,14 @@ class ItemResult:
 
 
 def evaluate(
-    model: Segmenter, manifest: Manifest, *, on_image: Callable[[int, int], None] = lambda done, total: None
+    model: Segmenter,
+    manifest: Manifest,
+    *,
+    on_answer: Callable[[ManifestItem, np.ndarray, np.ndarray], None] = lambda item, pixels, mask: None,
 ) -> list[ItemResult]:
     """Ask every item of the manifest, image by image; rows come in the order of image, then prompt.
 
-    `on_image(done, total)` is called after each image. Raises EvaluationError for a manifest without items,
+    `on_answer(item, pixels, mask)` is called with each answer. Raises EvaluationError for a manifest without items,
     ManifestError for an image that is not the one that the manifest means, ImageError for one that cannot be read.
     """
     items = sorted(manifest.items, key=lambda item: (item.image, item.prompt))
@@ -87,7 +90,7 @@ def evaluate(
     if not by_image:
         raise EvaluationError("the manifest has no items of this split; there is nothing to measure")
     rows = []
-    for done, same in enumerate(by_image, 1):
+    for same in by_image:
         image = load_image(manifest.image_path(same[0]))
         if image.size != (same[0].width, same[0].height):
             raise ManifestError(
@@ -97,8 +100,9 @@ def evaluate(
         pixels = np.asarray(image)
         answers = model.segment(pixels, [item.prompt for item in same])[0]
         trivial = _trivial_answers(pixels)
-        rows += [_measure(item, answer, trivial) for item, answer in zip(same, answers, strict=True)]
-        on_image(done, len(by_image))
+        for item, answer in zip(same, answers, strict=True):
+            rows.append(_measure(item, answer, trivial))
+            on_answer(item, pixels, np.asarray(answer.mask, bool))
     return rows
 
 

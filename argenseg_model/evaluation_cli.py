@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
@@ -12,7 +14,8 @@ from argenseg_model.errors import ARGenSegError
 from argenseg_model.evaluation import evaluate as measure
 from argenseg_model.evaluation import summarise, write_rows
 from argenseg_model.files import replace_file
-from argenseg_model.manifest import Manifest
+from argenseg_model.manifest import Manifest, ManifestItem
+from argenseg_model.overlays import draw_overlay
 
 COLUMNS = {"items": "items", "ciou": "cIoU", "giou": "gIoU", "boundary_iou": "boundary IoU", "object_f1": "object F1",
            "absent_items": "absent", "false_positives": "drawn all the same"}  # fmt: skip
@@ -28,7 +31,11 @@ COLUMNS = {"items": "items", "ciou": "cIoU", "giou": "gIoU", "boundary_iou": "bo
 @click.option("--threads", type=click.IntRange(1, 256), help="CPU threads (torch's default: all).")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Write items.jsonl (a line for each item) and summary.json there.")  # fmt: skip
-def evaluate(manifest: Path, model: str, split: Any, device: str, threads: int | None, out: Path | None) -> None:
+@click.option("--pictures", type=click.IntRange(0, 1000), default=0, metavar="N",
+              help="Also write DIR/pictures/: truth and answer of the first N items.")  # fmt: skip
+def evaluate(
+    manifest: Path, model: str, split: Any, device: str, threads: int | None, out: Path | None, pictures: int
+) -> None:
     """Measure a model on a manifest, beside trivial answers.
 
     Example: argenseg evaluate corrections/manifest.jsonl --model models/starter-1.1 --out report
@@ -41,7 +48,8 @@ def evaluate(manifest: Path, model: str, split: Any, device: str, threads: int |
             import torch
 
             torch.set_num_threads(threads)
-        rows = measure(ARGenSeg.from_pretrained(model, device=device), items)
+        draw = _Pictures(None if out is None else out / "pictures", pictures)
+        rows = measure(ARGenSeg.from_pretrained(model, device=device), items, on_answer=draw)
     except ARGenSegError as error:
         raise click.ClickException(str(error)) from error
     summary = summarise(rows)
@@ -51,6 +59,23 @@ def evaluate(manifest: Path, model: str, split: Any, device: str, threads: int |
         with replace_file(out / "summary.json") as partial:
             partial.write_text(json.dumps(summary, indent=2) + "\n")
     _print(f"{model} on {manifest} ({split})", summary)
+
+
+class _Pictures:
+    """Draws the truth and the answer of the first items over their images, small enough for a page."""
+
+    def __init__(self, folder: Path | None, count: int) -> None:
+        self._folder, self._left, self._number = folder, count, 0
+
+    def __call__(self, item: ManifestItem, pixels: np.ndarray, mask: np.ndarray) -> None:
+        if self._folder is None or not self._left or item.is_replay or item.mask is None:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for name, drawn in (("truth", item.decode_mask()), ("answer", mask)):
+            picture = draw_overlay(Image.fromarray(pixels), drawn)
+            picture.thumbnail((320, 320))
+            picture.save(self._folder / f"{self._number}-{name}.jpg", quality=85)
+        self._left, self._number = self._left - 1, self._number + 1
 
 
 def _print(title: str, summary: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ from argenseg_model.model import ARGenSeg
 from argenseg_model.training.adapters import add_adapters, merge_adapters, trained_parameters
 from argenseg_model.training.batches import to_batch
 from argenseg_model.training.manifest_samples import ManifestSamples
-from argenseg_model.training.objective import Objective, TrainingBatch, TrainingHeads, training_losses
+from argenseg_model.training.objective import Objective, TrainingHeads, training_losses
 from argenseg_model.training.optimizers import make_optimizers, set_learning_rate
 from argenseg_model.training.release_loss import release_losses
 from argenseg_model.training.samples import Sample
@@ -182,7 +182,7 @@ class _Run:
                 self.model.language_model.train()  # gradient checkpoints are made in this mode only
                 return release_losses(self.model, groups[0])
             with torch.device("cpu"):
-                batch = _with_answers(to_batch(self.model, groups))
+                batch = to_batch(self.model, groups)
             moved = {name: value.to(self._device) for name, value in vars(batch).items() if isinstance(value, Tensor)}
             return training_losses(self.model, self._heads, replace(batch, **moved), OBJECTIVE)
 
@@ -251,15 +251,6 @@ class _Log:
         if values:
             line = {"step": step, "seconds": round(time.monotonic() - self._started, 1)} | values
             print(json.dumps(line), file=self._file, flush=True)
-
-
-def _with_answers(batch: TrainingBatch) -> TrainingBatch:
-    """Where all prompts are the same, the rows' common prefix reaches into the answer, which is a target: shorten it."""
-    missing = batch.answer_length + 1 - max(map(len, batch.text_ids))
-    if missing <= 0:
-        return batch
-    prefix, moved = batch.prefix[:-missing], batch.prefix[-missing:]
-    return replace(batch, prefix=prefix, text_ids=[moved + ids for ids in batch.text_ids])
 
 
 def _save_memory(language_model: torch.nn.Module) -> None:

@@ -3,17 +3,19 @@
 from datetime import timedelta
 from typing import Any, cast
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from labeling.errors import StoreError
+from labeling.store.correction_tables import CorrectionRow, ReviewRow
 from labeling.store.database import Database
 from labeling.store.model_records import FinetuneRun, FinetuneSchedule, FinetuneStatus
 from labeling.store.model_tables import FinetuneRunRow, FinetuneScheduleRow
 from labeling.store.models import project_of
+from labeling.store.predictions import project_record
 from labeling.store.records import Project
-from labeling.store.tables import utc_now
+from labeling.store.tables import ProjectRow, utc_now
 
 _OPEN = ("wanted", "running")
 
@@ -135,6 +137,18 @@ class FinetuneRunStore:
         with self._database.reading() as session:
             row = session.scalar(query.order_by(FinetuneRunRow.id.desc()).limit(1))
             return None if row is None else _run(session, row)
+
+    def count_corrections(self, project: Project) -> int:
+        """How many corrections a project has, as the newest state of each annotation tells them."""
+        query = select(func.count(CorrectionRow.id)).join(ReviewRow, CorrectionRow.review_id == ReviewRow.id)
+        query = query.where(ReviewRow.project_row_id == project.id, ReviewRow.is_current)
+        with self._database.reading() as session:
+            return session.scalar(query) or 0
+
+    def list_projects(self) -> list[Project]:
+        """All projects that were ever seen."""
+        with self._database.reading() as session:
+            return [project_record(row) for row in session.scalars(select(ProjectRow).order_by(ProjectRow.id))]
 
     def set_finetune_schedule(self, project: Project, schedule: FinetuneSchedule | None) -> None:
         """A project's own schedule; None: as the settings say."""

@@ -49,9 +49,11 @@ def manifest(tmp_path: Path) -> Manifest:
 
 
 def test_figures(manifest: Manifest, tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    rows = evaluate(Threshold(), manifest, on_image=lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 1)]
+    seen: list[tuple[str, bool]] = []
+    rows = evaluate(
+        Threshold(), manifest, on_answer=lambda item, pixels, mask: seen.append((item.prompt, bool(mask.all())))
+    )
+    assert seen == [("bright", False), ("cat", False), ("dog", True), ("left half", True)]
     write_rows(tmp_path / "rows.jsonl", rows)
     assert read_rows(tmp_path / "rows.jsonl") == rows
     summary = summarise(rows)
@@ -79,9 +81,12 @@ def test_nothing_to_measure_is_said(manifest: Manifest) -> None:
 
 
 def test_the_command_prints_and_writes(manifest: Manifest, tmp_path: Path) -> None:
-    result = CliRunner().invoke(command, [str(tmp_path / "set.jsonl"), "--threads", "1", "--out", str(tmp_path / "o")])
+    result = CliRunner().invoke(
+        command, [str(tmp_path / "set.jsonl"), "--threads", "1", "--out", str(tmp_path / "o"), "--pictures", "1"]
+    )
     assert result.exit_code == 0, result.output
     assert "square" in result.output
     assert len(read_rows(tmp_path / "o" / "items.jsonl")) == 4
+    assert {file.name for file in (tmp_path / "o" / "pictures").iterdir()} == {"0-truth.jpg", "0-answer.jpg"}
     result = CliRunner().invoke(command, [str(tmp_path / "none.jsonl")])
     assert (result.exit_code, "cannot be read" in result.output) == (1, True)

@@ -1,0 +1,234 @@
+"""The commands finetune, models and scheduler."""
+
+import shutil
+import signal
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from labeling.errors import LabelingError
+from labeling.settings import Settings
+from labeling.store.model_records import FinetuneRun, FinetuneSchedule
+from labeling.store.records import Project
+from labeling.store.store import Store
+from worker import scheduler as scheduling
+from worker.command_line import start
+from worker.finetune.promotion import promote as promote_version
+from worker.finetune.promotion import roll_back
+from worker.finetune.run import LEASE_S, drive
+from worker.jobs import JobContext
+from worker.wishes import label_studio_url
+
+_ENDED = ("promoted", "refused", "failed", "stopped")
+_project_option = click.option("--project", type=int, metavar="N", help="Label Studio's number of the project.")
+
+
+@click.command()
+@_project_option
+@click.option("--from-corrections", is_flag=True, help="Learn from the project's corrections (needs --project).")
+@click.option("--manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Learn from this set.")
+@click.option("--queue", is_flag=True, help="Leave the run to the scheduler instead of doing it here.")
+@click.option("--stop", is_flag=True, help="Stop the open runs (of the project); their checkpoints stay.")
+@click.option("--schedule", metavar="CRON", help="Times for this project, such as '0 3 * * *' (UTC); '' for never.")
+@click.option("--every", type=click.IntRange(0), metavar="N", help="Also after N new corrections; 0 for never.")
+def finetune(
+    project: int | None, from_corrections: bool, manifest: Path | None, queue: bool, stop: bool, schedule: str | None,
+    every: int | None,
+) -> None:  # fmt: skip
+    """Teach the live model what was corrected; a gate decides whether the new version serves.
+
+    Without options: the runs so far. Ctrl-C leaves a run to the scheduler, which goes on from its checkpoint.
+
+    \b
+    Examples:
+      argenseg finetune --project 3 --from-corrections
+      argenseg finetune --project 3 --schedule "0 3 * * *" --every 50
+      argenseg finetune --manifest set/manifest.jsonl
+      argenseg finetune --stop
+    """
+    settings = start(log_level=None)
+    with JobContext.open(settings) as context:
+        found = None if project is None else _find_project(settings, context.store, project)
+        if stop:
+            click.echo(f"{context.store.stop_finetunes(found)} runs were asked to stop.")
+        elif schedule is not None or every is not None:
+            _set_schedule(context.store, found, schedule, every)
+        elif from_corrections or manifest is not None:
+            _want(context, found, manifest, queue)
+        else:
+            _print_runs(context.store.list_finetunes())
+
+
+@click.command()
+def scheduler() -> None:
+    """Fine-tune when it is time (FINETUNE_CRON, FINETUNE_CORRECTIONS) or asked for. Any number of copies may run.
+
+    Example: FINETUNE_CRON="0 3 * * *" argenseg scheduler
+    """
+    with JobContext.open(start()) as context, _stop_on_signal() as stop:
+        scheduling.run(context, stop)
+
+
+@click.group()
+def models() -> None:
+    """The fine-tuned model versions: look at them, choose which one serves, go back.
+
+    Example: argenseg models list
+    """
+
+
+@models.command("list")
+def list_models() -> None:
+    """All versions, the newest first. Example: argenseg models list"""
+    settings = start(log_level="WARNING")
+    with _store(settings) as store:
+        table = Table("version", "learnt from", "state", "serves", "IoU before → after", "made")
+        for version in store.list_models():
+            checks = ((version.report or {}).get("gate") or {}).get("checks") or []
+            iou = f"{checks[0]['live']:.3f} → {checks[0]['candidate']:.3f}" if checks else "–"
+            serves = ", ".join(store.live_projects(version.name))
+            table.add_row(
+                version.name, version.parent, version.state, serves, iou, f"{version.created_at:%Y-%m-%d %H:%M}"
+            )
+        Console().print(table)
+        if store.live_model() is None:
+            click.echo(f"By default {settings.model} serves (ARGENSEG_MODEL).")
+
+
+@models.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """A version's report. Example: argenseg models show starter-1.1"""
+    with _store(start(log_level="WARNING")) as store:
+        version = store.get_model(name)
+        click.echo(f"{version.name}: {version.state}, learnt from {version.parent}, in {version.folder}")
+        report = version.report or {}
+        for reason in report.get("gate", {}).get("reasons", ["It was not judged."]):
+            click.echo(f"  {reason}")
+        if "html" in report:
+            click.echo(f"Pictures and plots: {report['html']}")
+
+
+@models.command()
+@click.argument("name")
+@_project_option
+def promote(name: str, project: int | None) -> None:
+    """Let NAME serve a project, or by default all; `base` is the model of the settings.
+
+    Open tasks are predicted first, then annotators see the new masks. Example: argenseg models promote starter-1.1
+    """
+    settings = start()
+    with _store(settings) as store:
+        found = None if project is None else _find_project(settings, store, project)
+        promote_version(settings, store, None if name == "base" else name, found)
+    click.echo(f"{name} serves {'by default' if project is None else f'project {project}'}.")
+
+
+@models.command()
+@_project_option
+def rollback(project: int | None) -> None:
+    """Go back to the version that served before. Example: argenseg models rollback --project 3"""
+    settings = start()
+    with _store(settings) as store:
+        found = None if project is None else _find_project(settings, store, project)
+        version = roll_back(settings, store, found)
+        serves = settings.model if version is None else version.name
+    click.echo(f"{serves} serves {'by default' if project is None else f'project {project}'} again.")
+
+
+@models.command()
+@click.argument("name")
+@click.confirmation_option(prompt="Its weights are deleted; its report stays. Go on?")
+def delete(name: str) -> None:
+    """Delete the weights of a version that serves nothing. Example: argenseg models delete starter-1.1 --yes"""
+    with _store(start(log_level="WARNING")) as store:
+        version = store.delete_model(name)
+        shutil.rmtree(version.folder, ignore_errors=True)
+    click.echo(f"The weights of {name} are gone.")
+
+
+def _want(context: JobContext, project: Project | None, manifest: Path | None, queue: bool) -> None:
+    store = context.store
+    if manifest is None and project is None:
+        raise click.UsageError("--from-corrections needs --project N.")
+    corrections = 0 if project is None else store.count_corrections(project)
+    path = None if manifest is None else str(manifest.absolute())
+    run = store.want_finetune(f"finetune-by-hand-{uuid.uuid4().hex}", project, corrections=corrections, manifest=path)
+    if run is None:
+        raise click.ClickException("A run for this is open already. See argenseg finetune, or stop it with --stop.")
+    if not queue:
+        with _stop_on_signal() as stop:
+            run = _drive_here(context, run, stop)
+    _print_runs([run])
+    if run.status == "failed":
+        raise click.exceptions.Exit(1)
+
+
+def _drive_here(context: JobContext, run: FinetuneRun, stop: threading.Event) -> FinetuneRun:
+    """Drive what is wanted until our run has ended, here or in a scheduler that was faster."""
+    holder = scheduling.new_holder()
+    while run.status not in _ENDED and not stop.is_set():
+        claimed = context.store.claim_finetune(holder, LEASE_S)
+        if claimed is not None:
+            drive(context, claimed, holder, stop.is_set)
+        else:
+            stop.wait(scheduling.TICK_S)
+        run = context.store.get_finetune(run.id)
+    return run
+
+
+def _set_schedule(store: Store, project: Project | None, cron: str | None, every: int | None) -> None:
+    if project is None:
+        raise click.UsageError("A schedule is a project's: give --project N (for all: FINETUNE_CRON).")
+    schedule = FinetuneSchedule(scheduling.check_cron(cron) if cron else None, every or None)
+    store.set_finetune_schedule(project, schedule)
+    after = "no number" if schedule.corrections is None else schedule.corrections
+    click.echo(f"Project {project.project_id}: at {schedule.cron or 'no set time'}; after {after} of new corrections.")
+
+
+def _print_runs(runs: list[FinetuneRun]) -> None:
+    table = Table("run", "project", "status", "made", "from", "begun", "said")
+    for run in runs:
+        reasons = (run.report or {}).get("gate", {}).get("reasons", [])
+        project = "–" if run.project is None else str(run.project.project_id)
+        said = run.error or "\n".join(reasons)
+        table.add_row(
+            str(run.id),
+            project,
+            run.status,
+            run.candidate or "–",
+            run.base or "–",
+            f"{run.created_at:%m-%d %H:%M}",
+            said,
+        )
+    Console().print(table)
+
+
+def _find_project(settings: Settings, store: Store, number: int) -> Project:
+    found = store.find_project(number, label_studio_url(settings))
+    if found is None:
+        raise LabelingError(f"Project {number} is not known here. Connect it to the backend, or open one of its tasks.")
+    return found
+
+
+@contextmanager
+def _store(settings: Settings) -> Iterator[Store]:
+    with Store.open(settings.database_url, settings.blob_url) as store:
+        yield store
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[threading.Event]:
+    stop = threading.Event()
+    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,166 @@
+"""One fine-tune run, from the wish to the verdict. Every step can be done again: a killed run goes on where it was."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from argenseg_model.errors import ARGenSegError
+from argenseg_model.evaluation import ItemResult, read_rows
+from argenseg_model.manifest import Manifest
+from labeling.errors import LabelingError
+from labeling.gate import GateRules, decide
+from labeling.settings import Settings
+from labeling.store.model_records import FinetuneRun
+from labeling.versions import weights_name
+from worker.errors import WorkerError
+from worker.finetune.children import run_child
+from worker.finetune.manifests import build_manifest
+from worker.finetune.promotion import promote
+from worker.finetune.report import write_report
+from worker.finetune.scenes_holdout import write_scenes_holdout
+from worker.jobs import JobContext
+from worker.queues import GPU, open_queue
+
+logger = logging.getLogger(__name__)
+
+LEASE_S = 60.0
+_PICTURES = 8
+
+
+class RunStopped(WorkerError):
+    """Somebody asked for it: argenseg finetune --stop."""
+
+
+class RunLost(WorkerError):
+    """Another process has the run: ours was silent for too long."""
+
+
+class Interrupted(WorkerError):
+    """This process is to end; the run goes on in another one, or later."""
+
+
+@dataclass
+class Hold:
+    """Our hold on a run: renewed as time goes by, given up when somebody says so."""
+
+    context: JobContext
+    run: FinetuneRun
+    holder: str
+    should_end: Callable[[], bool]
+    renewed_at: float = float("-inf")
+
+    def tick(self) -> None:
+        """Call it often. RunStopped, RunLost or Interrupted when the run is not to go on here."""
+        if self.should_end():
+            raise Interrupted("this process ends")
+        if time.monotonic() - self.renewed_at < LEASE_S / 6:
+            return
+        run = self.context.store.renew_finetune(self.run.id, self.holder, LEASE_S)
+        if run is None:
+            raise RunLost("another process has taken the run over")
+        if run.stop_requested:
+            raise RunStopped("It was stopped by argenseg finetune --stop.")
+        self.renewed_at = time.monotonic()
+
+    def is_busy(self) -> bool:
+        """Whether a GPU worker has something to do."""
+        queue = open_queue(self.context.connection, GPU)
+        try:
+            started = queue.started_job_registry
+            return bool(queue.count or self.context.connection.zcount(started.key, time.time(), "+inf"))
+        except RedisError:
+            return False
+
+
+def run_folder(settings: Settings, run: FinetuneRun) -> Path:
+    """Where a run keeps its checkpoints, measurements and report."""
+    return settings.data_dir / "finetune" / f"run-{run.id}"
+
+
+def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callable[[], bool]) -> None:
+    """Take a claimed run to its end: promoted, refused, failed or stopped. What goes wrong is kept with the run."""
+    hold, store = Hold(context, run, holder, should_end), context.store
+    try:
+        passed, report = _learn_and_judge(hold)
+        store.end_finetune(run.id, "promoted" if passed else "refused", report=report)
+    except Interrupted:
+        store.release_finetune(run.id, holder)
+    except RunLost as error:
+        logger.warning("run %d: %s", run.id, error)
+    except RunStopped as error:
+        store.end_finetune(run.id, "stopped", error=str(error))
+    except (WorkerError, LabelingError, ARGenSegError, OSError) as error:
+        logger.warning("run %d failed: %s", run.id, error)
+        store.end_finetune(run.id, "failed", error=str(error))
+    except Exception as error:  # a bug: it must not come back for ever
+        logger.exception("run %d failed", run.id)
+        store.end_finetune(run.id, "failed", error=f"{type(error).__name__}: {error}")
+
+
+def _learn_and_judge(hold: Hold) -> tuple[bool, dict[str, object]]:
+    context, store, settings = hold.context, hold.context.store, hold.context.settings
+    live = store.live_model(hold.run.project)
+    base = settings.model if live is None else live.folder
+    folder = run_folder(settings, hold.run)
+    folder.mkdir(parents=True, exist_ok=True)
+    run = store.begin_finetune(hold.run.id, store.next_model_name(weights_name(base)[0]), base)
+    assert run.candidate is not None and run.base is not None
+    manifest = build_manifest(context, run, folder)
+    logger.info("run %d: %s learns from %s", run.id, run.candidate, run.base)
+    model = _train(hold, run.base, run.candidate, manifest, folder)
+    store.add_model(run.candidate, str(model), run.base, run.project)
+
+    scenes = write_scenes_holdout(settings.data_dir / "finetune" / "scenes").folder / "manifest.jsonl"
+    live_rows = _measure(hold, base, manifest, folder / "live") + _measure(hold, base, scenes, folder / "live-scenes")
+    candidate_rows = _measure(hold, str(model), manifest, folder / "candidate")
+    candidate_rows += _measure(hold, str(model), scenes, folder / "candidate-scenes")
+    snapshot = Manifest.read(manifest).split("holdout").digest()[:12]
+    verdict = decide(live_rows, candidate_rows, snapshot, GateRules(min_images=settings.gate_min_images))
+    report = write_report(folder, candidate=run.candidate, live=weights_name(base)[0], verdict=verdict,
+                          live_rows=live_rows, candidate_rows=candidate_rows, log=folder / "log.jsonl")  # fmt: skip
+    report["html"] = str(folder / "report.html")
+    store.judge_model(run.candidate, "accepted" if verdict.passed else "refused", report)
+    for reason in verdict.reasons:
+        logger.info("run %d: %s", run.id, reason)
+    if verdict.passed:
+        promote(settings, store, run.candidate, run.project, on_tick=hold.tick)
+    return verdict.passed, report
+
+
+def _train(hold: Hold, base: str, name: str, manifest: Path, folder: Path) -> Path:
+    """The new model's folder, whole."""
+    settings = hold.context.settings
+    argv = [
+        "-m", "argenseg_model.training.finetune", "--model", base, "--manifest", str(manifest), "--out", str(folder),
+        "--name", name, "--steps", str(settings.finetune_steps), "--threads", str(settings.finetune_threads),
+        "--device", settings.device,
+    ]  # fmt: skip
+    if not (folder / "finished.json").is_file():
+        _run_module(hold, argv, folder)
+    return folder / "model"
+
+
+def _measure(hold: Hold, model: str, manifest: Path, out: Path) -> list[ItemResult]:
+    """The model's rows on a manifest's holdout; measured once."""
+    settings, asked = hold.context.settings, {"model": model, "weights": weights_name(model)[1]}
+    claim = out / "model.json"
+    if not ((out / "summary.json").is_file() and claim.is_file() and json.loads(claim.read_text()) == asked):
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "summary.json").unlink(missing_ok=True)
+        claim.write_text(json.dumps(asked))
+        argv = [
+            "-m", "argenseg_model.evaluation_cli", str(manifest), "--model", model, "--out", str(out), "--device",
+            settings.device, "--threads", str(settings.finetune_threads), "--pictures", str(_PICTURES),
+        ]  # fmt: skip
+        _run_module(hold, argv, out)
+    return read_rows(out / "items.jsonl")
+
+
+def _run_module(hold: Hold, argv: list[str], folder: Path) -> None:
+    threads = hold.context.settings.finetune_threads
+    run_child(argv, folder / "output.log", threads=threads, on_tick=hold.tick, is_busy=hold.is_busy)

@@ -1,0 +1,39 @@
+"""Drawn scenes as a replay holdout: what every starter could do before it was corrected, and must still be able to."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from argenseg_model.manifest import Manifest, ManifestItem, encode_mask
+from argenseg_model.scenes import draw_scene, sample_prompt
+
+SCENES, PROMPTS, SIDE, LEVEL = 24, 3, 128, 3
+SEED = 20_261_122  # no training run draws from it
+
+
+def write_scenes_holdout(folder: Path) -> Manifest:
+    """The same scenes every time, with their manifest, in `folder`."""
+    manifest = folder / "manifest.jsonl"
+    if manifest.is_file():
+        return Manifest.read(manifest)
+    folder.mkdir(parents=True, exist_ok=True)
+    rng, items = np.random.default_rng(SEED), []
+    for number in range(SCENES):
+        scene, name = draw_scene(rng, SIDE, LEVEL), f"scene-{number:02}"
+        Image.fromarray(scene.image).save(folder / f"{name}.png")
+        asked = dict(sample_prompt(scene, rng, LEVEL, absent=i == 0)[:2] for i in range(PROMPTS))
+        same: dict[str, Any] = {
+            "image": f"{name}.png",
+            "width": SIDE,
+            "height": SIDE,
+            "group": name,
+            "split": "holdout",
+            "weight": 1.0,
+        }
+        items += [
+            ManifestItem(prompt=prompt, mask=encode_mask(mask), source="replay:scene", label=None, **same)
+            for prompt, mask in asked.items()
+        ]
+    return Manifest.write(manifest, items)

@@ -1,0 +1,107 @@
+"""The schedule of fine-tuning. Any number of copies may run: a slot is wanted once, and one run at a time is driven.
+
+A project's turn comes at the times of its cron expression (UTC), where something was corrected since its last run, and
+whenever it has so many new corrections. A time that was missed is made up for within the hour.
+"""
+
+import logging
+import socket
+import threading
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from croniter import CroniterError, croniter
+
+from labeling.errors import LabelingError, SettingsError
+from labeling.settings import Settings
+from labeling.store.model_records import FinetuneRun, FinetuneSchedule
+from labeling.store.records import Project
+from labeling.store.store import Store
+from worker.finetune.run import LEASE_S, drive
+from worker.jobs import JobContext
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 5.0
+LOOK_S = 20.0
+CATCH_UP = timedelta(hours=1)
+
+
+def check_cron(expression: str) -> str:
+    """The expression, if it is one of five fields; SettingsError says what is wrong with it."""
+    try:
+        croniter(expression)
+    except (CroniterError, ValueError) as error:
+        raise SettingsError(
+            f"{expression!r} is no cron expression ({error}). Every night at three: '0 3 * * *'."
+        ) from error
+    if len(expression.split()) != 5:
+        raise SettingsError(f"{expression!r} is no cron expression of five fields. Every night at three: '0 3 * * *'.")
+    return expression
+
+
+def want_due(settings: Settings, store: Store, now: datetime) -> list[FinetuneRun]:
+    """Want the runs whose turn it is; returns those that nobody had wanted before."""
+    default = FinetuneSchedule(settings.finetune_cron, settings.finetune_corrections)
+    wanted = []
+    for project in store.list_projects():
+        schedule = store.find_finetune_schedule(project) or default
+        corrections = store.count_corrections(project)
+        slot = _due_slot(store, project, schedule, corrections, now)
+        if slot is not None and (run := store.want_finetune(f"finetune-{slot}", project, corrections=corrections)):
+            logger.info("project %d is to be fine-tuned (%s)", project.project_id, run.slot)
+            wanted.append(run)
+    return wanted
+
+
+def new_holder() -> str:
+    """A name for a process that drives runs."""
+    return f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+
+
+def run(context: JobContext, stop: threading.Event) -> None:
+    """Want what is due and drive what is wanted, one run at a time, until `stop` is set; then a run is left for later.
+
+    Call it from the main thread: the kernel ends a training process with the thread that started it.
+    """
+    if context.settings.finetune_cron is not None:
+        check_cron(context.settings.finetune_cron)
+    clock = threading.Thread(target=_keep_looking, args=(context, stop), name="schedule", daemon=True)
+    clock.start()
+    holder = new_holder()
+    while not stop.is_set():
+        try:
+            claimed = context.store.claim_finetune(holder, LEASE_S)
+            if claimed is not None:
+                drive(context, claimed, holder, stop.is_set)
+                continue
+        except LabelingError as error:
+            logger.warning("fine-tuning is put off: %s", error)
+        stop.wait(TICK_S)
+    clock.join()
+
+
+def _keep_looking(context: JobContext, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            want_due(context.settings, context.store, datetime.now(UTC))
+        except LabelingError as error:
+            logger.warning("the schedule is looked at later: %s", error)
+        stop.wait(LOOK_S)
+
+
+def _due_slot(
+    store: Store, project: Project, schedule: FinetuneSchedule, corrections: int, now: datetime
+) -> str | None:
+    """The name of the turn that has come, the same in every copy of the scheduler; None if there is none."""
+    last = store.last_finetune(project)
+    new = corrections - (0 if last is None else last.corrections)
+    if new <= 0:
+        return None
+    if schedule.corrections is not None and new >= schedule.corrections:
+        return f"p{project.id}-after-run-{0 if last is None else last.id}"
+    if schedule.cron is not None:
+        turn: datetime = croniter(schedule.cron, now + timedelta(microseconds=1)).get_prev(datetime)
+        if now - turn < CATCH_UP:
+            return f"p{project.id}-{turn:%Y-%m-%dT%H:%M}"
+    return None
