@@ -24,6 +24,7 @@ COMMANDS = {
     "up": Command("worker.cli:up", "Start Redis, worker, publisher, sweeper and backend on this machine."),
     "backend": Command("backend.cli:backend", "Serve the Label Studio ML backend (port 9090)."),
     "predict": Command("worker.projects.cli:predict", "Draw the masks of a whole Label Studio project."),
+    "prompts": Command("worker.prompts.cli:prompts", "Compare wordings of a prompt on tasks that are annotated."),
     "versions": Command("worker.projects.cli:versions", "Choose the predictions that annotators see; remove old ones."),
     "doctor": Command("worker.doctor.cli:doctor", "Check every link, and say how to mend what is broken."),
     "worker": Command("worker.cli:worker", "Compute wanted predictions with the model."),
