@@ -1,17 +1,20 @@
 import io
 import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageOps
 
 from argenseg_model.errors import ImageError
-from argenseg_model.images import FORMATS, SUFFIXES, load_image
+from argenseg_model.images import FORMATS, SUFFIXES, image_size, load_image
 
 RAMP = np.arange(7 * 5 * 3, dtype=np.uint8).reshape(7, 5, 3) * 2  # no two pixels alike, 5 wide and 7 high
 
@@ -110,6 +113,7 @@ def test_float_grey_is_stretched_and_not_finite_values_are_the_minimum() -> None
         assert not np.asarray(load_image(Image.fromarray(constant))).any()
 
 
+@settings(deadline=None)  # the first ones load decoders
 @given(
     arrays.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3])))
     | arrays.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)))
@@ -128,6 +132,71 @@ def test_the_source_is_neither_changed_nor_shared(tmp_path: Path) -> None:
     assert np.array_equal(source, RAMP) and np.array_equal(array, RAMP)
     source.save(tmp_path / "ramp.png")
     assert load_image(str(tmp_path / "ramp.png")) == load_image(tmp_path / "ramp.png") == source
+
+
+def test_cmyk_as_adobe_writes_it() -> None:
+    """Inverted, and marked so (APP14); a JPEG without the mark is taken the same way, as browsers do."""
+    colours = np.array([[[0, 255, 255, 0], [255, 0, 255, 0], [0, 0, 0, 255], [0, 0, 0, 0]]], np.uint8)
+    cmyk = Image.fromarray(colours.repeat(16, 0).repeat(16, 1), "CMYK")
+    marked = encoded(cmyk, "JPEG", quality=100)
+    start = marked.index(b"\xff\xee")
+    assert marked[start + 4 : start + 9] == b"Adobe"
+    unmarked = marked[:start] + marked[start + 2 + int.from_bytes(marked[start + 2 : start + 4]) :]
+    for data in (marked, unmarked, encoded(cmyk, "TIFF")):
+        picture = np.asarray(load_image(data))[8, 8::16].astype(int)
+        assert np.abs(picture - [[255, 0, 0], [0, 255, 0], [0, 0, 0], [255, 255, 255]]).max() <= 3
+
+
+def test_one_bit_images_are_black_and_white() -> None:
+    for kind in ("PNG", "TIFF", "BMP"):
+        data = encoded(Image.fromarray(np.array([[True, False]])), kind)
+        assert np.asarray(load_image(data))[0].tolist() == [[255] * 3, [0] * 3], kind
+
+
+def test_colour_of_16_bits_loses_its_lower_8() -> None:
+    deep = np.array([[[0x1234, 0xFF00, 0x00FF]]], np.uint16)
+    ok, data = cv2.imencode(".png", deep[:, :, ::-1])
+    assert ok
+    assert np.asarray(load_image(data.tobytes()))[0].tolist() == [[0x12, 0xFF, 0x00]]
+
+
+def test_a_wrong_extension_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(encoded(Image.fromarray(RAMP), "PNG"))
+    assert load_image(tmp_path / "a.jpg") == Image.fromarray(RAMP)
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_the_upright_size_is_told_from_the_header(tmp_path: Path, orientation: int) -> None:
+    whole = with_orientation(orientation, "JPEG")
+    (tmp_path / "cut.jpg").write_bytes(whole[:-20])
+    assert image_size(tmp_path / "cut.jpg") == load_image(whole).size
+    (tmp_path / "text.jpg").write_text("no image")
+    with pytest.raises(ImageError, match=r"text\.jpg"):
+        image_size(tmp_path / "text.jpg")
+
+
+PEAK = """
+import resource, sys
+from argenseg_model.images import load_image
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+image = load_image(sys.argv[1])
+assert (image.mode, image.size) == ("RGB", (8_000, 12_500)), image
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 100_000_000)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux")
+@pytest.mark.parametrize(("mode", "kind"), [("RGBA", "PNG"), ("I;16", "TIFF")])
+def test_100_megapixels_take_9_bytes_a_pixel(tmp_path: Path, mode: str, kind: str) -> None:
+    """Turned upright, converted from what is dearest. The limit has a tenth on top."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "large"
+    options = {"PNG": {"compress_level": 1}, "TIFF": {"compression": "packbits"}}
+    Image.new(mode, (12_500, 8_000), 200).save(path, kind, exif=exif, **options[kind])
+    done = subprocess.run([sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True)
+    assert not done.stderr  # no warning either
+    assert float(done.stdout) < 9.9
 
 
 def test_the_first_frame_of_several() -> None:
@@ -190,6 +259,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP"])
+@settings(deadline=None)
 @given(data=st.data())
 def test_damaged_files_give_an_image_or_an_image_error(kind: str, data: st.DataObject) -> None:
     content = bytearray(encoded(Image.fromarray(RAMP), kind))

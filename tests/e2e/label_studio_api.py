@@ -12,7 +12,7 @@ import httpx
 from labeling.store.store import Store
 
 Found = TypeVar("Found")
-_IMAGES = resources.files("worker.supervisor.demo") / "images"
+SHIPPED_IMAGES = resources.files("worker.supervisor.demo") / "images"
 
 
 class LabelStudioApi:
@@ -39,7 +39,8 @@ class LabelStudioApi:
     def import_images(self, project: int, image_ids: list[str]) -> list[int]:
         """Upload shipped images; the ids of the tasks that came of it."""
         before = set(self.task_ids(project))
-        files = [(name, (f"{name}.png", (_IMAGES / f"{name}.png").read_bytes(), "image/png")) for name in image_ids]
+        contents = {f"{name}.png": (SHIPPED_IMAGES / f"{name}.png").read_bytes() for name in image_ids}
+        files = [(name, (name, content, "image/png")) for name, content in contents.items()]
         self.call("POST", f"/api/projects/{project}/import", files=files)
         return sorted(set(self.task_ids(project)) - before)
 

@@ -1,0 +1,78 @@
+"""Images behind the real Label Studio's login, with both kinds of tokens."""
+
+from pathlib import Path
+
+import jwt
+import pytest
+
+from labeling.errors import ImageFetchError, LabelStudioError
+from labeling.label_studio.client import LabelStudioClient
+from labeling.label_studio.images import fetch_image
+from labeling.settings import Settings
+from tests.e2e.label_studio_api import SHIPPED_IMAGES, RunningDemo
+from tests.e2e.test_label_studio import IMAGES, OTHER_CONFIG
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def reference(demo: RunningDemo) -> tuple[int, str]:
+    """A task and what its data says of its image, an upload."""
+    api = demo.label_studio
+    (task,) = api.import_images(api.create_project("images", OTHER_CONFIG), IMAGES[:1])
+    return task, api.call("GET", f"/api/tasks/{task}")["data"]["image"]
+
+
+@pytest.fixture(scope="module")
+def personal_access_token(demo: RunningDemo) -> str:
+    enabled = {"api_tokens_enabled": True, "legacy_api_tokens_enabled": True}
+    demo.label_studio.call("POST", "/api/jwt/settings", json=enabled)
+    return str(demo.label_studio.call("POST", "/api/token/")["token"])
+
+
+def test_an_upload_comes_with_either_token(demo, reference, personal_access_token, settings) -> None:
+    task, image = reference
+    assert image.startswith("/data/upload/")
+    original = (SHIPPED_IMAGES / f"{IMAGES[0]}.png").read_bytes()
+    for token in (demo.label_studio.token, personal_access_token):
+        client = LabelStudioClient(demo.label_studio.url, token)
+        assert client.get_task(task)["data"]["image"] == image
+        for where in (image, demo.label_studio.url + image):
+            fetched = fetch_image(where, client, settings.model_copy(update={"image_reuse_s": 0.0}))
+            assert fetched.read_bytes() == original
+        client.close()
+
+
+def test_a_spoiled_access_token_is_exchanged_again(demo, reference, personal_access_token, settings) -> None:
+    client = LabelStudioClient(demo.label_studio.url, personal_access_token)
+    access = client.authorization().removeprefix("Bearer ")
+    claims = jwt.decode(access, options={"verify_signature": False})
+    assert claims["exp"] - claims["iat"] == 300
+    client.auth._access_token = jwt.encode(
+        claims, "k" * 32, "HS256"
+    )  # what a restarted server with new keys makes of it
+    assert fetch_image(reference[1], client, settings).is_file()
+    client.close()
+
+
+def test_without_a_token_it_is_refused(demo, reference, settings) -> None:
+    client = LabelStudioClient(demo.label_studio.url, "0" * 40)
+    with pytest.raises(LabelStudioError, match="LABEL_STUDIO_API_KEY"):
+        client.get_task(reference[0])
+    with pytest.raises(ImageFetchError, match=r"LABEL_STUDIO_API_KEY|token"):
+        fetch_image(reference[1], client, settings)
+    client.close()
+
+
+def test_what_no_storage_holds_is_said(demo, reference, settings) -> None:
+    client = LabelStudioClient(demo.label_studio.url, demo.label_studio.token)
+    with pytest.raises(ImageFetchError, match="no storage connected"):
+        fetch_image("s3://bucket/a.png", client, settings, task_id=reference[0])
+    with pytest.raises(ImageFetchError, match="LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED"):
+        fetch_image("/data/local-files/?d=a.png", client, settings)
+    client.close()
