@@ -1,0 +1,90 @@
+"""Versions: which there are, which one is seen, and what may be deleted."""
+
+import pytest
+
+from labeling.predictions import Prediction
+from labeling.prompts.plan import plan_prompts
+from labeling.settings import Settings
+from labeling.store.operations_records import SentPrediction
+from labeling.store.records import TaskWish
+from tests.worker.projects.label_studio_double import LabelStudioDouble
+from worker.errors import WorkerError
+from worker.projects.open_project import OpenProject, open_project
+from worker.projects.versions import list_versions, pin, prunable, prune
+
+OLD = "tiny · 000000"
+
+
+def send(project: OpenProject, label_studio: LabelStudioDouble, task: int, version: str) -> int:
+    """A prediction that we sent; its id in Label Studio."""
+    wish = TaskWish(task, {}, plan_prompts(project.wishes.config, {}))
+    (row,) = project.store.want_predictions(project.project, [wish], version, delivery="push")
+    project.store.finish_prediction(row.id, Prediction([], None, version))
+    held = label_studio.add_prediction(task, version)
+    project.store.mark_published(row.id, held)
+    return held
+
+
+def test_versions_of_all(project: OpenProject, label_studio: LabelStudioDouble, connected: Settings) -> None:
+    send(project, label_studio, 1, OLD)
+    send(project, label_studio, 1, project.version)
+    label_studio.add_prediction(2, "somebody's")
+    label_studio.project["model_version"] = OLD
+    with open_project(connected, 5) as again:
+        told = {
+            version.name: (version.held, version.ours, version.is_current, version.is_shown)
+            for version in list_versions(again)
+        }
+    assert told == {
+        project.version: (1, 1, True, False),
+        OLD: (1, 1, False, True),
+        "somebody's": (1, 0, False, False),
+    }
+
+
+def test_the_pin_moves_only_to_what_is_there(project: OpenProject, label_studio: LabelStudioDouble) -> None:
+    with pytest.raises(WorkerError, match="argenseg predict"):
+        pin(project, project.version)
+    assert label_studio.project["model_version"] == ""
+    send(project, label_studio, 1, project.version)
+    pin(project, project.version)
+    assert label_studio.project["model_version"] == project.version
+
+
+def test_only_our_replaced_predictions_are_deleted(project: OpenProject, label_studio: LabelStudioDouble) -> None:
+    replaced, alone = send(project, label_studio, 1, OLD), send(project, label_studio, 2, OLD)
+    current = send(project, label_studio, 1, project.version)
+    others = label_studio.add_prediction(1, OLD)
+    found = prunable(project)
+    assert [each.label_studio_id for each in found] == [replaced]
+    assert list(prune(project, found)) == [True]
+    assert set(label_studio.predictions) == {alone, current, others}
+    assert prunable(project) == []
+
+
+def test_what_annotators_see_is_never_deleted(
+    project: OpenProject, label_studio: LabelStudioDouble, connected: Settings
+) -> None:
+    send(project, label_studio, 1, OLD)
+    send(project, label_studio, 1, project.version)
+    label_studio.project["model_version"] = OLD
+    with open_project(connected, 5) as pinned_to_the_old:
+        assert prunable(pinned_to_the_old) == []
+
+
+@pytest.mark.parametrize("changed", [{"task": 9}, {"model_version": "somebody's"}, None])
+def test_an_id_that_is_somebody_elses_now_is_left_alone(
+    project: OpenProject, label_studio: LabelStudioDouble, changed: dict[str, object] | None
+) -> None:
+    """Label Studio's database was replaced, and its numbers began again."""
+    held = send(project, label_studio, 1, OLD)
+    send(project, label_studio, 1, project.version)
+    found = prunable(project)
+    if changed is None:
+        del label_studio.predictions[held]
+    else:
+        label_studio.predictions[held].update(changed)
+    assert list(prune(project, found)) == [False]
+    assert (held in label_studio.predictions) == (changed is not None)
+    assert prunable(project) == []
+    assert isinstance(found[0], SentPrediction)
