@@ -191,3 +191,23 @@ class TaskImage:
     sha256: str | None
     width: int | None
     height: int | None
+
+
+@dataclass(frozen=True)
+class ImageSplit:
+    """An image's side ("train", "holdout", "quarantine") and the group of images that look nearly the same."""
+
+    sha256: str
+    perceptual_hash: str
+    group: str
+    side: str
+
+
+@dataclass(frozen=True)
+class DataSetRecord:
+    """A data set that was made. `digest` is its manifest's, `lineage` says of what, and what was left out and why."""
+
+    digest: str
+    parent_digest: str | None
+    lineage: dict[str, Any]
+    created_at: datetime

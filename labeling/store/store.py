@@ -15,6 +15,7 @@ from labeling.store.database import Database
 from labeling.store.events import EventStore
 from labeling.store.exclusions import ExclusionStore
 from labeling.store.finetune_runs import FinetuneRunStore
+from labeling.store.image_splits import DataSetStore
 from labeling.store.models import ModelStore
 from labeling.store.operations import OperationStore
 from labeling.store.predictions import PredictionStore, project_record
@@ -36,6 +37,7 @@ class Store(
     TaskImageStore,
     ExclusionStore,
     SyncStore,
+    DataSetStore,
     ModelStore,
     FinetuneRunStore,
 ):

@@ -1,0 +1,169 @@
+"""Make an immutable data set of the corrections: a manifest, its images beside it, and where it all comes from."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from argenseg_model.errors import ARGenSegError
+from argenseg_model.manifest import Manifest, ManifestItem, encode_mask
+from labeling.datasets.agreement import agreed
+from labeling.datasets.evidence import WEIGHTS, Evidence, LeftOut, evidence_of
+from labeling.datasets.images import ImageKeeper, KeptImage
+from labeling.datasets.splits import HOLDOUT_SHARE, place_images
+from labeling.errors import LabelingError, StoreError
+from labeling.store.correction_records import CorrectionFilter, ImageSplit, ReviewRecord
+from labeling.store.store import Store
+
+
+@dataclass(frozen=True)
+class DataSetOptions:
+    """What goes into a data set: one project's corrections (Label Studio's number) or all, and how images are drawn."""
+
+    project_id: int | None = None
+    holdout_share: float = HOLDOUT_SHARE
+    parent_digest: str | None = None
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set on disk. `left_out` counts the reasons why annotations, labels and prompts are not in it."""
+
+    digest: str
+    manifest: Manifest
+    left_out: dict[str, int]
+    lineage: dict[str, Any] = field(repr=False)
+
+
+def build_data_set(store: Store, keeper: ImageKeeper, folder: Path, options: DataSetOptions) -> DataSet:
+    """Write `folder`/manifest.jsonl and its images, and record the data set in the store.
+
+    Only submitted annotations count, in their newest state: no prediction that nobody submitted, no skipped task. The
+    same corrections and exclusions make the same digest. StoreError if the store fails.
+    """
+    reviews = store.list_reviews(CorrectionFilter(project_id=options.project_id, with_excluded=True))
+    left_out: Counter[str] = Counter()
+    answers, images = _collect(store, keeper, reviews, left_out)
+    sides = store.place_images(
+        lambda known: place_images(known, [images[sha256].hashed for sha256 in sorted(images)], options.holdout_share)
+    )
+    items: list[ManifestItem] = []
+    for (sha256, prompt), evidence in sorted(answers.items()):
+        item = _item(store, images[sha256], sides[sha256], prompt, evidence)
+        if isinstance(item, str):
+            left_out[item] += 1
+        else:
+            items.append(item)
+    for sha256 in sorted({Path(item.image).stem for item in items}):
+        _write_image(store, folder / _image_name(images[sha256]), sha256)
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = Manifest.write(folder / "manifest.jsonl", items)
+    digest = manifest.digest()
+    lineage = {
+        "options": asdict(options),
+        "annotations": sorted({evidence.annotation for each in answers.values() for evidence in each}),
+        "left_out": dict(sorted(left_out.items())),
+        "exclusions": sorted({reason for reason in left_out if reason.startswith("excluded")}),
+        "weights": WEIGHTS,
+        "images": {side: len({item.image for item in items if item.split == side}) for side in ("train", "holdout")},
+        "items": len(items),
+    }
+    store.save_data_set(digest, (folder / "manifest.jsonl").read_bytes(), options.parent_digest, lineage)
+    return DataSet(digest, manifest, dict(left_out), lineage)
+
+
+def _collect(
+    store: Store, keeper: ImageKeeper, reviews: Iterable[ReviewRecord], left_out: Counter[str]
+) -> tuple[dict[tuple[str, str], list[Evidence]], dict[str, KeptImage]]:
+    """Evidence by image content and prompt, and the images, which are fetched once for each task."""
+    answers: dict[tuple[str, str], list[Evidence]] = {}
+    images: dict[str, KeptImage] = {}
+    tasks: dict[tuple[int, int], KeptImage | str] = {}
+    for review in reviews:
+        found = list(evidence_of(review))
+        usable = [each for each in found if isinstance(each, Evidence)]
+        left_out.update(each.reason for each in found if isinstance(each, LeftOut))
+        if not usable or review.task_id is None:
+            continue
+        key = review.project.id, review.task_id
+        if key not in tasks:
+            tasks[key] = _find_image(store, keeper, review, review.task_id)
+        image = tasks[key]
+        if isinstance(image, str):
+            left_out[image] += len(usable)
+            continue
+        images[image.hashed.sha256] = image
+        for each in usable:
+            answers.setdefault((image.hashed.sha256, each.prompt), []).append(each)
+    return answers, images
+
+
+def _find_image(store: Store, keeper: ImageKeeper, review: ReviewRecord, task_id: int) -> KeptImage | str:
+    known = store.images_of_tasks(review.project, [task_id]).get(task_id)
+    if known is None:
+        return "the task's image is not known"
+    try:
+        return keeper.keep(review.project, known)
+    except StoreError:
+        raise
+    except (LabelingError, ARGenSegError) as error:
+        return f"image: {error}"
+
+
+def _item(
+    store: Store, image: KeptImage, placed: ImageSplit, prompt: str, evidence: list[Evidence]
+) -> ManifestItem | str:
+    """A line of the manifest, or why there is none."""
+    if placed.side == "quarantine":
+        return "the image resembles images of train and of holdout"
+    size = image.height, image.width
+
+    def mask_of(each: Evidence) -> NDArray[np.bool_]:
+        return _union((store.read_mask(digest) for digest in each.masks), size)
+
+    try:
+        answer = agreed(evidence, mask_of)
+        if answer is None:
+            return "annotators disagree"
+        mask = mask_of(answer)
+    except ValueError:
+        return "the masks have another size than the image"
+    return ManifestItem(
+        image=_image_name(image),
+        width=image.width,
+        height=image.height,
+        prompt=prompt,
+        mask=encode_mask(mask),
+        weight=WEIGHTS[answer.care],
+        split=cast(Literal["train", "holdout"], placed.side),
+        source=f"{'correction' if mask.any() else 'negative'}:{answer.annotation}",
+        label=answer.label or None,
+        group=placed.group,
+    )
+
+
+def _union(masks: Iterable[NDArray[np.bool_]], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """ValueError if a mask has another size."""
+    union = np.zeros(size, np.bool_)
+    for mask in masks:
+        if mask.shape != size:
+            raise ValueError(f"a mask is {mask.shape}, the image {size}")
+        union |= mask
+    return union
+
+
+def _image_name(image: KeptImage) -> str:
+    return f"images/{image.hashed.sha256[:2]}/{image.hashed.sha256}{image.suffix}"
+
+
+def _write_image(store: Store, path: Path, sha256: str) -> None:
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    unfinished.write_bytes(store.read_image(sha256))
+    unfinished.replace(path)

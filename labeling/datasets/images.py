@@ -1,0 +1,65 @@
+"""The image files behind tasks, kept for good beside the masks: Label Studio may lose them, and the cache does."""
+
+from dataclasses import dataclass
+
+from argenseg_model.images import load_image
+from labeling.datasets.perceptual_hash import perceptual_hash
+from labeling.datasets.splits import HashedImage
+from labeling.errors import ImageFetchError, StoreError
+from labeling.label_studio.client import LabelStudioClient
+from labeling.label_studio.images import fetch_image
+from labeling.settings import Settings
+from labeling.store.correction_records import TaskImage
+from labeling.store.records import Project
+from labeling.store.store import Store
+
+
+@dataclass(frozen=True)
+class KeptImage:
+    """An image by its content, with its upright size in px."""
+
+    hashed: HashedImage
+    width: int
+    height: int
+    suffix: str
+
+
+@dataclass(frozen=True)
+class ImageKeeper:
+    """Finds the images of tasks, in the store first."""
+
+    store: Store
+    client: LabelStudioClient | None
+    settings: Settings
+
+    def keep(self, project: Project, image: TaskImage) -> KeptImage:
+        """The image that the task showed when it was annotated, fetched and kept if it was not yet.
+
+        ImageFetchError or ImageError if it cannot be had or read, or if there is another one in its place by now.
+        """
+        content = self._kept(image.sha256)
+        if content is None:
+            content = fetch_image(image.reference, self.client, self.settings, task_id=image.task_id).read_bytes()
+        sha256 = self.store.keep_image(content)
+        if image.sha256 not in (None, sha256):
+            raise ImageFetchError("The image is another one now than when it was predicted.")
+        picture = load_image(content)
+        width, height = picture.size
+        hashed = HashedImage(sha256, perceptual_hash(picture))
+        self.store.record_image(project, image.task_id, image.reference, sha256=sha256, width=width, height=height)
+        return KeptImage(hashed, width, height, _suffix(content))
+
+    def _kept(self, sha256: str | None) -> bytes | None:
+        try:
+            return None if sha256 is None else self.store.read_image(sha256)
+        except StoreError as error:
+            if error.is_transient:
+                raise
+            return None
+
+
+_SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"II*\0": ".tif", b"MM\0*": ".tif", b"RIFF": ".webp"}
+
+
+def _suffix(content: bytes) -> str:
+    return next((suffix for start, suffix in _SUFFIXES.items() if content.startswith(start)), ".img")

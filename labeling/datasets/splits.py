@@ -1,0 +1,60 @@
+"""Train or holdout: drawn once for each image, by its content, together with all that look nearly the same.
+
+What was drawn stays: a new image joins the group of those it resembles. One that resembles images of both sides belongs
+to neither (quarantine), and so does one that resembles such an image: else what is measured would have been trained on.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from labeling.datasets.perceptual_hash import NEAR_BITS, distances
+from labeling.store.correction_records import ImageSplit
+
+HOLDOUT_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class HashedImage:
+    """An image by the SHA-256 of its file, and what it looks like."""
+
+    sha256: str
+    perceptual_hash: str
+
+
+def place_images(
+    known: Sequence[ImageSplit], images: Sequence[HashedImage], holdout_share: float = HOLDOUT_SHARE
+) -> list[ImageSplit]:
+    """Sides and groups of images that have none yet, and of known ones whose groups became one with another.
+
+    Groups grow together (union of what resembles each other), but no side ever changes. The draw depends on the first
+    image of a group alone: repeated, or on another machine, it is the same.
+    """
+    placed = {each.sha256: each for each in known}
+    changed: dict[str, ImageSplit] = {}
+    for image in images:
+        if image.sha256 in placed:
+            continue
+        others = list(placed.values())
+        near = distances(image.perceptual_hash, [each.perceptual_hash for each in others]) <= NEAR_BITS
+        alike = [others[index] for index in np.flatnonzero(near)]
+        sides = {each.side for each in alike}
+        if not alike:
+            group, side = f"p-{image.sha256[:16]}", _draw(image.sha256, holdout_share)
+        elif len(sides) == 1 and "quarantine" not in sides:
+            group, side = alike[0].group, alike[0].side
+            merged = {each.group for each in alike} - {group}
+            for each in [other for other in others if other.group in merged]:
+                placed[each.sha256] = changed[each.sha256] = replace(each, group=group)
+        else:
+            group, side = f"q-{image.sha256[:16]}", "quarantine"
+        new = ImageSplit(image.sha256, image.perceptual_hash, group, side)
+        placed[image.sha256] = changed[image.sha256] = new
+    return list(changed.values())
+
+
+def _draw(sha256: str, holdout_share: float) -> str:
+    number = int(hashlib.sha256(f"side of {sha256}".encode()).hexdigest()[:8], 16)
+    return "holdout" if number / 2**32 < holdout_share else "train"

@@ -1,0 +1,214 @@
+"""From stored reviews to a manifest on disk."""
+
+import base64
+import io
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labeling.datasets.build import DataSet, DataSetOptions, build_data_set
+from labeling.datasets.images import ImageKeeper
+from labeling.settings import Settings
+from labeling.store import AskedPrompt, Correction, Exclusion, Project, Review, Store
+
+NINE = datetime(2026, 11, 22, 9, tzinfo=UTC)
+RED, CELL, CELL_TOO = AskedPrompt("red", "red ball"), AskedPrompt("cell", "every cell"), AskedPrompt("cell", "a blob")
+Save = Callable[..., Any]
+
+
+def noise(seed: int) -> str:
+    """A 16 x 12 px picture as a data: URL; every seed looks different."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (12, 16), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def region(kind: str, mask: np.ndarray, label: str = "red", **changes: Any) -> Correction:
+    before, after = kind != "added", kind != "deleted"
+    fields: dict[str, Any] = {
+        "region_id": f"{kind}-{label}-{changes.get('prompt')}",
+        "region_type": "brushlabels",
+        "label": label,
+        "kind": kind,
+        "mask_before": mask if before else None,
+        "mask_after": mask if after else None,
+        "iou": 1.0,
+        "boundary_iou": 1.0,
+        "changed_pixels": 0,
+        "label_before": label if before else None,
+        "prompt": "red ball" if before else None,
+    }
+    return Correction(**fields | changes)
+
+
+@pytest.fixture
+def save(store: Store, project: Project) -> Save:
+    """Save a review of a task that shows the picture of its number."""
+
+    def save(annotation_id: int, task_id: int, *corrections: Correction, **changes: Any) -> None:
+        fields: dict[str, Any] = {
+            "state": "submitted",
+            "at": NINE + timedelta(minutes=annotation_id),
+            "annotator_id": 1,
+            "lead_time_s": 9.0,
+            "prediction_id": 3,
+            "asked": (RED,),
+        }
+        review = Review(annotation_id, task_id, corrections=corrections, **fields | changes)
+        store.save_reviews(store.record_event("ANNOTATION_CREATED", {}), project, [review])
+        store.record_image(project, task_id, noise(task_id))
+
+    return save
+
+
+@pytest.fixture
+def build(store: Store, tmp_path: Path) -> Callable[..., DataSet]:
+    def build(folder: str = "set", **options: Any) -> DataSet:
+        keeper = ImageKeeper(store, None, Settings(data_dir=tmp_path / "data"))
+        return build_data_set(store, keeper, tmp_path / folder, DataSetOptions(**{"holdout_share": 0.0} | options))
+
+    return build
+
+
+def told(data_set: DataSet) -> dict[tuple[str, str], tuple[float, int]]:
+    """(source, prompt) -> (weight, pixels of the mask)."""
+    return {
+        (item.source, item.prompt): (item.weight, int(item.decode_mask().sum())) for item in data_set.manifest.items
+    }
+
+
+def test_weights_follow_what_the_annotator_did(save: Save, build: Save, square: np.ndarray) -> None:
+    save(1, 1, region("edited", square))
+    save(2, 2, region("accepted", square))
+    save(3, 3, region("accepted", square), lead_time_s=None)  # made of predictions in bulk
+    save(4, 4)  # nothing was predicted, nothing added: not there
+    save(5, 5, region("deleted", square))
+    save(6, 6, prediction_id=None)  # an empty page, submitted
+    save(7, 7, region("added", square), prediction_id=None)
+    pixels = int(square.sum())
+    assert told(build()) == {
+        ("correction:1/1", "red ball"): (1.0, pixels),
+        ("correction:1/2", "red ball"): (0.5, pixels),
+        ("correction:1/3", "red ball"): (0.25, pixels),
+        ("negative:1/4", "red ball"): (0.5, 0),
+        ("negative:1/5", "red ball"): (1.0, 0),
+        ("negative:1/6", "red ball"): (0.25, 0),
+        ("correction:1/7", "red ball"): (1.0, pixels),
+    }
+
+
+def test_what_never_counts(save: Save, build: Save, store: Store, project: Project, square: np.ndarray) -> None:
+    save(1, 1, state="skipped")
+    save(2, 2, region("accepted", square), unread=1)
+    save(3, 3, region("accepted", square))
+    store.exclude(project, Exclusion("task", "3", "a test image"))
+    save(4, 4, region("accepted", square), region("edited", square, "cell", prompt="every cell"), asked=(RED, CELL))
+    store.exclude(project, Exclusion("region", "4/edited-cell-every cell", "sloppy"))
+    save(5, 5, region("added", square.T))
+    save(6, 6, region("added", square, "green"))
+    data_set = build()
+    assert {item.source for item in data_set.manifest.items} == {"correction:1/4", "negative:1/6"}
+    assert data_set.left_out == {
+        "skipped": 1,
+        "it has regions that are no readable masks": 1,
+        "excluded: a test image": 1,
+        "one of its regions is excluded": 1,
+        "the masks have another size than the image": 1,
+        "no prompt was asked for it": 1,
+    }
+
+
+def test_several_prompts_of_a_label(save: Save, build: Save, square: np.ndarray) -> None:
+    other = np.roll(square, 5, axis=1)
+    found = [
+        region("accepted", square, "cell", prompt="every cell"),
+        region("accepted", other, "cell", prompt="a blob", region_id="2"),
+    ]
+    save(1, 1, *found, asked=(CELL, CELL_TOO))
+    save(2, 2, found[0], region("added", other, "cell"), asked=(CELL, CELL_TOO))  # of which prompt?
+    save(3, 3, region("accepted", square, prompt="the left one", interactive=True), asked=(RED,))
+    data_set = build()
+    assert set(told(data_set)) == {
+        ("correction:1/1", "every cell"),
+        ("correction:1/1", "a blob"),
+        ("correction:1/3", "red ball"),
+        ("correction:1/3", "the left one"),
+    }
+    assert data_set.left_out == {"it has several prompts, and regions of none of them": 1}
+
+
+@pytest.mark.parametrize(
+    ("shifts", "truths", "expected"),
+    [
+        ((0, 0, 4), (), None),  # one of three sees something else
+        ((0, 0, 0), (), 3),
+        ((0, 4, 0), (2,), 2),  # ground truth is right
+        ((0, 4, 0), (1, 2), None),
+    ],
+)
+def test_annotators_who_disagree(
+    save: Save, build: Save, square: np.ndarray, shifts: tuple[int, ...], truths: tuple[int, ...], expected: int | None
+) -> None:
+    for number, shift in enumerate(shifts, 1):
+        mask = region("edited", np.roll(square, shift, axis=1))
+        save(number, 1, mask, annotator_id=number, ground_truth=number in truths)
+    data_set = build()
+    assert len(data_set.manifest.items) == (expected is not None)
+    assert data_set.left_out == ({} if expected else {"annotators disagree": 1})
+
+
+def test_one_annotators_newest_answer_counts(save: Save, build: Save, square: np.ndarray) -> None:
+    save(1, 1, region("edited", np.roll(square, 4, axis=1)))
+    save(2, 1, region("edited", square))
+    assert set(told(build())) == {("correction:1/2", "red ball")}
+
+
+def test_the_same_image_in_two_tasks_is_one(save: Save, build: Save, store: Store, project: Project, square) -> None:
+    save(1, 1, region("edited", square))
+    save(2, 2, region("edited", square), annotator_id=2)
+    store.record_image(project, 2, noise(1))
+    assert len(build().manifest.items) == 1
+
+
+def test_it_is_immutable_and_knows_where_it_comes_from(
+    save: Save, build: Save, store: Store, project: Project, square: np.ndarray, tmp_path: Path
+) -> None:
+    for number in range(1, 21):
+        save(number, number, region("edited", square))
+    first, again = build("a", holdout_share=0.3), build("b", holdout_share=0.3)
+    assert first.digest == again.digest
+    sides = {item.image: item.split for item in first.manifest.items}
+    assert set(sides.values()) == {"train", "holdout"}
+    store.exclude(project, Exclusion("annotation", "3", "wrong"))
+    second = build("c", parent_digest=first.digest, holdout_share=0.9)
+    assert {item.image: item.split for item in second.manifest.items}.items() <= sides.items()
+    assert len(second.manifest.items) == 19
+    assert [(each.digest, each.parent_digest) for each in store.list_data_sets()] == [
+        (first.digest, None),
+        (second.digest, first.digest),
+    ]
+    lineage = store.list_data_sets()[1].lineage
+    assert lineage["left_out"] == {"excluded: wrong": 1}
+    assert "1/3" not in lineage["annotations"]
+    kept = store.read_image(lineage["manifest_blob"])
+    assert kept == (tmp_path / "c" / "manifest.jsonl").read_bytes()
+    assert all(second.manifest.image_path(item).is_file() for item in second.manifest.items)
+
+
+def test_an_image_that_changed_or_cannot_be_had(
+    save: Save, build: Save, store: Store, project: Project, square: np.ndarray
+) -> None:
+    save(1, 1, region("edited", square))
+    store.record_image(project, 1, noise(1), sha256="0" * 64)
+    save(2, 2, region("edited", square))
+    store.record_image(project, 2, "/data/upload/gone.png")
+    data_set = build()
+    assert not data_set.manifest.items
+    assert sum(data_set.left_out.values()) == 2
+    assert any("another one now" in reason for reason in data_set.left_out)
