@@ -1,6 +1,6 @@
 """`segment(images, prompts)`: the one call that most programs need."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +10,12 @@ from PIL import Image
 
 from argenseg_model.errors import PromptError, TokenizerError
 from argenseg_model.images import load_image
-from argenseg_model.processing import cut_tiles, image_to_pixels, merge_tiles, picture_to_uint8
+from argenseg_model.processing import Tile, cut_tiles, image_to_pixels, merge_tiles, picture_to_uint8
 from argenseg_model.prompting import build_prompt
 
 ImageLike = str | Path | Image.Image | np.ndarray
 ROWS_PER_BATCH = 64
-"""Most rows (a tile with a prompt) decoded together."""
+"""Most rows (a tile with a prompt) decoded together, also of several images."""
 
 
 @dataclass(frozen=True)
@@ -67,42 +67,77 @@ class SegmentationMixin:
                 "put the checkpoint's tokenizer files beside its weights to segment by text"
             )
         images = [images] if isinstance(images, str | Path | Image.Image | np.ndarray) else list(images)
-        return [
-            self._segment_image(load_image(image), prompts_of_image, template)
-            for image, prompts_of_image in zip(images, _prompts_by_image(prompts, len(images)), strict=True)
-        ]
+        asked = zip(images, _prompts_by_image(prompts, len(images)), strict=True)
+        results = []
+        for batch in _batches(self._begin(load_image(image), of_image, template) for image, of_image in asked):
+            self._decode(batch)
+            results += [block.answer.results() for block in batch if block.is_last]
+        return results
 
-    def _segment_image(self, image: Image.Image, prompts: list[str], template: str) -> list[SegmentationResult]:
+    def _begin(self, image: Image.Image, prompts: list[str], template: str) -> "_Answer":
         config = self.config
         ids = [
             build_prompt(self.tokenizer, prompt, template, config.system_message, config.num_image_tokens)
             for prompt in prompts
         ]
         tiles, crops, size = cut_tiles(image, config)
-        pictures: list[list[np.ndarray]] = [[] for _ in prompts]
-        tokens: list[list[np.ndarray]] = [[] for _ in prompts]
-        scores: list[list[tuple[float, int]]] = [[] for _ in prompts]
-        finest = config.vqvae_config.scales[-1] ** 2
-        for batch, asked in _batches(len(crops), len(prompts)):
-            pixels = torch.stack([image_to_pixels(crops[tile], config) for tile in batch]).to(self.device, self.dtype)
-            rows = [(tile, i) for tile in range(len(batch)) for i in asked]
-            masks = self.decode_prompts(self.image_features(pixels), [t for t, _ in rows], [ids[i] for _, i in rows])
-            decoded = picture_to_uint8(self.image_tokenizer.decode(masks.f_hat_BChw))
-            codes = masks.codes_BL.cpu().numpy()
-            row_scores = _scores(masks.probability_BL[:, -finest:], decoded)
-            for row, (_, i) in enumerate(rows):
-                pictures[i].append(decoded[row])
-                tokens[i].append(codes[row])
-                scores[i].append(row_scores[row])
-        results = []
-        for i, prompt in enumerate(prompts):
-            probability = merge_tiles(np.stack(pictures[i]), tiles, size, image.size)
-            results.append(
-                SegmentationResult(
-                    prompt, probability > 0.5, _merge_scores(scores[i]), probability, np.stack(tokens[i])
-                )
-            )
-        return results
+        return _Answer(prompts, ids, tiles, crops, size, image.size)
+
+    def _decode(self, batch: "list[_Block]") -> None:
+        """Decode the rows of some blocks together and add them to their answers."""
+        crops = [block.answer.crops[tile] for block in batch for tile in block.tiles]
+        if not crops:
+            return
+        pixels = torch.stack([image_to_pixels(crop, self.config) for crop in crops]).to(self.device, self.dtype)
+        places = [(block.answer, i) for block in batch for _ in block.tiles for i in block.prompts]
+        counts = [len(block.prompts) for block in batch for _ in block.tiles]  # of each crop
+        row_crop = [crop for crop, count in enumerate(counts) for _ in range(count)]
+        ids = [answer.ids[i] for answer, i in places]
+        masks = self.decode_prompts(self.image_features(pixels), row_crop, ids)
+        decoded = picture_to_uint8(self.image_tokenizer.decode(masks.f_hat_BChw))
+        codes = masks.codes_BL.cpu().numpy()
+        finest = self.config.vqvae_config.scales[-1] ** 2
+        scores = _scores(masks.probability_BL[:, -finest:], decoded)
+        for (answer, i), picture, row_codes, score in zip(places, decoded, codes, scores, strict=True):
+            answer.rows[i].append((picture, row_codes, score))
+
+
+class _Answer:
+    """An image that is under way: `rows` holds, for each prompt, picture, codes and score of the tiles so far."""
+
+    def __init__(
+        self,
+        prompts: list[str],
+        ids: list[list[int]],
+        tiles: list[Tile],
+        crops: list[Image.Image],
+        size: tuple[int, int],
+        out: tuple[int, int],
+    ) -> None:
+        self.prompts, self.ids, self.tiles, self.crops, self.size, self.out = prompts, ids, tiles, crops, size, out
+        self.rows: list[list[tuple[np.ndarray, np.ndarray, tuple[float, int]]]] = [[] for _ in prompts]
+
+    def results(self) -> list[SegmentationResult]:
+        return [self._result(prompt, rows) for prompt, rows in zip(self.prompts, self.rows, strict=True)]
+
+    def _result(self, prompt: str, rows: list[tuple[np.ndarray, np.ndarray, tuple[float, int]]]) -> SegmentationResult:
+        pictures, codes, scores = zip(*rows, strict=True)
+        probability = merge_tiles(np.stack(pictures), self.tiles, self.size, self.out)
+        return SegmentationResult(prompt, probability > 0.5, _merge_scores(list(scores)), probability, np.stack(codes))
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some tiles of an image, each with the same prompts: their rows are decoded together."""
+
+    answer: _Answer
+    tiles: range
+    prompts: range
+    is_last: bool
+
+    @property
+    def rows(self) -> int:
+        return len(self.tiles) * len(self.prompts)
 
 
 def _scores(probability_BL: torch.Tensor, pictures: np.ndarray) -> list[tuple[float, int]]:
@@ -123,13 +158,33 @@ def _merge_scores(rows: list[tuple[float, int]]) -> float:
     return float(np.exp(sum(log for log, _ in counted) / sum(abs(count) for _, count in counted)))
 
 
-def _batches(tiles: int, prompts: int) -> Iterator[tuple[range, range]]:
-    """Ranges of tiles and of prompts to decode together, at most ROWS_PER_BATCH pairs; every pair comes once."""
+def _batches(answers: Iterable[_Answer]) -> Iterator[list[_Block]]:
+    """Blocks to decode together, at most ROWS_PER_BATCH rows; an image's blocks stay in order, and images may share.
+
+    The next image is only begun when it is needed.
+    """
+    batch: list[_Block] = []
+    for block in (block for answer in answers for block in _blocks(answer)):
+        if batch and sum(other.rows for other in batch) + block.rows > ROWS_PER_BATCH:
+            yield batch
+            batch = []
+        batch.append(block)
+    if batch:
+        yield batch
+
+
+def _blocks(answer: _Answer) -> Iterator[_Block]:
+    """Every tile with every prompt once."""
+    tiles, prompts = len(answer.tiles), len(answer.prompts)
     prompts_at_once = min(prompts, ROWS_PER_BATCH) or 1
     tiles_at_once = ROWS_PER_BATCH // prompts_at_once
-    for tile in range(0, tiles, tiles_at_once):
-        for prompt in range(0, prompts, prompts_at_once):
-            yield range(tiles)[tile : tile + tiles_at_once], range(prompts)[prompt : prompt + prompts_at_once]
+    pairs = [
+        (range(tiles)[tile : tile + tiles_at_once], range(prompts)[prompt : prompt + prompts_at_once])
+        for tile in range(0, tiles, tiles_at_once)
+        for prompt in range(0, prompts, prompts_at_once)
+    ] or [(range(0), range(0))]
+    for number, (some_tiles, some_prompts) in enumerate(pairs, 1):
+        yield _Block(answer, some_tiles, some_prompts, is_last=number == len(pairs))
 
 
 def _prompts_by_image(prompts: str | Sequence[str] | Sequence[Sequence[str]], images: int) -> list[list[str]]:

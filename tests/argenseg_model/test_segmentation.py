@@ -93,6 +93,16 @@ def test_prompts_of_an_image_run_as_one_batch(small: ARGenSeg) -> None:
     assert calls == {"vision": 1, "llm": 2 + 3, "picture": 1}  # prefix, rest of the prompts, three scales
 
 
+def test_images_share_a_batch_and_are_begun_when_it_has_room(
+    tiled: ARGenSeg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [picture(32, 32, seed) for seed in range(6)]
+    monkeypatch.setattr(segmentation, "ROWS_PER_BATCH", 8)
+    with counted(tiled) as calls:
+        tiled.segment(images, [PROMPTS[:2], PROMPTS, PROMPTS[:1], PROMPTS[:2], [], PROMPTS])  # 8 and 3 rows
+    assert calls == {"vision": 2, "llm": 2 * 5, "picture": 2}
+
+
 def test_each_image_can_have_its_own_prompts(small: ARGenSeg) -> None:
     images = [picture(40, 70), picture(33, 50, 1)]
     first, second = small.segment(images, [PROMPTS[:1], PROMPTS[1:]])
