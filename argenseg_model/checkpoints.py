@@ -1,5 +1,6 @@
 """Checkpoints on disk: the release's layout (read only) and ours (read and written). No code of theirs is ever run."""
 
+import inspect
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from argenseg_model import official_layout
 from argenseg_model.configuration import ARGenSegConfig
 from argenseg_model.errors import ARGenSegError, CheckpointError
 from argenseg_model.starter import STARTER_DIR
-from argenseg_model.tokenizer import BYTE_BPE_FILE, SENTENCEPIECE_FILE, load_tokenizer
+from argenseg_model.tokenizer import BYTE_BPE_FILE, SENTENCEPIECE_FILE, TOKENIZER_FILES, load_tokenizer
 
 CONFIG_FILE, WEIGHTS_FILE, INDEX_FILE = "config.json", "model.safetensors", "model.safetensors.index.json"
 
@@ -28,6 +29,8 @@ def load_model(
     On the CPU, weights that keep their dtype stay views of the mapped files: replace such files, never write into them.
     """
     folder, target = locate(source, **hub), _as_device(device)
+    if target.type == "cuda" and dtype == torch.float32:
+        forbid_tf32_convolutions()
     model, table = _empty_model(cls, folder, dtype)
     state = model.state_dict()
     loaded: dict[str, Tensor] = {}
@@ -51,7 +54,8 @@ def load_model(
 def save_model(folder: str | Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a folder of its own, then move its files into `folder`: when it fails, nothing has changed.
 
-    Weights of an earlier checkpoint in `folder` that would be read beside the new ones are removed.
+    Weights and tokenizer files of an earlier checkpoint in `folder` that would be read instead of, or beside, the new
+    ones are removed. A model without tokenizer leaves those that are there.
     """
     folder = Path(folder)
     is_new = not folder.exists()
@@ -71,21 +75,37 @@ def save_model(folder: str | Path, write: Callable[[Path], None]) -> None:
             shutil.rmtree(folder, ignore_errors=True)
         raise
     partial.rmdir()
-    for file in [*folder.glob("model*.safetensors"), folder / INDEX_FILE]:
-        if file.name not in {new.name for new in written}:
-            file.unlink(missing_ok=True)
+    new = {file.name for file in written}
+    old = {file.name for file in folder.glob("model*.safetensors")} | {INDEX_FILE} if new else set()
+    if not new.isdisjoint(TOKENIZER_FILES):
+        old |= set(TOKENIZER_FILES)
+    for name in old - new:
+        (folder / name).unlink(missing_ok=True)
+
+
+def forbid_tf32_convolutions() -> None:
+    """cuDNN would round float32 convolutions to 10 bits of mantissa, by default: codes would differ from the release's.
+
+    It holds for the process. (torch forbids TF32 for matrix products by itself.)
+    """
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def locate(source: str | Path, **hub: Any) -> Path:
-    """The folder of a model: "starter", a folder, or a Hub id, fetched (weights, config and tokenizer files only)."""
+    """The folder of a model: "starter", a folder, or a Hub id, fetched (weights, config and tokenizer files only).
+
+    Raises TypeError for options that are none of huggingface_hub.snapshot_download, also where nothing is fetched.
+    """
+    from huggingface_hub import snapshot_download
+
+    if unknown := hub.keys() - inspect.signature(snapshot_download).parameters.keys():
+        raise TypeError(f"from_pretrained takes no {', '.join(sorted(unknown))} (device and dtype are its options)")
     if str(source) == "starter":
         source = STARTER_DIR
     if Path(source).is_dir():
         return Path(source)
     if Path(source).exists() or str(source).count("/") != 1 or str(source).startswith((".", "/", "~")):
         raise CheckpointError(f"{source}: no such folder; give a folder, a Hub id such as owner/name, or 'starter'")
-    from huggingface_hub import snapshot_download
-
     try:
         return Path(snapshot_download(str(source), allow_patterns=["*.json", "*.safetensors", "*.model"], **hub))
     except Exception as error:  # the Hub client raises many kinds, all with the same remedy

@@ -1,9 +1,12 @@
 """Configuration of an ARGenSeg model: every size, id and preprocessing rule lives here, none in the code."""
 
+import math
 from typing import Any
 
+from huggingface_hub.dataclasses import strict
 from transformers import CONFIG_MAPPING, InternVLVisionConfig, PreTrainedConfig
 
+Number = int | float  # JSON writes 1.0 as 1
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INTERNVL2_5_SYSTEM = (
@@ -11,6 +14,7 @@ INTERNVL2_5_SYSTEM = (
 )
 
 
+@strict
 class VQVAEConfig(PreTrainedConfig):
     """Multi-scale residual VQ-VAE; the defaults are VAR's `vae_ch160v4096z32` (arXiv 2404.02905).
 
@@ -26,7 +30,7 @@ class VQVAEConfig(PreTrainedConfig):
         codebook_per_scale: one codebook for each scale instead of one for all.
         norm: "group" (GroupNorm, as VAR) or "pixel" (RMS over channels: codes depend on their place only).
         attention: self-attention at the lowest resolution and in the middle (as VAR).
-        kernel_size: of the encoder's 3x3 convolutions; 1 keeps a code's receptive field to its own patch.
+        encoder_kernel_size: of the encoder's 3x3 convolutions; 1 keeps a code's receptive field to its own patch.
         normalize_latent: RMS-normalise the latent before quantisation.
     """
 
@@ -39,7 +43,7 @@ class VQVAEConfig(PreTrainedConfig):
     num_codes: int = 4096
     scales: list[int] | tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
     num_phi: int = 4
-    phi_ratio: float = 0.5
+    phi_ratio: Number = 0.5
     codebook_per_scale: bool = False
     norm: str = "group"
     attention: bool = True
@@ -56,6 +60,7 @@ class VQVAEConfig(PreTrainedConfig):
         return sum(side * side for side in self.scales)
 
 
+@strict
 class ARGenSegConfig(PreTrainedConfig):
     """InternVL vision tower + projector, a decoder LLM of the Llama/Qwen2 family, and a multi-scale VQ-VAE.
 
@@ -84,7 +89,7 @@ class ARGenSegConfig(PreTrainedConfig):
     text_config: Any = None
     vqvae_config: Any = None
     model_name: str = "argenseg"
-    downsample_ratio: float = 0.5
+    downsample_ratio: Number = 0.5
     projector_hidden_act: str = "gelu"
     image_token_id: int = 92546
     ge_start_id: int = 92554
@@ -93,11 +98,11 @@ class ARGenSegConfig(PreTrainedConfig):
     visual_token_start: int = 92557
     eos_token_id: int | list[int] | None = 92542
     image_size: int = 448
-    image_mean: list[float] | tuple[float, ...] = IMAGENET_MEAN
-    image_std: list[float] | tuple[float, ...] = IMAGENET_STD
+    image_mean: list[Number] | tuple[Number, ...] = IMAGENET_MEAN
+    image_std: list[Number] | tuple[Number, ...] = IMAGENET_STD
     image_mode: str = "squash"
     tile_overlap: int = 0
-    autocontrast: float = 0.0
+    autocontrast: Number = 0.0
     mask_resize_steps: list[int] | tuple[int, ...] = (512, 256)
     image_position_code: bool = False
     system_message: str = INTERNVL2_5_SYSTEM
@@ -120,6 +125,11 @@ class ARGenSegConfig(PreTrainedConfig):
             "image_size is the vision tower's": list(vision.image_size) == [self.image_size] * 2,
             "1 / downsample_ratio divides the patches": self.image_size // vision.patch_size[0] % factor == 0,
             "image_mean and image_std have three numbers": len(self.image_mean) == len(self.image_std) == 3,
+            "image_mean is finite, image_std positive": all(math.isfinite(mean) for mean in self.image_mean)
+            and all(0 < std < math.inf for std in self.image_std),
+            "0 <= autocontrast < 0.5": 0 <= self.autocontrast < 0.5,
+            "mask_resize_steps are positive": min(self.mask_resize_steps, default=0) > 0,
+            "0 <= phi_ratio <= 1": 0 <= vqvae.phi_ratio <= 1,
             "image_mode is 'squash' or 'tile'": self.image_mode in ("squash", "tile"),
             "0 <= tile_overlap < image_size": 0 <= self.tile_overlap < self.image_size,
             "scales begin with 1": scales[0] == 1 and min(scales) > 0,

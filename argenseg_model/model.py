@@ -176,12 +176,14 @@ class ARGenSeg(SegmentationMixin, GenerationMixin, PreTrainedModel):
         Raises:
             ValueError: input_ids or labels hold another number of image or mask tokens than the pictures give.
         """
-        codes_ML = self.image_tokenizer.encode(mask_pixel_values) if mask_pixel_values is not None else None
+        codes_ML = None
+        if mask_pixel_values is not None:
+            codes_ML = self.image_tokenizer.encode(mask_pixel_values.to(self.dtype))
         embeds_BLD = self.training_embeds(pixel_values, input_ids, codes_ML)
         hidden_BLD = self.language_model(
             inputs_embeds=embeds_BLD, attention_mask=attention_mask, use_cache=False
         ).last_hidden_state[:, :-1]
-        targets_BL = labels[:, 1:]
+        targets_BL = labels[:, 1:].long()
         is_visual, is_text = targets_BL == self.config.mask_context_id, targets_BL >= 0
         is_text = is_text & ~is_visual
         text_loss = self._cross_entropy(hidden_BLD[is_text], targets_BL[is_text])

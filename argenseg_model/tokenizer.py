@@ -38,6 +38,7 @@ PROMPT_TOKENS = (
 """Special tokens of the prompt and answer templates: a tokenizer without them is none of ARGenSeg's."""
 
 SENTENCEPIECE_FILE, CONFIG_FILE, BYTE_BPE_FILE = "tokenizer.model", "tokenizer_config.json", "tokenizer.json"
+TOKENIZER_FILES = (SENTENCEPIECE_FILE, CONFIG_FILE, BYTE_BPE_FILE)
 
 
 class Tokenizer(ABC):
@@ -120,8 +121,10 @@ class SentencePieceTokenizer(Tokenizer):
         self._added = {content: token_id for token_id, (content, _) in added.items()}
         special = {content: token_id for token_id, (content, is_special) in added.items() if is_special}
         length = max(len(self._pieces), max(added) + 1)
-        if gaps := set(range(len(self._pieces), length)) - added.keys():
-            raise TokenizerError(f"{config_file}: no added token has the id {min(gaps)}; fetch the file again")
+        behind = sorted(token_id for token_id in added if token_id >= len(self._pieces))
+        gap = next((i for i, token_id in enumerate(behind, len(self._pieces)) if token_id != i), None)
+        if gap is not None:
+            raise TokenizerError(f"{config_file}: no added token has the id {gap}; fetch the file again")
         # The sentencepiece model still knows renamed pieces by their old names: those texts become special tokens too.
         renamed = {self._pieces.id_to_piece(i): i for i in special.values() if i < len(self._pieces)}
         super().__init__(renamed | special, length, (model_file, config_file))
@@ -216,7 +219,7 @@ def _read_added_tokens(config_file: Path) -> dict[int, tuple[str, bool]]:
     try:
         entries: dict[str, Any] = json.loads(config_file.read_text(encoding="utf-8"))["added_tokens_decoder"]
         added = {int(i): (str(entry["content"]), bool(entry.get("special"))) for i, entry in entries.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _unreadable(config_file, error) from error
     if not added or min(added) < 0 or not all(content for content, _ in added.values()):
         raise TokenizerError(f"{config_file}: no added tokens, or an empty one; fetch the file again")

@@ -1,5 +1,6 @@
 """Both layouts from disk: what loads, what is refused and with which words, and that nothing of theirs is executed."""
 
+import copy
 import itertools
 import json
 import os
@@ -17,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 from safetensors.torch import load_file as load_torch_file
 
 from argenseg_model import ARGenSeg
+from argenseg_model.checkpoints import forbid_tf32_convolutions
 from argenseg_model.errors import ARGenSegError, CheckpointError
 from argenseg_model.official_layout import KeyTable, convert_config, official_key
 from argenseg_model.tokenizer import Tokenizer
@@ -270,6 +272,24 @@ def test_saving_over_shards_leaves_none_of_them(official: Tensors, small: ARGenS
     assert_same_weights(ARGenSeg.from_pretrained(tmp_path), small)
 
 
+def test_saving_over_another_kind_of_tokenizer_leaves_one(small: ARGenSeg, tmp_path: Path) -> None:
+    for name in ("tokenizer.model", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes(b"the release's")
+    small.save_pretrained(tmp_path)
+    assert sorted(contents(tmp_path)) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert ARGenSeg.from_pretrained(tmp_path).tokenizer.encode("all nuclei") == small.tokenizer.encode("all nuclei")
+
+
+def test_a_process_that_does_not_write_removes_nothing(small: ARGenSeg, tmp_path: Path) -> None:
+    """transformers' is_main_process: of many processes that train one model, one writes."""
+    small.save_pretrained(tmp_path)
+    before = contents(tmp_path)
+    model = copy.copy(small)
+    model.tokenizer = None
+    model.save_pretrained(tmp_path, is_main_process=False)
+    assert contents(tmp_path) == before
+
+
 def test_a_failed_save_changes_nothing(byte_bpe: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_model(byte_bpe)
     model.save_pretrained(tmp_path / "old")
@@ -379,6 +399,41 @@ def test_any_wrong_value_in_config_json_is_refused_or_harmless(
         assert str(tmp_path) in str(error)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"autocontrast": "x"},
+        {"autocontrast": 0.5},
+        {"image_mean": ["a", "b", "c"]},
+        {"image_mean": [float("nan")] * 3},
+        {"image_std": [0, 1, 1]},
+        {"ge_start_id": 2.5},
+        {"mask_context_id": True},
+        {"mask_resize_steps": [0]},
+        {"system_message": 3},
+        {"vqvae_config": {"phi_ratio": "half"}},
+        {"vqvae_config": {"phi_ratio": float("nan")}},
+    ],
+)
+def test_values_that_would_fail_in_use_are_refused_on_loading(
+    saved: dict[str, bytes], tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    restore(saved, tmp_path)
+    config = json.loads(saved["config.json"])
+    for key, value in changes.items():
+        config[key] = config[key] | value if isinstance(value, dict) else value
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="describes no model that can be built"):
+        ARGenSeg.from_pretrained(tmp_path)
+
+
+def test_json_may_write_whole_numbers_without_a_point(small: ARGenSeg, saved: dict[str, bytes], tmp_path: Path) -> None:
+    restore(saved, tmp_path)
+    config = json.loads(saved["config.json"]) | {"image_mean": [0, 0, 0], "image_std": [1, 1, 1], "autocontrast": 0}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert_same_weights(ARGenSeg.from_pretrained(tmp_path), small)
+
+
 def test_a_configuration_that_fits_no_model_is_refused_before_it_is_built(byte_bpe: Tokenizer) -> None:
     for changes in ({"tile_overlap": 32}, {"image_mode": "tiles"}, {"visual_token_start": len(byte_bpe) + 1}):
         with pytest.raises(ValueError, match="the configuration breaks the rule"):
@@ -403,6 +458,19 @@ def test_a_hub_id_is_read_from_the_hubs_cache(small: ARGenSeg, tmp_path: Path) -
     small.save_pretrained(cached / "snapshots" / ("0" * 40))
     loaded = ARGenSeg.from_pretrained("someone/model", cache_dir=tmp_path, local_files_only=True)
     assert_same_weights(loaded, small)
+
+
+def test_options_that_do_not_exist_are_not_passed_over(saved: dict[str, bytes], tmp_path: Path) -> None:
+    restore(saved, tmp_path)
+    with pytest.raises(TypeError, match="takes no device_map, torch_dtype"):
+        ARGenSeg.from_pretrained(tmp_path, torch_dtype=torch.bfloat16, device_map="auto")
+    assert isinstance(ARGenSeg.from_pretrained(tmp_path, revision="main", token=None), ARGenSeg)
+
+
+def test_float32_on_a_gpu_is_not_rounded_to_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    forbid_tf32_convolutions()
+    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
 
 
 def test_devices(saved: dict[str, bytes], tmp_path: Path) -> None:

@@ -116,6 +116,8 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1
         ("tokenizer_config.json", b'{"added_tokens_decoder": {"x": {}}}'),
         ("tokenizer_config.json", b'{"added_tokens_decoder": {}}'),
         ("tokenizer_config.json", b'{"added_tokens_decoder": {"2000": {"content": "<far>", "special": true}}}'),
+        ("tokenizer_config.json", b'{"added_tokens_decoder": {"99999999999": {"content": "<far>", "special": true}}}'),
+        ("tokenizer_config.json", b"[" * 100_000),
         ("tokenizer_config.json", b'{"added_tokens_decoder": {"1": {"content": "<s>", "lstrip": true}}}'),
     ],
 )
