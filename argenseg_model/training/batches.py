@@ -21,9 +21,15 @@ TEMPLATE = "class"
 
 
 def scene_samples(
-    rng: np.random.Generator, scenes: int, prompts: int, side: int, level: int, kinds: frozenset[str] = frozenset()
+    rng: np.random.Generator,
+    scenes: int,
+    prompts: int,
+    side: int,
+    level: int,
+    kinds: frozenset[str] = frozenset(),
+    absent_share: float = 0.25,
 ) -> list[list[Sample]]:
-    """Samples grouped by picture: `prompts` of each scene, a quarter of them about something that is not there.
+    """Samples grouped by picture: `prompts` of each scene, `absent_share` of them about something that is not there.
 
     Prompts of one scene differ in their masks as far as possible, and most scenes have several objects: else marking
     everything that is there would be nearly right, and no model would learn to heed the words. `kinds` are the kinds of
@@ -39,7 +45,7 @@ def scene_samples(
         asked: list[Sample] = []
         shown = seen(scene)
         for _ in range(prompts):
-            absent = rng.random() < 0.25
+            absent = rng.random() < absent_share
             for _ in range(12):
                 prompt, mask, kind = sample_prompt(scene, rng, level, absent=absent)
                 is_new = absent or not any(np.array_equal(mask, other.mask) for other in asked)

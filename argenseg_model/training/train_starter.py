@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with manifest.csv, images/, instances/")
     parser.add_argument("--out", type=Path, required=True, help="checkpoints, log and the finished model go here")
-    parser.add_argument("--steps", type=int, default=4500, help="steps of the language model (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=3500, help="steps of the language model (default %(default)s)")
     parser.add_argument("--vqvae-steps", type=int, default=3000, help="steps of the VQ-VAE (default %(default)s)")
     parser.add_argument("--vision-steps", type=int, default=800, help="steps of the vision tower (default %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak (default %(default)s)")
@@ -128,15 +128,16 @@ def save_starter(model: ARGenSeg, folder: Path) -> None:
 
 def _foreground(progress: float) -> float:
     """Weight of tokens that hold mask: few, they must not drown at first; in the end an empty mask counts too."""
-    return float(np.interp(progress, [0.2, 0.6], [3.0, 1.0]))
+    return float(np.interp(progress, [0.2, 0.6, 0.8], [3.0, 1.0, 0.7]))
 
 
 def _draw_scenes(rng: np.random.Generator, progress: float) -> list[list[Sample]]:
-    """Curriculum: colours and shapes until words are heeded, then all that a prompt can say."""
+    """Curriculum: colours and shapes until words are heeded, then all that a prompt can say; absence counts more late."""
     if progress < 0.1:
         kinds = {"colour", "shape", "colour shape", "absent colour", "absent shape", "absent pair"}
         return scene_samples(rng, 8, 4, TILE, 3, frozenset(kinds))
-    return scene_samples(rng, 8, 4, TILE, 3 if rng.random() < 0.85 else 2)
+    level = 3 if rng.random() < 0.85 else 2
+    return scene_samples(rng, 8, 4, TILE, level, absent_share=0.25 if progress < 0.5 else 0.4)
 
 
 if __name__ == "__main__":
