@@ -16,14 +16,18 @@ from worker.queues import PUBLISH
 @click.command()
 @click.option("--model", help="A folder, a Hub id, or 'starter' (ARGENSEG_MODEL, default starter).")
 @click.option("--device", help="auto, cpu or cuda (DEVICE, default auto).")
-def worker(model: str | None, device: str | None) -> None:
-    """Compute wanted predictions with the model, one worker for each GPU. Ctrl-C ends it after the current task.
+@click.option("--count", "workers", type=click.IntRange(1, 64), help="Worker processes (WORKERS, default 1).")
+@click.option("--devices", help="GPUs to deal out to them, such as 0,1 (DEVICES, default: each sees all).")
+def worker(model: str | None, device: str | None, workers: int | None, devices: str | None) -> None:
+    """Compute wanted predictions with the model, in one process or several. Ctrl-C ends it after the current task.
 
-    Example: REDIS_URL=redis://queue:6379/0 argenseg worker --model /models/ARGenSeg-8B --device cuda
+    Example: REDIS_URL=redis://queue:6379/0 argenseg worker --model /models/ARGenSeg-8B --count 2 --devices 0,1
     """
+    from worker.gpu_worker.group import run_group
     from worker.gpu_worker.worker import run
 
-    sys.exit(run(start(model=model, device=device)))
+    settings = start(model=model, device=device, workers=workers, devices=devices)
+    sys.exit(run(settings) if settings.workers == 1 and settings.devices is None else run_group(settings))
 
 
 @click.command()

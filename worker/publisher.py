@@ -38,6 +38,7 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
     except LabelStudioError as error:
         if error.status in _FINAL_STATUSES:
             return _fail(store, ready, str(error))
+        store.note_delay(ready.id, str(error))
         logger.warning("task %s is not published yet: %s", ready.task_id, error)
         return Retry(max=len(RETRY_INTERVALS_S), interval=RETRY_INTERVALS_S)
     except LabelingError as error:

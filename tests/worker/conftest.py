@@ -30,7 +30,7 @@ from worker.supervisor.up import environment_of
 LABEL_STUDIO_URL = "http://127.0.0.1:8080"
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 15.0) -> None:
+def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     """Fail if `condition` does not come true in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -21,12 +21,17 @@ from worker.publisher import publish
 
 
 class LabelStudio(ThreadingHTTPServer):
-    """Label Studio's two endpoints for predictions. `refusal` is a status that it answers instead."""
+    """Label Studio's two endpoints for predictions.
+
+    `refusal` is a status that it answers instead, and `refused` how often it did; tasks that are `gone` are 404.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.predictions: list[dict[str, Any]] = []
         self.refusal: int | None = None
+        self.refused = 0
+        self.gone: set[int] = set()
 
     @property
     def url(self) -> str:
@@ -42,7 +47,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.server.refusal is None:
+        if body["task"] in self.server.gone:
+            self.answer(404, {"detail": "Not found."})
+        elif self.server.refusal is None:
             self.server.predictions.append({"id": 100 + len(self.server.predictions), **body})
             self.answer(201, self.server.predictions[-1])
         else:
@@ -51,6 +58,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, status: int, body: object) -> None:
         if self.server.refusal is not None:
             status, body = self.server.refusal, {"detail": "refused"}
+            self.server.refused += 1
         assert urlsplit(self.path).path == "/api/predictions/"
         data = json.dumps(body).encode()
         self.send_response(status)
@@ -145,9 +153,12 @@ def test_a_label_studio_that_refuses_for_now_is_asked_again_later(
     answer = publish(store, client, ready.id)
     assert isinstance(answer, Retry)
     assert answer.intervals == sorted(answer.intervals)
-    assert store.get_prediction(ready.id).status == "ready"
+    waiting = store.get_prediction(ready.id)
+    assert waiting.status == "ready"
+    assert str(status) in (waiting.error or "")
     label_studio.refusal = None
     assert publish(store, client, ready.id) == "published"
+    assert store.get_prediction(ready.id).error is None
 
 
 def test_without_label_studio_a_prediction_stays_ready(store: Store, unused_url: str) -> None:

@@ -1,0 +1,183 @@
+"""Everything is killed in the middle of its work, and nothing is lost and nothing doubled.
+
+Redis, RQ, backend, GPU worker, model process, publisher and sweeper are real processes; Label Studio is a server of the
+test's that counts what it was sent.
+"""
+
+import json
+import signal
+import socket
+import subprocess
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from rq.job import JobStatus
+from rq.serializers import JSONSerializer
+
+from labeling.settings import Settings
+from labeling.store.store import Store
+from tests.worker.conftest import RedisServer, Want, bright_square, label_config, wait_until
+from tests.worker.test_publisher import LabelStudio, label_studio, make_ready  # noqa: F401 (a fixture)
+from worker.queues import enqueue_prediction, enqueue_publish
+
+TASKS = 60
+
+Start = Callable[[str], "subprocess.Popen[bytes]"]
+
+WORKER = """
+import logging, sys
+from labeling.settings import Settings
+from worker.gpu_worker.worker import GpuWorker, run
+logging.basicConfig(level="INFO")
+GpuWorker.lease_s = 3
+sys.exit(run(Settings(), "tests.worker.segmenters:paced"))
+"""
+PUBLISHER = """
+from labeling.settings import Settings
+from worker import publisher
+from worker.jobs import JobContext, publish_functions
+from worker.leased_worker import LeasedWorker
+from worker.queues import PUBLISH
+publisher.RETRY_INTERVALS_S[:] = [1] * 5
+LeasedWorker.lease_s = 3
+with JobContext.open(Settings()) as context:
+    LeasedWorker(PUBLISH, context.connection, publish_functions(context)).work(logging_level="WARNING")
+"""
+SWEEPER = """
+import threading
+from labeling.settings import Settings
+from worker import sweeper
+from worker.jobs import JobContext
+sweeper.SWEEP_INTERVAL_S, sweeper.sweep.__defaults__ = 1.0, (1.0,)
+with JobContext.open(Settings()) as context:
+    sweeper.run(context, threading.Event())
+"""
+BACKEND = """
+from backend.server import serve
+from labeling.settings import Settings
+serve(Settings())
+"""
+
+
+@pytest.fixture
+def settings(settings: Settings, label_studio: LabelStudio) -> Settings:  # noqa: F811
+    options = {"label_studio_url": label_studio.url, "label_studio_api_key": "token", "port": free_port()}
+    return Settings(data_dir=settings.data_dir, segment_timeout_s=30, device="cpu", **options)
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def model_process_of(worker: "subprocess.Popen[bytes]") -> int:
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+    [model] = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return model
+
+
+def predict_tasks(settings: Settings) -> None:
+    """What Label Studio sends for Retrieve Predictions."""
+    image = bright_square()
+    body = {
+        "tasks": [{"id": number, "data": {"image": image}} for number in range(1, TASKS + 1)],
+        "project": "5.1700000000",
+        "label_config": label_config("bright"),
+        "params": {"context": None},
+    }
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{settings.port}/predict", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        assert json.load(response)["results"] == [[] for _ in range(TASKS)]
+
+
+def answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def test_everything_is_killed_in_mid_run(
+    settings: Settings,
+    redis_server: RedisServer,
+    store: Store,
+    label_studio: LabelStudio,  # noqa: F811
+    start_process: Start,
+) -> None:
+    def computed() -> int:
+        return sum(count for status, count in store.counts().items() if status in ("ready", "published"))
+
+    backend = start_process(BACKEND)
+    wait_until(lambda: answers(settings.port), 120)
+    predict_tasks(settings)
+    kill(backend)  # most jobs of its wishes were not queued yet
+    assert sum(store.counts().values()) == TASKS
+    start_process(SWEEPER)
+    publisher, worker = start_process(PUBLISHER), start_process(WORKER)
+    wait_until(lambda: computed() >= 5, 120)
+    kill_model = model_process_of(worker)
+    subprocess.run(["kill", "-KILL", str(kill_model)], check=True)
+    wait_until(lambda: computed() >= 15)
+    kill(worker)
+    worker = start_process(WORKER)
+    wait_until(lambda: computed() >= 30, 120)
+    kill(publisher)
+    publisher = start_process(PUBLISHER)
+    wait_until(lambda: computed() >= 40)
+    redis_server.kill()
+    redis_server.start()
+    wait_until(lambda: store.counts() == {"published": TASKS}, 120)
+    assert Counter(sent["task"] for sent in label_studio.predictions) == dict.fromkeys(range(1, TASKS + 1), 1)
+    assert [process.poll() for process in (worker, publisher)] == [None, None]
+
+
+def test_a_label_studio_that_is_away_and_a_token_that_is_revoked(
+    settings: Settings,
+    redis_connection: Redis,
+    store: Store,
+    label_studio: LabelStudio,  # noqa: F811
+    start_process: Start,
+) -> None:
+    rows = [make_ready(store, label_studio.url, task_id=task) for task in range(1, 21)]
+    label_studio.refusal, label_studio.gone = 500, {3}
+    for row in rows:
+        enqueue_publish(redis_connection, row.id)
+    start_process(SWEEPER)
+    start_process(PUBLISHER)
+    wait_until(lambda: label_studio.refused >= 20, 120)
+    label_studio.refusal = 401
+    wait_until(lambda: "LABEL_STUDIO_API_KEY" in (store.get_prediction(rows[0].id).error or ""))
+    assert store.counts() == {"ready": 20}
+    label_studio.refusal = None
+    wait_until(lambda: store.counts() == {"published": 19, "failed": 1})
+    assert sorted(sent["task"] for sent in label_studio.predictions) == [task for task in range(1, 21) if task != 3]
+    assert "404" in (store.get_prediction(rows[2].id).error or "")
+
+
+def test_a_job_of_a_stranger_among_ours_runs_nothing(
+    redis_connection: Redis, store: Store, want: Want, start_process: Start, tmp_path: Path
+) -> None:
+    rows = [want(task_id=task) for task in range(1, 4)]
+    jobs = [enqueue_prediction(redis_connection, row.id) for row in rows]
+    for job, data in zip(jobs, (["os.mkdir", None, [str(tmp_path / "made")], {}], None, [*["x"] * 3, {}]), strict=True):
+        if data is not None:
+            job.data = JSONSerializer.dumps(data)
+            job.save()
+    start_process(WORKER)
+    wait_until(lambda: store.get_prediction(rows[1].id).status == "ready", 120)
+    wait_until(lambda: [job.get_status() for job in jobs] == [JobStatus.FAILED, JobStatus.FINISHED, JobStatus.FAILED])
+    assert not (tmp_path / "made").exists()
+    assert [store.get_prediction(row.id).attempts for row in rows] == [0, 1, 0]
