@@ -50,7 +50,7 @@ def keep_event(services: Services, action: str, payload: dict[str, Any]) -> int 
     except StoreError as error:
         logger.warning("The event %s goes to the spool folder: %s", action, error)
     try:
-        write_event(spool_folder(services.settings), action, payload)
+        write_event(spool_folder(services.settings), action, payload, label_studio_url(services.settings))
     except OSError as error:
         logger.error("The event %s is LOST: neither the store nor the spool folder took it: %s", action, error)
         raise ServiceUnavailable("The event could not be stored. Is the disk full?") from None

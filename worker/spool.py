@@ -22,14 +22,17 @@ def spool_folder(settings: Settings) -> Path:
     return settings.data_dir / "spool"
 
 
-def write_event(folder: Path, action: str, payload: dict[str, Any]) -> Path:
-    """Write an event so that it survives a crash of the machine. OSError if the disk does not take it."""
+def write_event(folder: Path, action: str, payload: dict[str, Any], label_studio_url: str | None = None) -> Path:
+    """Write an event so that it survives a crash of the machine. OSError if the disk does not take it.
+
+    `label_studio_url` is where it came from.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
     temporary, path = folder / f"{name}.tmp", folder / f"{name}.json"
     try:
         with temporary.open("w", encoding="utf-8") as file:
-            json.dump({"action": action, "payload": payload}, file)
+            json.dump({"action": action, "payload": payload, "label_studio_url": label_studio_url}, file)
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(path)
@@ -43,20 +46,22 @@ def write_event(folder: Path, action: str, payload: dict[str, Any]) -> Path:
 def drain(folder: Path, store: Store, label_studio_url: str) -> list[int]:
     """Store the waiting events, oldest first, and return their ids. StoreError stops it: the rest waits for next time.
 
-    A file goes when its event is committed. One that is no event is kept under the name `*.unreadable`.
+    A file goes when its event is committed. One that is no event is kept under the name `*.unreadable`. Events that do
+    not say where they came from came from `label_studio_url`.
     """
     event_ids = []
     for path in sorted(folder.glob("*.json")):
         try:
             event = json.loads(path.read_text(encoding="utf-8"))
             action, payload = str(event["action"]), dict(event["payload"])
+            origin = str(event.get("label_studio_url") or label_studio_url)
         except FileNotFoundError:  # another sweeper was first
             continue
         except (ValueError, KeyError, TypeError):
             logger.error("%s holds no event; it is kept as %s.unreadable", path.name, path.stem)
             path.rename(path.with_suffix(".unreadable"))
             continue
-        event_ids.append(store.record_event(action, payload, label_studio_url=label_studio_url))
+        event_ids.append(store.record_event(action, payload, label_studio_url=origin))
         path.unlink(missing_ok=True)
     return event_ids
 

@@ -55,4 +55,11 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
         spool.write_event(tmp_path, "ANNOTATION_CREATED", {"not json": object()})
     assert list(tmp_path.iterdir()) == []
     path = spool.write_event(tmp_path, "ANNOTATION_CREATED", {})
-    assert json.loads(path.read_text()) == {"action": "ANNOTATION_CREATED", "payload": {}}
+    assert json.loads(path.read_text()) == {"action": "ANNOTATION_CREATED", "payload": {}, "label_studio_url": None}
+
+
+def test_an_event_keeps_where_it_came_from(tmp_path: Path, store: Store) -> None:
+    spool.write_event(tmp_path, "ANNOTATION_CREATED", {}, "http://other:8080")
+    spool.write_event(tmp_path, "ANNOTATION_CREATED", {})
+    urls = [store.get_event(event).label_studio_url for event in spool.drain(tmp_path, store, URL)]
+    assert urls == ["http://other:8080", URL]
