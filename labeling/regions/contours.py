@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.rasterize import Ring
 
 
@@ -20,18 +21,15 @@ class Outline:
 
 def trace_outlines(mask: NDArray[np.bool_]) -> list[Outline]:
     """The outlines of a mask (height, width), from the top left object on. Rings hold corners only."""
-    if not mask.any():
-        return []
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    top, left = int(rows[0]), int(columns[0])
-    pixels = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1].view(np.int8), 1)
+    cropped = CroppedMask.of(mask)
+    pixels = np.pad(cropped.crop.view(np.int8), 1)
     _, labels = cv2.connectedComponents(pixels.view(np.uint8), connectivity=8)
     outer: dict[int, Ring] = {}
     holes: dict[int, list[Ring]] = {}
     for corners in _rings(pixels):
         (x, y), (next_x, _) = corners[:2].astype(int).tolist()
         inside = labels[y + 1, x + 1] if next_x > x else labels[y, x]  # the object is to the right of the way
-        ring = np.add(corners, (left, top))
+        ring = np.add(corners, (cropped.left, cropped.top))
         if signed_area(ring) > 0:
             outer[int(inside)] = ring
         else:

@@ -20,11 +20,13 @@ class CroppedMask:
     @classmethod
     def of(cls, mask: NDArray[np.bool_]) -> Self:
         """A copy of what is drawn in the mask (height, width)."""
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        rows = np.flatnonzero(mask.any(axis=1))
         if rows.size == 0:
             return cls(np.zeros((0, 0), np.bool_), 0, 0, *mask.shape)
-        top, left = int(rows[0]), int(columns[0])
-        return cls(mask[top : rows[-1] + 1, left : columns[-1] + 1].copy(), top, left, *mask.shape)
+        drawn = mask[rows[0] : rows[-1] + 1]
+        columns = np.flatnonzero(drawn.any(axis=0))
+        crop = drawn[:, columns[0] : columns[-1] + 1].copy()
+        return cls(crop, int(rows[0]), int(columns[0]), *mask.shape)
 
     @property
     def window(self) -> tuple[slice, slice]:

@@ -13,10 +13,11 @@ Indices = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
 
-def fit_vertices(ring: Ring, chosen: Indices, tolerance: float) -> Ring:
+def fit_vertices(ring: Ring, chosen: Indices, tolerance: float, size: tuple[int, int]) -> Ring:
     """The vertices `chosen` (ascending) of a ring, moved by at most `tolerance` px to where their edges fit it best.
 
-    All of the ring's vertices stay within the tolerance of the edge that passes them by.
+    They stay on the image, of `size` (width, height), and all of the ring's vertices within the tolerance of the edge
+    that passes them by.
     """
     corners = ring[chosen]
     if len(chosen) < 3:
@@ -25,7 +26,7 @@ def fit_vertices(ring: Ring, chosen: Indices, tolerance: float) -> Ring:
     moves *= (tolerance / np.maximum(np.hypot(*moves.T), tolerance))[:, None]
     edge_of = np.searchsorted(chosen, np.arange(len(ring)), side="right") - 1  # -1: the last edge, over the ring's end
     for left in _RETREATS:
-        placed = corners + moves
+        placed = np.clip(corners + moves, 0, size)
         too_far = _distances(ring, placed[edge_of], np.roll(placed, -1, axis=0)[edge_of]) > tolerance + _ROUNDING
         if not too_far.any():
             return placed

@@ -22,14 +22,15 @@ def draw_outlines(mask: NDArray[np.bool_], tolerance: float) -> list[Ring]:
     No outline moves by more than `tolerance` px: holes thinner than that close, objects never vanish, and one that
     would lose its shape (IoU below 0.8: it is small or thin) gets a smaller tolerance. With 0 the ring is exact.
     """
-    outlines = trace_outlines(mask)
+    outlines, size = trace_outlines(mask), (mask.shape[1], mask.shape[0])
     drawn: dict[int, Ring] = {}
-    left = [index for index, outline in enumerate(outlines) if len(outline.outer) > 4 or outline.holes]  # not boxes
-    while left and tolerance >= _LEAST_TOLERANCE:
-        for index, rings in zip(left, _simplify([outlines[index] for index in left], tolerance), strict=True):
+    open_ = [index for index, outline in enumerate(outlines) if len(outline.outer) > 4 or outline.holes]  # not boxes
+    while open_ and tolerance >= _LEAST_TOLERANCE:
+        simplified = _simplify([outlines[index] for index in open_], tolerance, size)
+        for index, rings in zip(open_, simplified, strict=True):
             if _keeps_shape(rings, outlines[index]):
                 drawn[index] = join_holes(rings[0], rings[1:])
-        left = [index for index in left if index not in drawn]
+        open_ = [index for index in open_ if index not in drawn]
         tolerance /= 2
     return [
         drawn[index] if index in drawn else join_holes(outline.outer, outline.holes)
@@ -37,11 +38,11 @@ def draw_outlines(mask: NDArray[np.bool_], tolerance: float) -> list[Ring]:
     ]
 
 
-def _simplify(outlines: Sequence[Outline], tolerance: float) -> list[list[Ring]]:
+def _simplify(outlines: Sequence[Outline], tolerance: float, size: tuple[int, int]) -> list[list[Ring]]:
     """The rings of each outline, the outer one first; holes that are too thin for three vertices are left out."""
     exact = [ring for outline in outlines for ring in (outline.outer, *outline.holes)]
     chosen = choose_vertices(exact, tolerance)
-    rings = iter([fit_vertices(ring, vertices, tolerance) for ring, vertices in zip(exact, chosen, strict=True)])
+    rings = iter([fit_vertices(ring, vertices, tolerance, size) for ring, vertices in zip(exact, chosen, strict=True)])
     simplified = [[next(rings) for _ in (outline.outer, *outline.holes)] for outline in outlines]
     return [[outer, *(hole for hole in holes if len(hole) >= 3)] for outer, *holes in simplified]
 

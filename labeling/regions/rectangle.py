@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labeling.errors import RegionError
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.percent import read_number, to_percent
 from labeling.regions.rasterize import fill_rings
 
@@ -15,11 +16,12 @@ from labeling.regions.rasterize import fill_rings
 def draw(mask: NDArray[np.bool_], tolerance: float) -> list[dict[str, Any]]:
     """The box of each connected object (8-connected), tight to the pixel; `tolerance` changes nothing."""
     height, width = mask.shape
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    cropped = CroppedMask.of(mask)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(cropped.crop.view(np.uint8), connectivity=8)
     return [
         {
-            "x": to_percent(x, width),
-            "y": to_percent(y, height),
+            "x": to_percent(cropped.left + x, width),
+            "y": to_percent(cropped.top + y, height),
             "width": to_percent(box_width, width),
             "height": to_percent(box_height, height),
             "rotation": 0,

@@ -42,7 +42,7 @@ def read(value: dict[str, Any], width: int, height: int) -> NDArray[np.bool_]:
         return fill_rings([points_to_pixels([_xy(vertex) for vertex in path], width, height)], width, height)
     if len(path) > _MAX_CURVED_VERTICES:
         raise RegionError(f"The vector has curves and more than {_MAX_CURVED_VERTICES:,} vertices.")
-    controls = [_xy(point) for start, end in pairwise([*path, path[0]]) for point in _curve(start, end)]
+    controls = [point for start, end in pairwise([*path, path[0]]) for point in _curve(start, end)]
     curves = points_to_pixels(controls, width, height).reshape(-1, 4, 2)
     t = np.arange(_CURVE_STEPS)[:, None] / _CURVE_STEPS
     weights = np.stack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])  # (4, steps, 1)

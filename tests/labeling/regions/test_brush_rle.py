@@ -167,10 +167,10 @@ def test_decode_of_noise_is_a_mask_or_a_region_error(noise: bytes, width: int, h
 
 def test_decode_of_a_huge_hostile_list_ends_soon() -> None:
     rle = [*(4 * 10**8).to_bytes(4, "big"), 0x39, 0x1B, 0xFF, *([0b00000000] * 10**6)]  # a million codes of one literal
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(RegionError, match="too early"):
         decode(rle, 10_000, 10_000)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_encode_is_much_faster_than_the_sdk() -> None:
@@ -179,9 +179,9 @@ def test_encode_is_much_faster_than_the_sdk() -> None:
     def best_of(function, repetitions: int) -> float:
         times = []
         for _ in range(repetitions):
-            began = time.perf_counter()
+            began = time.process_time()
             function(mask)
-            times.append(time.perf_counter() - began)
+            times.append(time.process_time() - began)
         return min(times)
 
     assert best_of(encode, 10) * 8 < best_of(mask2rle, 3)

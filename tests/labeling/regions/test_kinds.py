@@ -250,14 +250,14 @@ HOSTILE: list[tuple[str, Any]] = [
 def test_hostile_regions_are_refused_soon_and_in_little_memory(kind: str, value: Any) -> None:
     region = {"id": "1", "type": kind, "original_width": 1000, "original_height": 1000, "value": value}
     tracemalloc.start()
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         with pytest.raises(RegionError) as error:
             region_mask(region)
         assert tracemalloc.get_traced_memory()[1] < 200 << 20
     finally:
         tracemalloc.stop()
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20
     assert len(str(error.value)) < 400
 
 

@@ -103,7 +103,8 @@ def test_no_choice_of_vertices_has_fewer(seed: int, tolerance: float) -> None:
 def test_the_outline_stays_within_the_tolerance(mask: np.ndarray, tolerance: float) -> None:
     rings = all_rings(mask)
     for ring, chosen in zip(rings, choose_vertices(rings, tolerance) if rings else [], strict=True):
-        fitted = fit_vertices(ring, chosen, tolerance)
+        fitted = fit_vertices(ring, chosen, tolerance, mask.shape[::-1])
+        assert fitted.min() >= 0 and (fitted <= mask.shape[::-1]).all()
         assert distances(ring, fitted).max() <= tolerance + 1e-4
         assert distances(fitted, ring).max() <= tolerance + 1e-4
 

@@ -43,7 +43,7 @@ def test_a_star_has_no_hole() -> None:
 
 def test_an_outline_without_end_is_refused_soon() -> None:
     zigzag = np.array([(0.0, 0.0), (1.0, 9000.0)] * 100_000)
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(RegionError, match="pixel rows"):
         fill_rings([zigzag], 9000, 9000)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
