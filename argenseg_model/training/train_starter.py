@@ -132,7 +132,7 @@ def _foreground(progress: float) -> float:
 
 
 def _draw_scenes(rng: np.random.Generator, progress: float) -> list[list[Sample]]:
-    """Curriculum: colours and shapes until words are heeded, then all that a prompt can say; absence counts more late."""
+    """Curriculum: colours and shapes until words are heeded, then all that a prompt can say; absence counts late."""
     if progress < 0.1:
         kinds = {"colour", "shape", "colour shape", "absent colour", "absent shape", "absent pair"}
         return scene_samples(rng, 8, 4, TILE, 3, frozenset(kinds))
