@@ -31,7 +31,7 @@ _project_option = click.option("--project", type=int, metavar="N", help="Label S
 
 @click.command()
 @_project_option
-@click.option("--from-corrections", is_flag=True, help="Learn from the project's corrections (needs --project).")
+@click.option("--from-corrections", is_flag=True, help="Learn from the corrections of the project, or of all.")
 @click.option("--manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Learn from this set.")
 @click.option("--queue", is_flag=True, help="Leave the run to the scheduler instead of doing it here.")
 @click.option("--stop", is_flag=True, help="Stop the open runs (of the project); their checkpoints stay.")
@@ -155,8 +155,6 @@ def delete(name: str) -> None:
 
 def _want(context: JobContext, project: Project | None, manifest: Path | None, queue: bool) -> None:
     store = context.store
-    if manifest is None and project is None:
-        raise click.UsageError("--from-corrections needs --project N.")
     corrections = 0 if project is None else store.count_corrections(project)
     path = None if manifest is None else str(manifest.absolute())
     run = store.want_finetune(f"finetune-by-hand-{uuid.uuid4().hex}", project, corrections=corrections, manifest=path)

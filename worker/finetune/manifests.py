@@ -1,19 +1,33 @@
 """The training set of a run: a manifest that was given, or one that is made of a project's corrections."""
 
+import logging
 from pathlib import Path
 
 from argenseg_model.manifest import Manifest
+from labeling.datasets.build import DataSetOptions, build_data_set
+from labeling.datasets.images import ImageKeeper
 from labeling.store.model_records import FinetuneRun
 from worker.errors import WorkerError
 from worker.jobs import JobContext
+
+logger = logging.getLogger(__name__)
 
 
 def build_manifest(context: JobContext, run: FinetuneRun, folder: Path) -> Path:
     """The manifest's file. It never changes once it is there: a run that goes on learns from the same.
 
-    WorkerError if there is nothing to make it of; ManifestError for a given one that cannot be used.
+    WorkerError if there is nothing to learn from yet; ManifestError for a given one that cannot be used.
     """
-    if run.manifest is None:
-        raise WorkerError("This run has no manifest. Give one: argenseg finetune --manifest FILE.")
-    Manifest.read(run.manifest)
-    return Path(run.manifest)
+    path = folder / "set" / "manifest.jsonl" if run.manifest is None else Path(run.manifest)
+    if run.manifest is None and not path.is_file():
+        keeper = ImageKeeper(context.store, context.client, context.settings)
+        options = DataSetOptions(project_id=None if run.project is None else run.project.project_id)
+        made = build_data_set(context.store, keeper, path.parent, options)
+        for reason, count in sorted(made.left_out.items()):
+            logger.info("run %d: %d left out: %s", run.id, count, reason)
+    items = Manifest.read(path).split("train").items
+    if all(item.is_replay for item in items):
+        raise WorkerError(
+            "There is nothing to learn from yet: no corrected image is in the training set. Correct more."
+        )
+    return path

@@ -87,7 +87,7 @@ def _table(all_figures: dict[str, Any], names: tuple[str, str]) -> str:
 
 def _intervals(checks: Sequence[dict[str, Any]]) -> str:
     """A line for each check: the change as a dot on its interval, 0 in the middle."""
-    reach = max([0.05, *(abs(check[key] or 0) for check in checks for key in ("low", "high", "change"))]) * 1.1
+    reach: float = max([0.05, *(abs(check[key] or 0) for check in checks for key in ("low", "high", "change"))]) * 1.1
 
     def x(value: float) -> float:
         return 420 + 200 * value / reach

@@ -1,0 +1,70 @@
+"""The commands, as a person types them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from backend.cli import main
+from labeling.settings import Settings
+from labeling.store import Store
+from labeling.store.model_records import FinetuneSchedule
+from tests.worker.conftest import LABEL_STUDIO_URL
+from worker.supervisor.up import environment_of
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def call(settings: Settings) -> Call:
+    """`argenseg ...` under the test's settings."""
+    environment = environment_of(settings) | {"COLUMNS": "200"}
+    return lambda *arguments: CliRunner().invoke(main, list(arguments), env=environment)
+
+
+def test_versions_are_listed_shown_promoted_rolled_back_and_deleted(call: Call, store: Store, tmp_path: Path) -> None:
+    for name in ("starter-1.1", "starter-1.2"):
+        (tmp_path / name).mkdir()
+        store.add_model(name, str(tmp_path / name), "starter")
+    store.judge_model("starter-1.1", "refused", {"gate": {"reasons": ["IoU was worse."], "checks": []}})
+    assert "starter serves" in call("models", "list").output
+    assert "IoU was worse." in call("models", "show", "starter-1.1").output
+    assert call("models", "promote", "starter-1.1").exit_code == 0
+    assert call("models", "promote", "starter-1.2").exit_code == 0
+    assert "default" in call("models", "list").output
+    refused = call("models", "delete", "starter-1.2", "--yes")
+    assert (refused.exit_code, "is live" in refused.output, (tmp_path / "starter-1.2").exists()) == (1, True, True)
+    assert "starter-1.1 serves by default again" in call("models", "rollback").output
+    assert call("models", "delete", "starter-1.2", "--yes").exit_code == 0
+    assert not (tmp_path / "starter-1.2").exists()
+    assert call("models", "promote", "base").exit_code == 0
+    assert store.live_model() is None
+    assert "no model version 'nobody'" in call("models", "show", "nobody").output
+
+
+def test_a_projects_schedule(call: Call, store: Store) -> None:
+    project = store.upsert_project(LABEL_STUDIO_URL, 3, "<View/>")
+    assert call("finetune", "--project", "3", "--schedule", "0 3 * * *", "--every", "50").exit_code == 0
+    assert store.find_finetune_schedule(project) == FinetuneSchedule("0 3 * * *", 50)
+    wrong = call("finetune", "--project", "3", "--schedule", "at night")
+    assert (wrong.exit_code, "no cron expression" in wrong.output) == (1, True)
+    assert "not known here" in call("finetune", "--project", "4", "--every", "5").output
+    assert "--project" in call("finetune", "--every", "5").output
+
+
+def test_a_run_is_queued_listed_and_stopped(call: Call, store: Store) -> None:
+    store.upsert_project(LABEL_STUDIO_URL, 3, "<View/>")
+    assert call("finetune", "--project", "3", "--from-corrections", "--queue").exit_code == 0
+    again = call("finetune", "--project", "3", "--from-corrections", "--queue")
+    assert (again.exit_code, "open already" in again.output) == (1, True)
+    assert "wanted" in call("finetune").output
+    assert "1 runs were asked" in call("finetune", "--stop").output
+    assert store.list_finetunes()[0].status == "stopped"
+
+
+def test_without_corrections_a_run_says_what_is_missing(call: Call, store: Store, redis_server: object) -> None:
+    store.upsert_project(LABEL_STUDIO_URL, 3, "<View/>")
+    result = call("finetune", "--project", "3", "--from-corrections")
+    assert result.exit_code == 1
+    assert "nothing to learn from yet" in store.list_finetunes()[0].error

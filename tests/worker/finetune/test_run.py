@@ -1,0 +1,215 @@
+"""A run from the wish to the verdict: with stand-ins for its processes, and once with the real ones."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from argenseg_model.evaluation import ItemResult, write_rows
+from argenseg_model.manifest import Manifest, ManifestItem, encode_mask
+from labeling.settings import Settings
+from labeling.store import Store
+from labeling.store.model_records import FinetuneRun
+from tests.argenseg_model.conftest import byte_bpe, small_model
+from worker.finetune import run as running
+from worker.finetune import scenes_holdout
+from worker.finetune.children import ChildFailed
+from worker.finetune.promotion import promote, roll_back
+from worker.finetune.run import LEASE_S, drive, run_folder
+from worker.jobs import JobContext
+from worker.wishes import Wishes
+
+__all__ = ["byte_bpe"]
+CONFIG = (
+    '<View><Image name="image" value="$image"/><BrushLabels name="brush" toName="image"><Label value="red"/>'
+    "</BrushLabels></View>"
+)
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """One thread, two steps, and no Label Studio."""
+    changes = {"label_studio_url": None, "finetune_steps": 2, "finetune_threads": 1, "gate_min_images": 3}
+    return settings.model_copy(update=changes)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Red squares: two images to learn from, four held out."""
+    folder, items = tmp_path / "set", []
+    folder.mkdir()
+    for number in range(6):
+        pixels, mask = np.full((40, 50, 3), 90, np.uint8), np.zeros((40, 50), bool)
+        mask[8 : 20 + number, 10:30] = True
+        pixels[mask] = (220, 30, 30)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        same: dict[str, Any] = {"image": f"{number}.png", "width": 50, "height": 40, "weight": 1.0, "label": "red",
+                                "group": str(number), "split": "train" if number < 2 else "holdout"}  # fmt: skip
+        items.append(ManifestItem(prompt="red", mask=encode_mask(mask), source="correction:1", **same))
+    Manifest.write(folder / "set.jsonl", items)
+    return folder / "set.jsonl"
+
+
+Claim = Callable[[], FinetuneRun]
+
+
+@pytest.fixture
+def claim(store: Store, manifest: Path) -> Claim:
+    """Want a run of project 1 if none is open, and claim it for "me"."""
+
+    def claim() -> FinetuneRun:
+        project = store.upsert_project("http://localhost:8080", 1, CONFIG)
+        store.want_finetune("now", project, manifest=str(manifest))
+        run = store.claim_finetune("me", LEASE_S)
+        assert run is not None
+        return run
+
+    return claim
+
+
+class Processes:
+    """Stand-ins: training writes a model folder, an evaluation rows whose IoU is that of the model's name."""
+
+    def __init__(self) -> None:
+        self.iou = {"starter": 0.5, "model": 0.7}
+        self.ran: list[str] = []
+        self.fails: Exception | None = None
+
+    def __call__(self, argv: list[str], log: Path, *, on_tick: Callable[[], None], **_: Any) -> None:
+        on_tick()
+        self.ran.append(argv[1].rpartition(".")[2])
+        if self.fails is not None:
+            raise self.fails
+        out = Path(argv[argv.index("--out") + 1])
+        if argv[1].endswith("finetune"):
+            (out / "model").mkdir()
+            (out / "model" / "config.json").write_text(json.dumps({"model_name": argv[argv.index("--name") + 1]}))
+            (out / "finished.json").write_text("{}")
+            return
+        iou = self.iou[Path(argv[argv.index("--model") + 1]).name]
+        items = Manifest.read(argv[2]).split("holdout").items
+        write_rows(out / "items.jsonl", [_row(item, iou) for item in items])
+        (out / "summary.json").write_text("{}")
+
+
+def _row(item: ManifestItem, iou: float) -> ItemResult:
+    area = 0 if item.mask is None else 9
+    return ItemResult(
+        image=item.image, group=item.group, prompt=item.prompt, label=item.label, source=item.source,
+        area=area, size="small", drawn=area, intersection=int(90 * iou), union=90,
+        iou=0.6 if item.is_replay else iou, boundary_iou=iou, matched=1, predicted=1, actual=1, score=0.5,
+        baselines={"otsu": 0.4, "inverted otsu": 0.1, "everything": 0.2, "nothing": 0.0},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> Processes:
+    stand_in = Processes()
+    monkeypatch.setattr(running, "run_child", stand_in)
+    return stand_in
+
+
+def test_a_winner_goes_live_and_can_be_rolled_back(
+    context: JobContext, store: Store, settings: Settings, claim: Claim, processes: Processes
+) -> None:
+    run = claim()
+    before = Wishes(settings, store, 1, CONFIG)
+    drive(context, run, "me", lambda: False)
+    ended = store.get_finetune(run.id)
+    assert (ended.status, ended.error, ended.candidate) == ("promoted", None, "starter-1.1")
+    version = store.get_model("starter-1.1")
+    assert (version.state, version.parent) == ("accepted", "starter")
+    assert store.live_model(run.project) == version
+    after = Wishes(settings, store, 1, CONFIG)
+    assert after.model_version.startswith("starter-1.1 · ")
+    page = (run_folder(settings, run) / "report.html").read_text()
+    assert "starter-1.1: promoted" in page and "0.500 → 0.700" in page and "<svg" in page
+    assert json.loads((run_folder(settings, run) / "report.json").read_text())["gate"]["passed"]
+    assert roll_back(settings, store, run.project) is None
+    assert Wishes(settings, store, 1, CONFIG).model_version == before.model_version
+    promote(settings, store, "starter-1.1", None)
+    assert store.live_model().name == "starter-1.1"
+
+
+def test_a_loser_is_kept_with_its_report_and_does_not_serve(
+    context: JobContext, store: Store, claim: Claim, processes: Processes
+) -> None:
+    processes.iou["model"] = 0.3
+    run = claim()
+    drive(context, run, "me", lambda: False)
+    assert store.get_finetune(run.id).status == "refused"
+    assert store.get_model("starter-1.1").state == "refused"
+    assert "worse" in store.get_model("starter-1.1").report["gate"]["reasons"][0]
+    assert store.live_model(run.project) is None
+
+
+def test_too_small_a_holdout_is_said(
+    context: JobContext, settings: Settings, store: Store, claim: Claim, processes: Processes
+) -> None:
+    strict = JobContext(settings.model_copy(update={"gate_min_images": 12}), store, None, context.connection)
+    run = claim()
+    drive(strict, run, "me", lambda: False)
+    assert "8 more are missing" in store.get_finetune(run.id).report["gate"]["reasons"][0]
+
+
+def test_what_a_process_says_when_it_fails_is_kept(
+    context: JobContext, store: Store, claim: Claim, processes: Processes
+) -> None:
+    processes.fails = ChildFailed("out of memory")
+    run = claim()
+    drive(context, run, "me", lambda: False)
+    assert (store.get_finetune(run.id).status, store.get_finetune(run.id).error) == ("failed", "out of memory")
+
+
+def test_a_run_that_was_interrupted_goes_on_where_it_was(
+    context: JobContext, store: Store, claim: Claim, processes: Processes
+) -> None:
+    """At every moment between two ticks; nothing is done twice, and the name stays."""
+    for moment in range(1, 6):
+        ticks = iter(range(100))
+        drive(context, claim(), "me", lambda ticks=ticks, moment=moment: next(ticks) >= moment)  # type: ignore[misc]
+        if store.list_finetunes()[0].status != "running":
+            break
+    else:
+        drive(context, claim(), "me", lambda: False)
+    assert store.list_finetunes()[0].status == "promoted"
+    assert processes.ran.count("finetune") == 1
+    assert len(processes.ran) == 5
+    assert [version.name for version in store.list_models()] == ["starter-1.1"]
+
+
+def test_a_run_is_stopped_and_a_lost_one_left_alone(
+    context: JobContext, store: Store, claim: Claim, processes: Processes
+) -> None:
+    run = claim()
+    assert store.stop_finetunes() == 1
+    drive(context, run, "me", lambda: False)
+    assert store.get_finetune(run.id).status == "stopped"
+    assert processes.ran == []
+
+    store.want_finetune("later", run.project, manifest=run.manifest)
+    other = store.claim_finetune("somebody else", LEASE_S)
+    drive(context, other, "me", lambda: False)
+    assert store.get_finetune(other.id).status == "running"
+
+
+def test_with_real_processes(
+    context: JobContext, settings: Settings, store: Store, claim: Claim, byte_bpe: Any, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A small model learns for two steps, both are measured; whatever the verdict, there is one, with pictures."""
+    monkeypatch.setattr(scenes_holdout, "SCENES", 2)
+    small_model(byte_bpe).save_pretrained(tmp_path / "small")
+    real = JobContext(settings.model_copy(update={"model": str(tmp_path / "small")}), store, None, context.connection)
+    run = claim()
+    stop = threading.Event()
+    drive(real, run, "me", stop.is_set)
+    ended = store.get_finetune(run.id)
+    assert (ended.status, ended.error) in (("refused", None), ("promoted", None))
+    assert ended.candidate == "small.1"
+    assert (run_folder(settings, run) / "report.html").read_text().count("data:image/jpeg") == 12

@@ -1,0 +1,32 @@
+"""Start Training in Label Studio, and what a promoted version changes for new wishes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from labeling.store import Store
+from labeling.store.records import WantedPrediction
+from worker.jobs import JobContext
+from worker.wishes import follow_event
+
+CONFIG = (
+    '<View><Image name="image" value="$image"/><BrushLabels name="brush" toName="image"><Label value="red"/>'
+    "</BrushLabels></View>"
+)
+
+
+def test_start_training_wants_a_run_once(context: JobContext, store: Store) -> None:
+    project = {"id": 5, "label_config": CONFIG}
+    event = store.record_event("START_TRAINING", {"action": "START_TRAINING", "project": project})
+    for _ in range(2):
+        follow_event(context.settings, store, context.connection, event)
+    (run,) = store.list_finetunes()
+    assert (run.project.project_id, run.status, run.slot) == (5, "wanted", f"finetune-event-{event}")
+
+
+def test_a_wish_is_computed_with_the_model_of_its_version(
+    context: JobContext, store: Store, want: Callable[..., WantedPrediction], tmp_path: Path
+) -> None:
+    wanted = want("bright")
+    assert context.model_of(wanted) == context.settings.model
+    store.add_model("threshold", str(tmp_path), "starter")
+    assert context.model_of(wanted) == str(tmp_path)
