@@ -23,7 +23,7 @@ from labeling.store.records import WantedPrediction
 from labeling.store.store import Store
 from labeling.versions import model_version, weights_name
 from worker.queues import enqueue_prediction, wait_for_job
-from worker.wishes import Wishes, enqueue_wishes, label_studio_url
+from worker.wishes import Wishes, enqueue_wishes, label_studio_url, live_model
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +71,10 @@ def set_up_project(services: Services, message: SetupRequest) -> str:
         return sent or weights_name(services.settings.model)[0]
     for note in config.notes:
         _say_once(message.project, note)
-    services.background.call(_SETUP_STORE_S, services.store.upsert_project, url, message.project, message.label_config)
-    return model_version(services.settings.model, config)
+    store, settings = services.store, services.settings
+    project = services.background.call(_SETUP_STORE_S, store.upsert_project, url, message.project, message.label_config)
+    model = services.background.call(_SETUP_STORE_S, live_model, settings, store, project)
+    return model_version(model or settings.model, config)
 
 
 def _last_sent_version(store: Store, url: str, project_id: int) -> str | None:
@@ -100,7 +102,7 @@ def predict_tasks(services: Services, message: PredictRequest) -> list[Any]:
             return [answer_at_once(services, wishes, task, asked) for task in message.tasks]
         if message.context.result:  # some other tool's
             return [NOT_YET for _ in message.tasks]
-    elif len(message.tasks) == 1:
+    elif len(message.tasks) == 1 and not wishes.is_blind(message.tasks[0]):
         return [answer_at_once(services, wishes, message.tasks[0])]
     want_all(services, wishes, message.tasks)
     return [NOT_YET for _ in message.tasks]
