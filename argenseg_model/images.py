@@ -17,7 +17,7 @@ while they work: AVIF 10 bytes a pixel in all, WebP 16, JPEG 2000 19.
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Final
@@ -78,7 +78,8 @@ def image_size(source: str | Path) -> tuple[int, int]:
     """
     with _opened(_existing_file(source), str(source)) as image:
         width, height = image.size
-        return (height, width) if _orientation(image) in _SIDEWAYS else (width, height)
+        is_sideways = _orientation(image) in _SIDEWAYS and image.format != "TIFF"  # whose size Pillow tells upright
+        return (height, width) if is_sideways else (width, height)
 
 
 def _existing_file(source: str | Path) -> Path:
@@ -98,18 +99,20 @@ def _existing_file(source: str | Path) -> Path:
 @contextmanager
 def _opened(file: Path | BytesIO, name: str) -> Iterator[Image.Image]:
     """The image file, its header read and its pixels not yet."""
-    try:
-        with _no_warnings():
-            image = Image.open(file, formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{name}: is too large ({error}); scale it down or cut it into parts") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: is not an image that can be read; save it as PNG, JPEG, TIFF or WebP") from error
-    except PermissionError as error:
-        raise ImageError(f"{name}: may not be read; give this user the permission") from error
-    except Exception as error:
-        raise _damaged(name, error) from error
-    with image:
+    with ExitStack() as files:
+        try:
+            # not by its path: Pillow (13.0, at least) then maps an uncompressed TIFF into memory, garbled if sideways
+            content = files.enter_context(file.open("rb")) if isinstance(file, Path) else file
+            with _no_warnings():
+                image = files.enter_context(Image.open(content, formats=FORMATS))
+        except Image.DecompressionBombError as error:
+            raise ImageError(f"{name}: is too large ({error}); scale it down or cut it into parts") from error
+        except UnidentifiedImageError as error:
+            raise ImageError(f"{name}: is not an image that can be read; save it as PNG, JPEG, TIFF or WebP") from error
+        except PermissionError as error:
+            raise ImageError(f"{name}: may not be read; give this user the permission") from error
+        except Exception as error:
+            raise _damaged(name, error) from error
         yield image
 
 

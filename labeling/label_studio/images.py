@@ -91,10 +91,10 @@ def _check_image(path: Path, max_pixels: int) -> None:
     """Look at the header only: the model process reads the rest."""
     try:
         width, height = image_size(path)
-    except ImageError:
+    except ImageError as error:
+        reason = str(error).removeprefix(f"{path}: ")
         raise ImageFetchError(
-            "What the task's URL returned is no image that can be read. Open it in a browser to see what it is; save "
-            "images as PNG, JPEG, TIFF or WebP."
+            f"What the task's URL returned is no image that can be used: it {reason}. Open it in a browser to see it."
         ) from None
     if width * height > max_pixels:
         raise ImageFetchError(

@@ -60,6 +60,20 @@ def test_exif_orientation_is_applied_once(orientation: int, kind: str) -> None:
     assert load_image(ImageOps.exif_transpose(opened)) == upright
 
 
+@pytest.mark.parametrize("mode", ["L", "P", "I;16", "CMYK", "RGBA", "RGB"])
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_a_sideways_tiff_on_disk_is_not_garbled(orientation: int, mode: str, tmp_path: Path) -> None:
+    """Pillow 13.0 maps an uncompressed one into memory with its width and height swapped."""
+    grey = Image.fromarray(RAMP[:, :, 0].astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(RAMP[:, :, 0])
+    stored = grey if mode == "I;16" else grey.convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "a.tif", exif=exif)
+    upright = load_image(tmp_path / "a.tif")
+    assert np.array_equal(upright, UPRIGHT[orientation](np.asarray(load_image(stored))))
+    assert image_size(tmp_path / "a.tif") == upright.size
+
+
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_damaged_exif_counts_as_upright() -> None:
     image = Image.fromarray(RAMP)
@@ -165,11 +179,16 @@ def test_a_wrong_extension_does_not_matter(tmp_path: Path) -> None:
     assert load_image(tmp_path / "a.jpg") == Image.fromarray(RAMP)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "JPEG", "AVIF"])
 @pytest.mark.parametrize("orientation", UPRIGHT)
-def test_the_upright_size_is_told_from_the_header(tmp_path: Path, orientation: int) -> None:
-    whole = with_orientation(orientation, "JPEG")
-    (tmp_path / "cut.jpg").write_bytes(whole[:-20])
-    assert image_size(tmp_path / "cut.jpg") == load_image(whole).size
+def test_the_upright_size_is_told_from_the_header(tmp_path: Path, orientation: int, kind: str) -> None:
+    (tmp_path / "whole").write_bytes(with_orientation(orientation, kind))
+    assert image_size(tmp_path / "whole") == load_image(tmp_path / "whole").size
+
+
+def test_the_size_of_a_file_that_is_cut_off_or_none(tmp_path: Path) -> None:
+    (tmp_path / "cut.jpg").write_bytes(with_orientation(6, "JPEG")[:-20])
+    assert image_size(tmp_path / "cut.jpg") == (7, 5)
     (tmp_path / "text.jpg").write_text("no image")
     with pytest.raises(ImageError, match=r"text\.jpg"):
         image_size(tmp_path / "text.jpg")

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -29,6 +30,7 @@ def png(width: int = 3, height: int = 2) -> bytes:
 
 
 PNG = png()
+BOMB = b"IHDR" + (60_000).to_bytes(4) * 2 + PNG[24:29]  # 3.6 gigapixels in less than 100 bytes
 
 
 @pytest.fixture
@@ -233,6 +235,7 @@ def test_a_connection_that_breaks_leaves_nothing(client, label_studio, answer, s
         (b"", "no image"),
         (PNG[:10], "no image"),
         (png(200, 200), "MAX_IMAGE_PIXELS"),
+        (PNG[:12] + BOMB + zlib.crc32(BOMB).to_bytes(4) + PNG[33:], "scale it down"),
     ],
 )
 def test_what_is_no_usable_image_is_refused(client, label_studio, answer, settings, body: bytes, advice: str) -> None:
