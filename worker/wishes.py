@@ -7,6 +7,7 @@ from dataclasses import replace
 from pydantic import ValidationError
 from redis import Redis, RedisError
 
+from labeling.corrections.blind_slice import is_blind
 from labeling.errors import LabelConfigError
 from labeling.label_studio.messages import ProjectUpdated, Task, TasksCreated
 from labeling.prompts.interaction import Interaction
@@ -32,6 +33,12 @@ def label_studio_url(settings: Settings) -> str:
     return settings.label_studio_url or DEFAULT_LABEL_STUDIO_URL
 
 
+def live_model(settings: Settings, store: Store, project: Project | None) -> str:
+    """The model that serves a project now: a promoted version's folder, else that of the settings."""
+    version = store.live_model(project)
+    return settings.model if version is None else version.folder
+
+
 class Wishes:
     """Wishes for the tasks of one project, under its label config and model version of now.
 
@@ -40,11 +47,14 @@ class Wishes:
     Raises LabelConfigError, with advice, where the label config cannot be used; StoreError where the store fails.
     """
 
-    def __init__(self, settings: Settings, store: Store, project_id: int, label_config: str) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, project_id: int, label_config: str, model: str | None = None
+    ) -> None:
         self.config: LabelConfig = parse_label_config(label_config)
-        self.model_version = model_version(settings.model, self.config)
         self._store = store
+        self._blind_share = settings.blind_share
         self.project: Project = store.upsert_project(label_studio_url(settings), project_id, label_config)
+        self.model_version = model_version(model or live_model(settings, store, self.project), self.config)
 
     def want(self, task: Task, *, delivery: Delivery, asked: Interaction | None = None) -> WantedPrediction:
         """Record the wish for one task, or for what an annotator typed, boxed or pointed at on its page.
@@ -59,12 +69,17 @@ class Wishes:
         return self._failed_if_impossible(wish)
 
     def want_all(self, tasks: Sequence[Task]) -> Iterator[WantedPrediction]:
-        """Record and yield the wishes for many tasks, to be pushed, a few hundred at a time."""
+        """Record and yield the wishes for many tasks, to be pushed, a few hundred at a time; none for blind ones."""
+        tasks = [task for task in tasks if not self.is_blind(task)]
         for start in range(0, len(tasks), _TASKS_AT_A_TIME):
             some = tasks[start : start + _TASKS_AT_A_TIME]
             wishes = [TaskWish(task.id, task.data, plan_prompts(self.config, task.data)) for task in some]
             for wish in self._store.want_predictions(self.project, wishes, self.model_version, delivery="push"):
                 yield self._failed_if_impossible(wish)
+
+    def is_blind(self, task: Task) -> bool:
+        """Whether the task is of the share that gets no prediction (BLIND_SHARE), only what its annotator asks for."""
+        return is_blind(self.project.project_id, task.id, self._blind_share)
 
     def _failed_if_impossible(self, wish: WantedPrediction) -> WantedPrediction:
         reason = self._why_impossible(wish)
@@ -106,16 +121,20 @@ def enqueue_wishes(connection: "Redis", wishes: Iterable[WantedPrediction]) -> i
 def follow_event(settings: Settings, store: Store, connection: "Redis", event_id: int) -> int:
     """Do what a stored webhook event asks for besides corrections, and return how many tasks were wanted.
 
-    TASKS_CREATED: predict the new tasks before anyone opens them. PROJECT_UPDATED: remember the label config. Doing it
-    again changes nothing. Never raises for the event's content; StoreError if the store fails.
+    TASKS_CREATED: predict the new tasks before anyone opens them. PROJECT_UPDATED: remember the label config.
+    START_TRAINING: want a fine-tune run. Doing it again changes nothing. Never raises for the event's
+    content; StoreError if the store fails.
     """
     event = store.get_event(event_id)
     try:
         if event.action == "TASKS_CREATED":
             return _want_new_tasks(settings, store, connection, TasksCreated.model_validate(event.payload))
-        if event.action == "PROJECT_UPDATED":
-            project = ProjectUpdated.model_validate(event.payload).project
-            store.upsert_project(label_studio_url(settings), project.id, project.label_config)
+        if event.action in ("PROJECT_UPDATED", "START_TRAINING"):
+            named = ProjectUpdated.model_validate(event.payload).project
+            project = store.upsert_project(label_studio_url(settings), named.id, named.label_config)
+            if event.action == "START_TRAINING":
+                corrections = store.count_corrections(project)
+                store.want_finetune(f"finetune-event-{event_id}", project, corrections=corrections)
     except ValidationError as error:
         logger.warning("Event %d is no %s: %d of its fields do not fit.", event_id, event.action, error.error_count())
     except LabelConfigError as error:

@@ -60,7 +60,8 @@ def start_services(supervisor: Supervisor, settings: Settings, lock: int) -> Non
                 return
             raise SupervisorError(f"The embedded Redis did not answer within {REDIS_READY_S:g} s; the log says more.")
     environment = {**os.environ, **environment_of(settings)}
-    for name, stop_timeout_s in (("publisher", 10.0), ("sweeper", 10.0), ("worker", 30.0), ("backend", 10.0)):
+    names = {"publisher": 10.0, "sweeper": 10.0, "scheduler": 30.0, "worker": 30.0, "backend": 10.0}
+    for name, stop_timeout_s in names.items():
         argv = [sys.executable, "-m", "backend.cli", name]
         supervisor.start(Command(name, argv, environment, stop_timeout_s=stop_timeout_s))
 
