@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from labeling.errors import LabelingError
 from labeling.predictions import PredictedMask, Prediction, build_prediction, validate_prediction
-from labeling.prompts.focus import limit_to_focus
+from labeling.prompts.focus import focus_window, limit_to_focus
 from labeling.prompts.label_config import LabelConfig
 from labeling.prompts.plan import PromptedLabel, PromptPlan
 from labeling.prompts.wording import distinct_prompts, question_key
@@ -56,6 +56,12 @@ def questions(plan: PromptPlan) -> tuple[str, ...]:
     if not plan.items:
         raise LabelingError("There is nothing to look for: the label config has no labels and no prompts.")
     return distinct_prompts(prompt for item in plan.items for prompt in (item.prompt, *item.exclude))
+
+
+def image_window(plan: PromptPlan, width: int, height: int) -> tuple[int, int, int, int] | None:
+    """The part of the image (px: left, top, right, bottom) that the questions are about; None: all of it."""
+    focus = plan.items[0].focus if plan.items else None
+    return None if focus is None else focus_window(focus, width, height)
 
 
 def build_answer(

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from labeling.regions.instances import label_instances
 from labeling.regions.kinds import region_mask
 
+_BOX_MARGIN = 16  # px of surroundings
+_POINT_MARGIN = 96
 _NEAR = 0.015  # of the image's diagonal: a point so near to an object is meant for it
 
 
@@ -41,6 +43,21 @@ class Focus:
     points: tuple[Point, ...] = ()
 
 
+def focus_window(focus: Focus, width: int, height: int) -> tuple[int, int, int, int]:
+    """The part of an image (px) that a focus needs: left, top, right, bottom, with surroundings for context.
+
+    Around points it leaves room for an object of an eighth of the image (at least 96 px) to each side; a larger one is
+    seen, and found, in part.
+    """
+    margin = max(_POINT_MARGIN, max(width, height) // 8) if focus.points else _BOX_MARGIN
+    points = [(point.x * width / 100, point.y * height / 100) for point in focus.points]
+    spots = np.array([*points, *(corner for box in focus.boxes for corner in _corners(box, width, height))])
+    left, top = np.floor(spots.min(axis=0)).astype(int) - margin
+    right, bottom = np.ceil(spots.max(axis=0)).astype(int) + margin
+    left, top = min(max(left, 0), width - 1), min(max(top, 0), height - 1)
+    return int(left), int(top), int(max(min(right, width), left + 1)), int(max(min(bottom, height), top + 1))
+
+
 def limit_to_focus(mask: NDArray[np.bool_], focus: Focus) -> NDArray[np.bool_]:
     """What of the mask (height, width) lies in any of the boxes; and, if there are points, is an object under one.
 
@@ -50,6 +67,18 @@ def limit_to_focus(mask: NDArray[np.bool_], focus: Focus) -> NDArray[np.bool_]:
     if focus.boxes:
         mask = mask & np.any([_box_mask(box, mask.shape) for box in focus.boxes], axis=0)
     return _under_points(mask, focus.points) if focus.points else mask
+
+
+def _corners(box: Box, width: int, height: int) -> list[tuple[float, float]]:
+    """In px; it turns about its top left corner, clockwise."""
+    x, y, cos, sin = box.x * width / 100, box.y * height / 100, *_turn(box.rotation)
+    sides = [(0.0, 0.0), (box.width, 0.0), (0.0, box.height), (box.width, box.height)]
+    px = [(across * width / 100, down * height / 100) for across, down in sides]
+    return [(x + across * cos - down * sin, y + across * sin + down * cos) for across, down in px]
+
+
+def _turn(degrees: float) -> tuple[float, float]:
+    return math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
 
 
 def _box_mask(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:

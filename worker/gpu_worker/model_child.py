@@ -32,10 +32,15 @@ ARGENSEG = "worker.gpu_worker.model_child:load_argenseg"
 
 @dataclass(frozen=True)
 class Question:
-    """An image file and the prompts to be segmented in it."""
+    """An image file and the prompts to be segmented in it.
+
+    `window` (left, top, right, bottom in px of the upright image): only what is there is asked for. A model that sees
+    an image in tiles then looks at those of the window only.
+    """
 
     image: Path
     prompts: tuple[str, ...]
+    window: tuple[int, int, int, int] | None = None
 
 
 Segmenter = Callable[[Sequence[Question]], list[list[tuple[NDArray[np.bool_], float]]]]
@@ -127,10 +132,27 @@ def load_argenseg(options: ModelOptions) -> Segmenter:
 
     def segment(questions: Sequence[Question]) -> list[list[tuple[NDArray[np.bool_], float]]]:
         images = [load_image(question.image, max_pixels=options.max_image_pixels) for question in questions]
-        results = model.segment(images, [list(question.prompts) for question in questions])
-        return [[(result.mask, result.score) for result in of_image] for of_image in results]
+        windows = [question.window if model.config.image_mode == "tile" else None for question in questions]
+        looked_at = [image.crop(window) if window else image for image, window in zip(images, windows, strict=True)]
+        results = model.segment(looked_at, [list(question.prompts) for question in questions])
+        return [
+            [(_in_image(result.mask, window, image.size), result.score) for result in of_image]
+            for of_image, window, image in zip(results, windows, images, strict=True)
+        ]
 
     return segment
+
+
+def _in_image(
+    mask: NDArray[np.bool_], window: tuple[int, int, int, int] | None, size: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """The mask of a window as a mask of the whole image of `size` (width, height)."""
+    if window is None:
+        return mask
+    left, top, right, bottom = window
+    whole = np.zeros(size[::-1], np.bool_)
+    whole[top:bottom, left:right] = mask
+    return whole
 
 
 class _Models:

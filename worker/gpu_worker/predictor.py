@@ -13,7 +13,7 @@ from rq import Retry
 
 from argenseg_model.errors import ARGenSegError
 from argenseg_model.images import image_size
-from labeling.answers import build_answer, questions
+from labeling.answers import build_answer, image_window, questions
 from labeling.errors import LabelingError, StoreError
 from labeling.label_studio.images import fetch_image
 from labeling.prompts.label_config import parse_label_config
@@ -143,7 +143,7 @@ class Predictor:
         if wanted is None:
             return "nothing to do"
         if wanted.interactive and (
-            wanted.delivery == "push" or store.waited_s(row_id) > self._context.settings.predict_wait_s
+            wanted.delivery == "push" or store.waited_s(row_id) > self._context.settings.interactive_wait_s
         ):
             return self._fail(wanted, "Nobody waits for this answer any more. Ask again.")
         if wanted.attempts > MAX_ATTEMPTS and wanted.error is None:
@@ -160,7 +160,10 @@ class Predictor:
         context = self._context
         image = fetch_image(reference, context.client, context.settings, task_id=wanted.task_id)
         width, height = image_size(image)
-        return CostedQuestion(context.model_of(wanted), Question(image, asked), width * height * len(asked))
+        left, top, right, bottom = window = image_window(wanted.plan, width, height) or (0, 0, width, height)
+        is_whole = window == (0, 0, width, height)
+        question = Question(image, asked, None if is_whole else window)
+        return CostedQuestion(context.model_of(wanted), question, (right - left) * (bottom - top) * len(asked))
 
     def _not_fetched(self, wanted: WantedPrediction, error: Exception) -> Result:
         if isinstance(error, StoreError) or not isinstance(error, LabelingError | WorkerError | ARGenSegError):

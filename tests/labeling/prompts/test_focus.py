@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from labeling.prompts.focus import Box, Focus, Point, limit_to_focus
+from labeling.prompts.focus import Box, Focus, Point, focus_window, limit_to_focus
 
 
 @pytest.fixture
@@ -78,3 +78,26 @@ def test_only_what_was_found_is_kept(boxes: list[Box], points: list[Point], seed
     assert kept.shape == mask.shape and not (kept & ~mask).any() and np.array_equal(mask, before)
     if any(point.is_positive is False for point in points) and not any(point.is_positive for point in points):
         assert not kept.any()
+
+
+@given(
+    st.lists(st.builds(Box, PERCENT, PERCENT, PERCENT, PERCENT, st.floats(-360, 360)), min_size=1, max_size=2)
+    | st.just([]),
+    st.lists(st.builds(Point, PERCENT, PERCENT), min_size=1, max_size=3),
+    st.booleans(),
+)
+def test_a_window_holds_what_its_focus_can_keep(boxes: list[Box], points: list[Point], with_points: bool) -> None:
+    focus = Focus(tuple(boxes), tuple(points) if with_points or not boxes else ())
+    left, top, right, bottom = focus_window(focus, 60, 40)
+    assert 0 <= left < right <= 60 and 0 <= top < bottom <= 40
+    kept = limit_to_focus(np.ones((40, 60), np.bool_), Focus(focus.boxes))
+    outside = kept.copy()
+    outside[top:bottom, left:right] = False
+    assert not (focus.boxes and outside.any())
+
+
+def test_a_window_is_small_on_a_large_image() -> None:
+    assert focus_window(Focus((Box(10, 20, 5, 5),)), 4000, 3000) == (384, 584, 616, 766)
+    assert focus_window(Focus(points=(Point(50, 50),)), 640, 480) == (224, 144, 416, 336)
+    assert focus_window(Focus(points=(Point(0, 100),)), 4000, 3000) == (0, 2500, 500, 3000)
+    assert focus_window(Focus((Box(500, 500, 5, 5),)), 40, 30) == (39, 29, 40, 30)

@@ -293,6 +293,6 @@ def test_an_answer_that_nobody_waits_for_is_not_computed(context: JobContext, st
 
 def test_an_answer_whose_waiter_died_is_not_computed(context: JobContext, store: Store, want: Want) -> None:
     wanted, model = want(delivery="sync", interactive=True), Threshold()
-    settings = context.settings.model_copy(update={"predict_wait_s": 0.0})
+    settings = context.settings.model_copy(update={"interactive_wait_s": 0.0})
     assert predict(replace(context, settings=settings), model, wanted.id) == "failed"
     assert model.calls == []
