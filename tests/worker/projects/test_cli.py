@@ -1,0 +1,136 @@
+"""The commands, as a person runs them."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from redis import Redis
+
+from backend.cli import main
+from labeling.predictions import Prediction
+from labeling.settings import Settings
+from tests.worker.projects.label_studio_double import LabelStudioDouble
+from worker.projects.open_project import OpenProject
+from worker.projects.progress import Standing, duration
+from worker.supervisor.up import environment_of
+
+Argenseg = Callable[..., tuple[int, str]]
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def argenseg(connected: Settings, redis_connection: Redis) -> Argenseg:
+    def run(*command: str) -> tuple[int, str]:
+        answer = CliRunner().invoke(main, list(command), env=environment_of(connected))
+        return answer.exit_code, answer.output
+
+    return run
+
+
+@pytest.fixture
+def at_work(project: OpenProject, label_studio: LabelStudioDouble) -> Iterator[None]:
+    """Somebody who predicts whatever is wanted, and sends it; task 4 is beyond them."""
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.wait(0.05):
+            for row in project.store.stale_predictions(-1):
+                wish = project.store.begin_prediction(row)
+                if wish is None or wish.task_id == 4:
+                    project.store.fail_prediction(row, "the image is damaged")
+                    continue
+                project.store.finish_prediction(row, Prediction([], None, wish.model_version))
+                project.store.mark_published(row, label_studio.add_prediction(wish.task_id, wish.model_version))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+
+
+@pytest.mark.usefixtures("at_work")
+def test_a_project_from_the_first_look_to_the_pin(
+    argenseg: Argenseg, project: OpenProject, label_studio: LabelStudioDouble
+) -> None:
+    code, told = argenseg("predict", "--project", "5", "--dry-run")
+    assert code == 0 and "5 of its 5 tasks lack masks" in told and project.store.find_open_run(project.project) is None
+    code, told = argenseg("predict", "--project", "5", "--pin")
+    assert code == 1
+    assert "5 of 5 tasks, 1 failed" in told and "Label Studio holds 4 predictions" in told
+    assert "1 failed: the image is damaged (task 4)" in told and "They are not pinned" in told
+    assert label_studio.project["model_version"] == ""
+    assert "(task 4)" in argenseg("predict", "--project", "5", "--failed")[1]
+    assert argenseg("predict", "--project", "5", "--retry-failed")[1].startswith("1 tasks are tried again.")
+    del label_studio.tasks[4]
+    assert argenseg("predict", "--project", "5", "--retry-failed") == (
+        0,
+        "0 tasks are tried again. 1 are gone from Label Studio.\n",
+    )
+    code, told = argenseg("predict", "--project", "5", "--pin")
+    assert code == 0 and "None of its 4 tasks lacks masks" in told and "from now on" in told
+    assert label_studio.project["model_version"] == project.version
+    code, told = argenseg("versions", "list", "--project", "5")
+    assert code == 0 and "current, seen by annotators" in " ".join(told.split())
+    assert argenseg("versions", "prune", "--project", "5") == (0, "0 predictions were deleted.\n")
+
+
+def test_cancel(argenseg: Argenseg) -> None:
+    assert "5 tasks are queued" in argenseg("predict", "--project", "5", "--no-wait")[1]
+    assert argenseg("predict", "--project", "5", "--cancel")[1].startswith("5 tasks are taken back")
+    assert argenseg("predict", "--project", "5", "--failed")[1] == "No task failed.\n"
+
+
+def test_ctrl_c_says_how_to_come_back(connected: Settings, redis_connection: Redis, project: OpenProject) -> None:
+    environment = {**os.environ, **environment_of(connected), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "backend.cli", "predict", "--project", "5"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        told = ""
+        while "0 of 5 tasks" not in told:
+            told += process.stdout.readline()
+        assert "no worker is running" in told
+        process.send_signal(signal.SIGINT)
+        told, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "argenseg predict --project 5 --resume" in told and "--project 5 --cancel" in told
+    assert project.store.find_open_run(project.project) is not None
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["predict", "--project", "5", "--cancel", "--failed"], "exclude each other"),
+        (["predict"], "--project"),
+        (["versions", "pin", "--project", "5"], "no prediction of"),
+        (["predict", "--project", "77"], "404"),
+        (["up", "--connect"], "belong together"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(argenseg: Argenseg, command: list[str], told: str) -> None:
+    code, output = argenseg(*command)
+    assert code != 0 and told in output and "Traceback" not in output
+
+
+@pytest.mark.parametrize("command", ["list", "pin", "prune"])
+def test_every_version_command_has_an_example(argenseg: Argenseg, command: str) -> None:
+    assert f"Example: argenseg versions {command}" in argenseg("versions", command, "--help")[1]
+
+
+def test_times_are_told_as_people_do() -> None:
+    assert [duration(seconds) for seconds in (0.2, 89, 90, 60 * 89, 60 * 90, 12345)] == [
+        *("1 s", "89 s", "2 min", "89 min", "1 h 30 min", "3 h 26 min")
+    ]
+
+
+def test_what_is_shown_beside_the_bar() -> None:
+    assert Standing(3, 10, 1, 0, 1, 61.0).text() == "1 failed, about 61 s left"
+    assert Standing(3, 10, 0, 7, 1, None).text() == "7 wait to be sent"
+    assert "no worker" in Standing(3, 10, 0, 0, 0, 5.0).text()
+    assert Standing(10, 10, 0, 0, 0, None).text() == ""
