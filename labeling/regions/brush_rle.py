@@ -20,7 +20,7 @@ _CHANNELS = 4
 _WORD_BITS = 8
 _SIZE_BITS = np.array([3, 4, 8, 16], dtype=np.int64)  # of a run's length, by size class
 _LONGEST_RUN = 1 << 16
-_BLOCK = 1 << 17
+_BLOCK = 1 << 18
 _HEADER_BITS = 32 + 5 + 4 * 4
 _HEADER_TAIL = (_WORD_BITS - 1) << 16 | 2 << 12 | 3 << 8 | 7 << 4 | 15  # word size and run sizes, each minus one
 _read_u64 = struct.Struct(">Q").unpack_from
@@ -73,14 +73,15 @@ def _split_long_runs(
 
 def _pack(count: int, codes: NDArray[np.int64], code_bits: NDArray[np.int64]) -> list[int]:
     """Concatenate codes of 14 to 27 bits behind the header."""
-    ends = _HEADER_BITS + np.cumsum(code_bits)
-    first_byte = ends - code_bits >> 3
-    aligned = codes << 40 - (ends - code_bits & 7) - code_bits  # within the 5 bytes that a code can touch
-    packed = np.zeros((int(ends[-1]) >> 3) + 5, dtype=np.uint8)
-    packed[:7] = list((count << 24 | _HEADER_TAIL << 3).to_bytes(7, "big"))
-    for offset in range(5):  # codes are longer than a byte: first_byte + offset has no duplicates
-        packed[first_byte + offset] |= (aligned >> 32 - 8 * offset & 0xFF).astype(np.uint8)
-    rle: list[int] = packed[: (int(ends[-1]) >> 3) + 1].tolist()
+    starts = _HEADER_BITS + np.cumsum(code_bits) - code_bits
+    end = int(starts[-1] + code_bits[-1])
+    word = starts >> 5
+    aligned = codes << 64 - (starts & 31) - code_bits  # within the two 32-bit words that a code can touch
+    words = np.bincount(word, aligned >> 32 & 0xFFFFFFFF, end // 32 + 2)  # sums of different bits: exact in float64
+    words[1:] += np.bincount(word, aligned & 0xFFFFFFFF, end // 32 + 1)
+    packed = words.astype(">u4").view(np.uint8)
+    packed[:7] |= np.frombuffer((count << 24 | _HEADER_TAIL << 3).to_bytes(7, "big"), dtype=np.uint8)
+    rle: list[int] = packed[: (end >> 3) + 1].tolist()
     return rle
 
 
