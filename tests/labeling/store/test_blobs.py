@@ -47,6 +47,7 @@ def test_any_mask_survives(mask: np.ndarray) -> None:
     read = blobs.get_mask(blobs.put_mask(mask))
     assert read.dtype == np.bool_
     assert np.array_equal(read, mask)
+    assert np.array_equal(read.view(np.uint8), mask.astype(np.uint8))  # True is 1, for whoever counts or packs bytes
 
 
 def test_a_mask_is_a_small_png(blobs: BlobStore) -> None:
