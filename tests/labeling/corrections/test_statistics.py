@@ -1,0 +1,169 @@
+"""Figures that can be counted by hand."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labeling.corrections.blind_slice import is_blind
+from labeling.corrections.intervals import median, median_ratio, share
+from labeling.corrections.statistics import Row, compute_statistics
+from labeling.store import AskedPrompt, CorrectionRecord, Project, ReviewRecord
+
+PROJECT = Project(1, "http://label-studio", 1, "")
+RED, CELL = AskedPrompt("red", "red ball"), AskedPrompt("cell", "every cell")
+Build = Callable[..., Any]
+
+
+def correction(kind: str, label: str = "red", iou: float = 1.0, **changes: Any) -> CorrectionRecord:
+    prompts = {"red": "red ball", "cell": "every cell"}
+    fields: dict[str, Any] = dict.fromkeys(CorrectionRecord.__dataclass_fields__) | {
+        "kind": kind,
+        "label": label,
+        "label_before": None if kind == "added" else label,
+        "prompt": None if kind == "added" else prompts[label],
+        "model_version": None if kind == "added" else "v1",
+        "score": None if kind == "added" else 0.85,
+        "iou": iou if kind in ("accepted", "edited") else 0.0,
+        "boundary_iou": iou / 2,
+        "interactive": False,
+        "annotation_id": 1,
+    }
+    return CorrectionRecord(**fields | changes)
+
+
+def review(number: int, *corrections: CorrectionRecord, **changes: Any) -> ReviewRecord:
+    fields: dict[str, Any] = dict.fromkeys(ReviewRecord.__dataclass_fields__) | {
+        "id": number,
+        "annotation_id": number,
+        "task_id": number,
+        "project": PROJECT,
+        "state": "submitted",
+        "at": datetime(2026, 11, 22, tzinfo=UTC),
+        "capped_lead_time_s": 10.0 * number,
+        "prediction_id": 5,
+        "model_version": "v1",
+        "asked": (RED, CELL),
+        "corrections": corrections,
+    }
+    return ReviewRecord(**fields | changes)
+
+
+def rows(*reviews: ReviewRecord) -> dict[tuple[str | None, str], Row]:
+    return {(row.label, row.prompt): row for row in compute_statistics(reviews).rows}
+
+
+def test_shares_of_a_label() -> None:
+    found = rows(
+        review(1, correction("accepted"), correction("accepted"), correction("edited", iou=0.8)),
+        review(2, correction("deleted"), correction("added")),
+        review(3, correction("edited", iou=0.6, annotation_id=3), correction("accepted", "cell")),
+    )
+    red, cell = found["red", "red ball"], found["cell", "every cell"]
+    assert (red.model_version, red.week, red.annotations) == ("v1", "2026-W47", 3)
+    assert [figure.value for figure in (red.accepted, red.edited, red.deleted)] == [2 / 5, 2 / 5, 1 / 5]
+    assert (red.added.value, red.added.count) == (1 / 5, 5)  # four of the predicted ones are left, and the added one
+    assert (red.iou.value, red.boundary_iou.value, red.iou.count) == (0.7, 0.35, 2)
+    assert red.lead_time_s.value == 20
+    assert (cell.accepted.value, cell.accepted.count) == (1.0, 1)
+    assert (cell.iou.value, cell.iou.count) == (None, 0)
+
+
+def test_false_positives_on_absent_labels() -> None:
+    found = rows(
+        review(1),  # neither predicted nor there
+        review(2, correction("deleted"), correction("deleted")),  # predicted, not there
+        review(3, correction("accepted")),  # it is there
+        review(4, correction("edited", "cell", label_before="red", prompt="red ball")),  # it was a cell
+    )
+    red = found["red", "red ball"]
+    assert (red.false_positives.value, red.false_positives.count) == (2 / 3, 3)
+    cell = found["cell", "every cell"]
+    assert (cell.false_positives.value, cell.false_positives.count) == (0.0, 3)
+
+
+def test_an_added_region_of_a_label_with_several_prompts() -> None:
+    asked = (CELL, AskedPrompt("cell", "a blob"))
+    found = rows(review(1, correction("added", "cell"), correction("accepted", "cell"), asked=asked))
+    assert (found["cell", "(several)"].added.value, found["cell", "every cell"].added.value) == (1.0, 0.0)
+
+
+def test_what_says_nothing_about_predictions() -> None:
+    found = compute_statistics(
+        [
+            review(1, correction("added"), prediction_id=None, model_version=None),
+            review(2, state="skipped"),
+        ]
+    )
+    assert (found.rows, found.annotations, found.skipped) == ((), 1, 1)
+
+
+def test_calibration() -> None:
+    (low, high) = compute_statistics(
+        [
+            review(1, correction("deleted", score=0.31), correction("edited", score=0.39, iou=0.6)),
+            review(2, correction("accepted", score=1.0), correction("added")),
+        ]
+    ).calibration
+    assert (low.low, low.high, low.mean_score, low.mean_iou) == (0.3, 0.4, pytest.approx(0.35), 0.3)
+    assert (low.kept.value, low.kept.count) == (0.5, 2)
+    assert (high.low, high.high, high.mean_iou) == (0.9, 1.0, 1.0)
+
+
+def test_time_saved_against_the_blind_slice() -> None:
+    blind = [task for task in range(1, 400) if is_blind(1, task, 0.1)]
+    seeing = [task for task in range(1, 400) if task not in blind]
+    reviews = [review(task, capped_lead_time_s=10.0 + task % 3) for task in seeing]
+    reviews += [review(task, capped_lead_time_s=40.0 + task % 3, prediction_id=None) for task in blind]
+    reviews += [review(seeing[0], capped_lead_time_s=900.0, prediction_id=None)]  # missing, but not by lot
+    typed = correction("accepted", interactive=True)
+    reviews += [review(blind[0], typed, capped_lead_time_s=900.0, prediction_id=None)]  # it was helped after all
+    saved = compute_statistics(reviews, blind_share=0.1).time_saved
+    assert (saved.assisted_s.value, saved.blind_s.value, saved.blind_s.count) == (11, 41, len(blind))
+    assert saved.ratio.value == pytest.approx(11 / 41)
+    assert saved.ratio.low is not None and saved.ratio.high is not None
+    assert 0.2 < saved.ratio.low <= saved.ratio.high < 0.3
+    assert compute_statistics(reviews).time_saved.ratio.value is None
+
+
+@given(st.integers(1, 1000), st.floats(0, 1), st.floats(0, 1))
+def test_the_blind_slice_only_grows(task: int, first: float, second: float) -> None:
+    assert is_blind(1, task, min(first, second)) <= is_blind(1, task, max(first, second))
+    assert not is_blind(1, task, 0.0)
+    assert is_blind(1, task, 1.0)
+
+
+def test_the_blind_share_is_about_right() -> None:
+    assert 150 < sum(is_blind(7, task, 0.1) for task in range(2000)) < 250
+
+
+@pytest.mark.parametrize(
+    ("hits", "total", "low", "high"),
+    [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0), (45, 50, 0.7864, 0.9565)],
+)
+def test_wilsons_interval(hits: int, total: int, low: float, high: float) -> None:
+    """Numbers of statsmodels' proportion_confint(method="wilson")."""
+    figure = share(hits, total)
+    assert (figure.low, figure.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+
+
+def test_the_bootstrap_covers_the_true_median() -> None:
+    """In about 95 of 100 samples of 30 values; and regions of one image are worth less than as many images."""
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(100):
+        figure = median(rng.exponential(size=30))
+        hits += (figure.low or 0) <= np.log(2) <= (figure.high or 0)
+    assert 85 <= hits <= 100
+    values = np.repeat(rng.normal(size=10), 10)
+    apart, together = median(values), median(values, np.repeat(np.arange(10), 10).tolist())
+    assert (together.high or 0) - (together.low or 0) > (apart.high or 0) - (apart.low or 0)
+
+
+def test_no_observations_no_figure() -> None:
+    for figure in (share(0, 0), median([]), median_ratio([], [1.0]), median_ratio([1.0], [])):
+        assert (figure.value, figure.low, figure.high, figure.count) == (None, None, None, 0)

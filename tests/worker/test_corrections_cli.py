@@ -1,0 +1,114 @@
+"""The commands, on a store with two corrected tasks."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from argenseg_model.manifest import Manifest
+from backend.cli import main
+from labeling.settings import Settings
+from labeling.store import Store
+from tests.worker.conftest import bright_square
+from tests.worker.label_studio_double import CONFIG, LabelStudioDouble
+from worker.jobs import JobContext, process_event
+
+URL = "http://label-studio.test"
+
+
+@pytest.fixture
+def run(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch):
+    """`run("corrections", "list")`, after two annotations by two annotators, each with a box that was added."""
+    store.upsert_project(URL, 5, CONFIG)
+    label_studio = LabelStudioDouble()
+    context = JobContext(settings, store, None, None)  # type: ignore[arg-type]
+    for number in (1, 2):
+        payload = label_studio.create(number)
+        payload["annotation"]["completed_by"] = number
+        payload["task"]["data"] = {"image": bright_square()}
+        for region in payload["annotation"]["result"]:
+            region |= {"original_width": 40, "original_height": 30}
+        process_event(context, store.record_event(payload["action"], payload, label_studio_url=URL))
+    monkeypatch.setenv("ARGENSEG_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setenv("LABEL_STUDIO_URL", URL)
+
+    def run(*arguments: str, fails: bool = False) -> Result:
+        result = CliRunner().invoke(main, [*arguments], catch_exceptions=False)
+        assert (result.exit_code != 0) == fails, result.output
+        return result
+
+    return run
+
+
+def listed(run, *arguments: str) -> list[int]:
+    lines = run("corrections", "list", "--json", *arguments).stdout.splitlines()
+    return [json.loads(line)["annotation_id"] for line in lines]
+
+
+def test_list_and_its_filters(run) -> None:
+    assert listed(run) == listed(run, "--project", "5", "--label", "red") == [1, 2]
+    assert listed(run, "--annotator", "2") == [2]
+    assert listed(run, "--task", "1") == [1]
+    assert listed(run, "--version", "v1") == listed(run, "--since", "2099-01-01") == listed(run, "--label", "x") == []
+    assert "2 corrections" in run("corrections", "list").output
+
+
+def test_show(run) -> None:
+    (state,) = json.loads(run("corrections", "show", "1").stdout)
+    assert (state["state"], state["project"], len(state["corrections"])) == ("submitted", 5, 1)
+    assert "no annotation 9" in run("corrections", "show", "9", fails=True).output
+
+
+def test_exclude_and_take_it_back(run) -> None:
+    run("corrections", "exclude", "annotator", "2", "--project", "5", "--reason", "in training")
+    assert listed(run) == [1]
+    assert listed(run, "--excluded") == [1, 2]
+    run("corrections", "exclude", "annotator", "2", "--project", "5", "--undo")
+    assert listed(run) == [1, 2]
+    assert (
+        "could be taken back"
+        in run("corrections", "exclude", "annotator", "2", "--project", "5", "--undo", fails=True).output
+    )
+
+
+def test_delete_is_for_good(run) -> None:
+    run("corrections", "delete", "--project", "5", "--task", "1", "--yes")
+    assert listed(run, "--excluded", "--history") == [2]
+    assert "cannot" not in run("corrections", "list").output
+    undo = run("corrections", "exclude", "task", "1", "--project", "5", "--undo", fails=True)
+    assert "could be taken back" in undo.output
+    assert "either" in run("corrections", "delete", "--project", "5", "--yes", fails=True).output
+
+
+@pytest.mark.parametrize(
+    ("form", "file"),
+    [
+        ("coco", "annotations.json"),
+        ("coco-polygons", "annotations.json"),
+        ("huggingface", "train/metadata.jsonl"),
+        ("manifest", "manifest.jsonl"),
+    ],
+)
+def test_export(run, tmp_path: Path, form: str, file: str) -> None:
+    out = tmp_path / "out"
+    run("corrections", "export", str(out), "--project", "5", "--format", form)
+    assert (out / file).is_file()
+    assert "not empty" in run("corrections", "export", str(out), fails=True).output
+    if form == "manifest":
+        (item,) = Manifest.read(out / file).items  # both tasks show one image, and the annotators agree
+        assert (item.prompt, item.label, item.weight) == ("red", "red", 1.0)
+        assert np.count_nonzero(item.decode_mask()) > 0
+        manifest = Manifest.read(out / file)
+        assert manifest.image_path(item).is_file()
+
+
+def test_stats(run) -> None:
+    assert "2 annotations" in run("stats", "--project", "5").output
+    told = json.loads(run("stats", "--json").stdout)
+    assert (told["annotations"], told["rows"]) == (2, [])  # nothing had been predicted
+
+
+def test_sync_needs_label_studio(run) -> None:
+    assert "LABEL_STUDIO_API_KEY" in run("corrections", "sync", "--project", "5", fails=True).output

@@ -1,0 +1,281 @@
+"""The commands `argenseg corrections` and `argenseg stats`: what annotators corrected, to see, take along, measure."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from labeling.corrections.intervals import Figure
+from labeling.corrections.statistics import Statistics, compute_statistics
+from labeling.datasets.build import DataSetOptions, build_data_set
+from labeling.datasets.export import collect, export_coco, export_hugging_face
+from labeling.datasets.images import ImageKeeper
+from labeling.errors import LabelingError
+from labeling.store.correction_records import CorrectionFilter, Exclusion, ExclusionScope
+from labeling.store.records import Project
+from labeling.store.store import Store
+from worker import reconcile
+from worker.command_line import label_studio_options, start
+from worker.jobs import JobContext
+from worker.wishes import label_studio_url
+
+_FORMATS = ("coco", "coco-polygons", "manifest", "huggingface")
+_project_option = click.option("--project", type=int, help="Label Studio's number of the project (default: all).")
+
+
+def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that become a CorrectionFilter."""
+    for option in (
+        click.option("--task", "task_id", type=int, help="Only this task."),
+        click.option("--annotator", "annotator_id", type=int, help="Only this annotator (Label Studio's user id)."),
+        click.option("--version", "model_version", help="Only what this model version predicted."),
+        click.option("--until", type=click.DateTime(), help="Only before this time (UTC)."),
+        click.option("--since", type=click.DateTime(), help="Only from this time on (UTC)."),
+        click.option("--label", help="Only this label, predicted or submitted."),
+        click.option("--project", "project_id", type=int, help="Label Studio's number of the project (default: all)."),
+    ):
+        command = option(command)
+    return command
+
+
+def _wanted(options: dict[str, Any]) -> CorrectionFilter:
+    for name in ("since", "until"):
+        if options.get(name) is not None:
+            options[name] = options[name].replace(tzinfo=UTC)
+    return CorrectionFilter(**options)
+
+
+@click.group()
+def corrections() -> None:
+    """What annotators made of the predicted masks.
+
+    Example: argenseg corrections list --project 1 --label cell --since 2026-11-01
+    """
+
+
+@corrections.command("list")
+@_filters
+@click.option("--history", "with_history", is_flag=True, help="Also the states before the newest, and deleted ones.")
+@click.option("--excluded", "with_excluded", is_flag=True, help="Also what is excluded.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object in a line.")
+def list_command(as_json: bool, **options: Any) -> None:
+    """List corrections, one region a line.
+
+    Example: argenseg corrections list --project 1 --annotator 3
+    """
+    settings = start(log_level="WARNING")
+    with Store.open(settings.database_url, settings.blob_url) as store:
+        found = store.find_corrections(_wanted(options))
+    if as_json:
+        for item in found:
+            click.echo(json.dumps(asdict(item), default=_json))
+        return
+    table = Table("project", "task", "annotation", "region", "label", "what", "IoU", "boundary", "pixels", "by", "at")
+    for item in found:
+        numbers = [f"{item.iou:.3f}", f"{item.boundary_iou:.3f}"] if item.kind == "edited" else ["", ""]
+        label = item.label or "–"
+        if item.label_before not in (None, item.label):
+            label = f"{item.label_before} → {label}"
+        row = [item.project_id, item.task_id, item.annotation_id, item.region_id, label, item.kind, *numbers]
+        table.add_row(*map(str, [*row, item.changed_pixels, item.annotator_id, f"{item.at:%Y-%m-%d %H:%M}"]))
+    Console().print(table)
+    click.echo(f"{len(found)} corrections")
+
+
+@corrections.command()
+@click.argument("annotation", type=int)
+@_project_option
+def show(annotation: int, project: int | None) -> None:
+    """Show all that is known of an annotation, its history too, as JSON.
+
+    Example: argenseg corrections show 17
+    """
+    settings = start(log_level="WARNING")
+    wanted = CorrectionFilter(project, annotation_id=annotation, with_history=True, with_excluded=True)
+    with Store.open(settings.database_url, settings.blob_url) as store:
+        reviews = store.list_reviews(wanted)
+    if not reviews:
+        raise LabelingError(f"There is no annotation {annotation} in the store. See: argenseg corrections sync.")
+    states = [asdict(review) | {"project": review.project.project_id} for review in reviews]
+    click.echo(json.dumps(states, indent=2, default=_json))
+
+
+@corrections.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--format", "form", type=click.Choice(_FORMATS), default="coco", help="Default: coco, with RLE masks.")
+@label_studio_options
+@_filters
+def export(folder: Path, form: str, label_studio_url: str | None, api_key: str | None, **options: Any) -> None:
+    """Write what annotators submitted, with the images, to a new folder.
+
+    coco and coco-polygons: annotations.json. huggingface: load_dataset("imagefolder", data_dir=FOLDER). manifest: a
+    training set of argenseg, divided into train and holdout (of the filters, only --project counts).
+
+    Example: argenseg corrections export cells --project 1 --format coco --label cell
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise LabelingError(f"{folder} is not empty. Name a new folder.")
+    settings = start(log_level="WARNING", label_studio_url=label_studio_url, api_key=api_key)
+    with JobContext.open(settings) as context:
+        keeper = ImageKeeper(context.store, context.client, settings)
+        if form == "manifest":
+            made = build_data_set(context.store, keeper, folder, DataSetOptions(options["project_id"]))
+            click.echo(f"{len(made.manifest.items)} items, {made.digest[:12]}, in {folder / 'manifest.jsonl'}")
+            for reason, count in sorted(made.left_out.items()):
+                click.echo(f"left out {count}: {reason}", err=True)
+            return
+        found = collect(context.store, keeper, context.store.list_reviews(_wanted(options)))
+        for task_id, reason in found.left_out:
+            click.echo(f"left out task {task_id}: {reason}", err=True)
+        if form == "huggingface":
+            count = export_hugging_face(context.store, found.images, folder)
+        else:
+            masks: Literal["rle", "polygons"] = "polygons" if form == "coco-polygons" else "rle"
+            count = export_coco(context.store, found.images, folder, masks)
+    click.echo(f"{count} regions on {len(found.images)} images, in {folder}")
+
+
+@corrections.command()
+@click.argument("scope", type=click.Choice(["task", "annotation", "annotator", "region"]))
+@click.argument("value")
+@click.option("--project", type=int, required=True, help="Label Studio's number of the project.")
+@click.option("--reason", default="excluded by hand", help="Why, for the data sets' reports.")
+@click.option("--undo", is_flag=True, help="Take the exclusion back.")
+def exclude(scope: str, value: str, project: int, reason: str, undo: bool) -> None:
+    """Leave something out of statistics and data sets. VALUE is its number; of a region, ANNOTATION/REGION.
+
+    Example: argenseg corrections exclude annotator 3 --project 1 --reason "still in training"
+    """
+    settings = start(log_level="WARNING")
+    with Store.open(settings.database_url, settings.blob_url) as store:
+        row = _project(store, project, label_studio_url(settings))
+        if not undo:
+            store.exclude(row, Exclusion(cast(ExclusionScope, scope), value, reason))
+        elif not store.include(row, cast(ExclusionScope, scope), value):
+            raise LabelingError(f"There is no exclusion of {scope} {value} that could be taken back.")
+    click.echo(f"{scope} {value} is {'in again' if undo else 'excluded'}")
+
+
+@corrections.command()
+@click.option("--task", "task_id", type=int, help="Everything about this task.")
+@click.option("--annotation", "annotation_id", type=int, help="Everything about this annotation.")
+@click.option("--project", type=int, required=True, help="Label Studio's number of the project.")
+@click.option("--reason", default="deleted on request", help="Why; the reason is kept.")
+@click.confirmation_option(prompt="Corrections, masks and events go for good. Go on?")
+def delete(task_id: int | None, annotation_id: int | None, project: int, reason: str) -> None:
+    """Delete corrections on request, so that they never come back. What is in Label Studio stays there.
+
+    Example: argenseg corrections delete --project 1 --task 12
+    """
+    if (task_id is None) == (annotation_id is None):
+        raise LabelingError("Name either --task or --annotation.")
+    settings = start(log_level="WARNING")
+    with Store.open(settings.database_url, settings.blob_url) as store:
+        row = _project(store, project, label_studio_url(settings))
+        count = store.erase(row, task_id=task_id, annotation_id=annotation_id, reason=reason)
+    click.echo(f"{count} annotations are gone")
+
+
+@corrections.command()
+@_project_option
+@click.option("--all", "everything", is_flag=True, help="Read all annotations, not only those that changed.")
+@label_studio_options
+def sync(project: int | None, everything: bool, label_studio_url: str | None, api_key: str | None) -> None:
+    """Find in Label Studio what webhooks missed. The sweeper does it every RECONCILE_INTERVAL_S, too.
+
+    Example: argenseg corrections sync --project 1
+    """
+    settings = start(log_level="WARNING", label_studio_url=label_studio_url, api_key=api_key)
+    with JobContext.open(settings) as context:
+        for row in _projects(context, project):
+            outcome = reconcile.sync_project(context, row, everything=everything)
+            if outcome is None:
+                click.echo(f"project {row.project_id}: another process is reading it just now")
+                continue
+            found = f"{outcome.changed} annotations were new or changed, {outcome.deleted} were deleted"
+            click.echo(f"project {row.project_id}: {outcome.tasks} tasks looked at, {found}")
+
+
+@click.command()
+@_project_option
+@click.option("--since", type=click.DateTime(), help="Only annotations from this time on (UTC).")
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+def stats(project: int | None, since: datetime | None, as_json: bool) -> None:
+    """How predictions fared, by label, prompt, version and week, with 95 % intervals.
+
+    Example: argenseg stats --project 1
+    """
+    settings = start(log_level="WARNING")
+    wanted = CorrectionFilter(project, since=since.replace(tzinfo=UTC) if since else None)
+    with Store.open(settings.database_url, settings.blob_url) as store:
+        statistics = compute_statistics(store.list_reviews(wanted), blind_share=settings.blind_share)
+    if as_json:
+        click.echo(json.dumps(asdict(statistics)))
+    else:
+        _print(statistics)
+
+
+def _print(statistics: Statistics) -> None:
+    console = Console()
+    names = ("accepted", "edited", "deleted", "added", "IoU", "boundary IoU", "false pos.", "lead time")
+    table = Table("label", "prompt", "version", "week", "n", *names)
+    for row in statistics.rows:
+        shares = [_percent(figure) for figure in (row.accepted, row.edited, row.deleted, row.added)]
+        overlaps = [_number(row.iou, 2), _number(row.boundary_iou, 2)]
+        table.add_row(
+            *(row.label or "–", row.prompt, row.model_version or "–", row.week, str(row.annotations)),
+            *(*shares, *overlaps, _percent(row.false_positives), _number(row.lead_time_s, 0, " s")),
+        )
+    console.print(table)
+    calibration = Table("score", "regions", "mean score", "mean IoU", "kept")
+    for each in statistics.calibration:
+        figures = [f"{each.mean_score:.2f}", f"{each.mean_iou:.2f}", _percent(each.kept)]
+        calibration.add_row(f"{each.low:.1f}–{each.high:.1f}", str(each.kept.count), *figures)
+    console.print(calibration)
+    time = statistics.time_saved
+    console.print(f"{statistics.annotations} annotations, {statistics.skipped} skipped tasks")
+    blind = _number(time.blind_s, 0, " s")
+    console.print(f"lead time with predictions {_number(time.assisted_s, 0, ' s')}, without (blind slice) {blind}")
+    if time.ratio.value is not None:
+        console.print(f"with predictions it takes {_number(time.ratio, 2)} times as long")
+
+
+def _percent(figure: Figure) -> str:
+    if figure.value is None or figure.low is None or figure.high is None:
+        return "–"
+    return f"{figure.value:.0%} ({figure.low:.0%}–{figure.high:.0%})"
+
+
+def _number(figure: Figure, digits: int, unit: str = "") -> str:
+    if figure.value is None:
+        return "–"
+    return f"{figure.value:.{digits}f}{unit} ({figure.low:.{digits}f}–{figure.high:.{digits}f})"
+
+
+def _project(store: Store, project_id: int, url: str) -> Project:
+    found = store.find_project(project_id, url)
+    if found is None:
+        raise LabelingError(f"Project {project_id} of {url} is not known. Is LABEL_STUDIO_URL that of the project?")
+    return found
+
+
+def _projects(context: JobContext, project_id: int | None) -> list[Project]:
+    """One project, made known if it is not yet, or all known ones."""
+    url = label_studio_url(context.settings)
+    if project_id is None:
+        return context.store.projects_of(url)
+    known = context.store.find_project(project_id, url)
+    if known is None and context.client is not None:
+        config = str(context.client.get_project(project_id)["label_config"])
+        known = context.store.upsert_project(url, project_id, config)
+    return [known or _project(context.store, project_id, url)]
+
+
+def _json(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
