@@ -1,6 +1,8 @@
 """How much faster our brush RLE is than label-studio-sdk's: ratios of medians, both timed in turn in one run.
 
-python benchmarks/brush_rle.py
+PYTHONPATH=. python benchmarks/brush_rle.py
+
+Times are those of the processor, so that other programs disturb less; how busy the machine was is printed.
 """
 
 import statistics
@@ -12,6 +14,7 @@ import cv2
 import numpy as np
 from label_studio_sdk.converter.brush import decode_rle, encode_rle
 
+from benchmarks.idleness import describe_idleness
 from labeling.regions.brush_rle import decode, encode
 
 SIZES = [(1024, 1024), (3000, 4000)]
@@ -19,6 +22,7 @@ RUNS = 7
 
 
 def main() -> None:
+    print(describe_idleness())
     print("(height, width)  mask    encode ours/sdk ms  ratio    decode ours/sdk ms  ratio")
     for height, width in SIZES:
         for kind in ("smooth", "jagged"):
@@ -46,13 +50,13 @@ def make_mask(height: int, width: int, kind: str) -> np.ndarray:
 
 
 def alternate(a: Callable[[], object], b: Callable[[], object]) -> tuple[float, float]:
-    """Median milliseconds of both, run in turn so that a drift of the machine meets both."""
+    """Median milliseconds of the processor of both, run in turn so that a drift of the machine meets both."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(RUNS):
         for call, taken in zip((a, b), times, strict=True):
-            start = time.perf_counter()
+            start = time.process_time()
             call()
-            taken.append((time.perf_counter() - start) * 1000)
+            taken.append((time.process_time() - start) * 1000)
     return statistics.median(times[0]), statistics.median(times[1])
 
 
