@@ -49,12 +49,14 @@ def build_prompt(
         num_image_tokens: `<IMG_CONTEXT>` tokens of the one image.
 
     Raises:
-        PromptError: empty or too long prompt, unknown template.
+        PromptError: no text, an empty or too long one, or an unknown template.
     """
     if template not in QUESTIONS:
         raise PromptError(f"unknown template {template!r}: use one of {', '.join(QUESTIONS)}")
+    if not isinstance(prompt, str):
+        raise PromptError(f"a prompt is a text, not {prompt!r:.60}")
     # (half of a surrogate pair, as JSON can hold one, is no text that a tokenizer takes)
-    words = " ".join(prompt.encode("utf-8", "replace").decode().split()) if isinstance(prompt, str) else ""
+    words = " ".join(prompt.encode("utf-8", "replace").decode().split())
     if not words:
         raise PromptError("the prompt is empty: say what to segment, for example 'all nuclei'")
     if len(words) > MAX_PROMPT_CHARACTERS:

@@ -13,7 +13,7 @@ from argenseg_model.images import load_image
 from argenseg_model.processing import Tile, cut_tiles, image_to_pixels, merge_tiles, picture_to_uint8
 from argenseg_model.prompting import build_prompt
 
-ImageLike = str | Path | Image.Image | np.ndarray
+ImageLike = str | Path | bytes | Image.Image | np.ndarray
 ROWS_PER_BATCH = 64
 """Most rows (a tile with a prompt) decoded together, also of several images."""
 
@@ -51,7 +51,8 @@ class SegmentationMixin:
         """Segment images by text prompts.
 
         Args:
-            images: path, PIL image, uint8 array (H, W[, 3|4]), or a list of them; EXIF rotation is applied.
+            images: path, bytes of a file, PIL image, uint8 array (H, W[, 3|4]), or a list of them; EXIF rotation is
+                applied.
             prompts: prompts for every image, or one list of prompts for each image.
             template: wording of the question: "class", "referring" or "reasoning".
 
@@ -59,20 +60,37 @@ class SegmentationMixin:
             For each image a list with one result for each of its prompts.
 
         Raises:
-            ImageError, PromptError: what was wrong with the input; TokenizerError: the model has no tokenizer.
+            ImageError, PromptError: what was wrong with the input; TokenizerError: the model has no tokenizer or
+                another model's.
         """
         if self.tokenizer is None:
             raise TokenizerError(
                 "this model was loaded from a folder without tokenizer files: "
                 "put the checkpoint's tokenizer files beside its weights to segment by text"
             )
-        images = [images] if isinstance(images, str | Path | Image.Image | np.ndarray) else list(images)
+        self._check_tokenizer()
+        is_one = isinstance(images, str | bytes | np.ndarray) or not isinstance(images, Iterable)
+        images = [images] if is_one else list(images)
         asked = zip(images, _prompts_by_image(prompts, len(images)), strict=True)
         results = []
         for batch in _batches(self._begin(load_image(image), of_image, template) for image, of_image in asked):
             self._decode(batch)
             results += [block.answer.results() for block in batch if block.is_last]
         return results
+
+    def _check_tokenizer(self) -> None:
+        config, special = self.config, self.tokenizer.special_tokens
+        ids = {
+            "<IMG_CONTEXT>": config.image_token_id,
+            "<ge_start>": config.ge_start_id,
+            "<ge_end>": config.ge_end_id,
+            "<MASK_CONTEXT>": config.mask_context_id,
+        }
+        if len(self.tokenizer) > config.text_config.vocab_size or any(special[token] != i for token, i in ids.items()):
+            raise TokenizerError(
+                "the tokenizer files beside this model are another model's: their ids are not those of config.json; "
+                "take the tokenizer files from the checkpoint's own folder"
+            )
 
     def _begin(self, image: Image.Image, prompts: list[str], template: str) -> "_Answer":
         config = self.config
@@ -188,12 +206,15 @@ def _blocks(answer: _Answer) -> Iterator[_Block]:
 
 
 def _prompts_by_image(prompts: str | Sequence[str] | Sequence[Sequence[str]], images: int) -> list[list[str]]:
-    if isinstance(prompts, str):
-        return [[prompts]] * images
-    if all(isinstance(prompt, str) for prompt in prompts):
-        return [list(prompts)] * images  # type: ignore[arg-type]
-    if any(isinstance(item, str) or not isinstance(item, Sequence) for item in prompts):
+    given = list(prompts) if _is_list(prompts) else [prompts]
+    if all(isinstance(prompt, str) for prompt in given):
+        return [given] * images
+    if not all(map(_is_list, given)):
         raise PromptError("give one list of texts as prompts, or one list of texts for each image")
-    if len(prompts) != images:
-        raise PromptError(f"{len(prompts)} lists of prompts for {images} images: give one list for each image")
-    return [list(prompts_of_image) for prompts_of_image in prompts]
+    if len(given) != images:
+        raise PromptError(f"{len(given)} lists of prompts for {images} images: give one list for each image")
+    return [list(prompts_of_image) for prompts_of_image in given]
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes)

@@ -90,8 +90,9 @@ def test_any_special_tokens_are_neutralised(special: list[str], text: str) -> No
 
 
 @pytest.mark.parametrize("prompt", ["", "  \n\t ", None, 3, b"nuclei", ["nuclei"]])
-def test_an_empty_prompt_is_refused(byte_bpe: Tokenizer, prompt: object) -> None:
-    with pytest.raises(PromptError, match="the prompt is empty: say what to segment"):
+def test_an_empty_prompt_and_what_is_no_text_are_refused(byte_bpe: Tokenizer, prompt: object) -> None:
+    message = "the prompt is empty: say what to segment" if isinstance(prompt, str) else "a prompt is a text, not "
+    with pytest.raises(PromptError, match=message):
         build_prompt(byte_bpe, prompt, "class", "", 1)  # type: ignore[arg-type]
 
 

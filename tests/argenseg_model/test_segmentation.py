@@ -54,7 +54,8 @@ def test_one_image_in_any_form(small: ARGenSeg, tmp_path: Path) -> None:
     lying[0x0112] = 6
     Image.fromarray(np.rot90(array)).save(tmp_path / "lying.png", exif=lying)
     (expected,) = small.segment(array, PROMPTS)
-    for image in (Image.fromarray(array), str(tmp_path / "image.png"), tmp_path / "image.png", tmp_path / "lying.png"):
+    path = tmp_path / "image.png"
+    for image in (Image.fromarray(array), str(path), path, path.read_bytes(), tmp_path / "lying.png"):
         assert_equal(small.segment(image, PROMPTS)[0], expected)
     assert_equal(small.segment([array], tuple(PROMPTS))[0], expected)
 
@@ -93,9 +94,7 @@ def test_prompts_of_an_image_run_as_one_batch(small: ARGenSeg) -> None:
     assert calls == {"vision": 1, "llm": 2 + 3, "picture": 1}  # prefix, rest of the prompts, three scales
 
 
-def test_images_share_a_batch_and_are_begun_when_it_has_room(
-    tiled: ARGenSeg, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_share_a_batch_and_are_begun_when_it_has_room(tiled: ARGenSeg, monkeypatch: pytest.MonkeyPatch) -> None:
     images = [picture(32, 32, seed) for seed in range(6)]
     monkeypatch.setattr(segmentation, "ROWS_PER_BATCH", 8)
     with counted(tiled) as calls:
@@ -120,12 +119,34 @@ def test_each_image_can_have_its_own_prompts(small: ARGenSeg) -> None:
         (["a", ["b"]], "give one list of texts"),
         ([["a"], 3], "give one list of texts"),
         (["a", " "], "the prompt is empty"),
-        ([["a"], ["b", 3]], "the prompt is empty"),
+        ([["a"], ["b", 3]], "a prompt is a text, not 3"),
+        ([["a"], [b"b"]], "a prompt is a text, not b'b'"),
+        (None, "give one list of texts"),
+        (b"all nuclei", "give one list of texts"),
     ],
 )
 def test_prompts_that_make_no_sense_are_refused(small: ARGenSeg, prompts: list, message: str) -> None:
     with pytest.raises(PromptError, match=message):
         small.segment([picture(9, 9), picture(9, 9)], prompts)
+
+
+def test_prompts_may_come_from_any_iterable(small: ARGenSeg) -> None:
+    expected = small.segment(picture(9, 9), PROMPTS)
+    for prompts in (iter(PROMPTS), np.array(PROMPTS), iter([iter(PROMPTS)]), np.array([PROMPTS])):
+        assert_equal(small.segment(picture(9, 9), prompts)[0], expected[0])
+
+
+@pytest.mark.parametrize("images", [None, 3, [None]])
+def test_what_is_no_image_is_refused(small: ARGenSeg, images: object) -> None:
+    with pytest.raises(ImageError, match="an image is a path"):
+        small.segment(images, "a dog")  # type: ignore[arg-type]
+
+
+def test_the_tokenizer_of_another_model_is_noticed(byte_bpe: Tokenizer) -> None:
+    for changes in ({"image_token_id": 3}, {"ge_start_id": 3}, {"mask_context_id": 3}):
+        model = small_model(byte_bpe, **changes)
+        with pytest.raises(TokenizerError, match="another model's"):
+            model.segment(picture(9, 9), "a dog")
 
 
 def test_a_bad_image_and_a_missing_tokenizer_are_refused(byte_bpe: Tokenizer, tmp_path: Path) -> None:
