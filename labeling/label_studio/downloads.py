@@ -17,9 +17,9 @@ _FILE_PATHS = ("/data/", "/storage-data/", "/tasks/", "/projects/")  # of Label 
 _MAX_REDIRECTS = 5
 _ADVICE = {
     401: "Check LABEL_STUDIO_API_KEY.",
-    403: "The token's user, or nobody, may read it.",
-    404: "It is gone, or no storage connected to the project holds it, or local file serving is off in Label Studio "
+    403: "The token's user may not read it, or local file serving is off in Label Studio "
     "(LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED).",
+    404: "It is gone, or no storage that is connected to the project holds it.",
 }
 _ADVICE_ELSEWHERE = {  # of hosts that get no token
     401: "It wants a login. If this is your Label Studio, set LABEL_STUDIO_URL to just this host and port.",

@@ -71,7 +71,7 @@ def test_without_a_token_it_is_refused(demo, reference, settings) -> None:
 
 def test_what_no_storage_holds_is_said(demo, reference, settings) -> None:
     client = LabelStudioClient(demo.label_studio.url, demo.label_studio.token)
-    with pytest.raises(ImageFetchError, match="no storage connected"):
+    with pytest.raises(ImageFetchError, match="no storage that is connected"):
         fetch_image("s3://bucket/a.png", client, settings, task_id=reference[0])
     with pytest.raises(ImageFetchError, match="LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED"):
         fetch_image("/data/local-files/?d=a.png", client, settings)

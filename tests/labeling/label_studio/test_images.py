@@ -245,10 +245,13 @@ def test_what_is_no_usable_image_is_refused(client, label_studio, answer, settin
     assert not list(settings.image_cache.iterdir())
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 500, 503])
-def test_refusals(client, label_studio, answer, settings, status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [(401, "API_KEY"), (403, "LOCAL_FILES_SERVING_ENABLED"), (404, "no storage"), (500, ""), (503, "")],
+)
+def test_refusals(client, label_studio, answer, settings, status: int, advice: str) -> None:
     label_studio.answers["GET", "/data/a.png"] = answer(b"no", status)
-    with pytest.raises(ImageFetchError, match=f"answered {status}") as error:
+    with pytest.raises(ImageFetchError, match=rf"answered {status}\..*{advice}") as error:
         fetch_image("/data/a.png", client, settings)
     assert error.value.is_transient == (status >= 500)
 
