@@ -91,7 +91,7 @@ def parse_label_config(xml: str) -> LabelConfig:
     Raises LabelConfigError, with advice, where there is no image that can be predicted, no tag with labels that could
     hold a mask, or an option that cannot be read.
     """
-    root = _parse_xml(xml)
+    root, xml = _parse_xml(xml)
     images = [tag for tag in _tags(root, "image") if tag.get("name")]
     if not images:
         raise LabelConfigError('The label config has no image. Add <Image name="image" value="$image"/>.')
@@ -107,24 +107,27 @@ def parse_label_config(xml: str) -> LabelConfig:
     name = next(target for target in _targets(tags[0]) if target in names)
     image = _image_tag(images[names.index(name)])
     ours = [tag for tag in tags if name in _targets(tag)]
-    left_out = [_where(tag) for tag in tags if tag not in ours]
+    left_out = [_where(tag) for tag in tags if name not in _targets(tag)]
     notes = [f'Only the image "{name}" is predicted, not what {", ".join(left_out)} draw on.'] if left_out else []
     controls = tuple(_controls(ours, name, notes))
     if not controls:
         raise LabelConfigError(" ".join(notes))
-    return LabelConfig(tostring(root, encoding="unicode"), image, controls, _find_text_prompt(root, name), tuple(notes))
+    return LabelConfig(xml, image, controls, _find_text_prompt(root, name), tuple(notes))
 
 
-def _parse_xml(xml: str) -> Element:
+def _parse_xml(xml: str) -> tuple[Element, str]:
+    """The config, and itself written again, without declarations."""
     try:
         root: Element = fromstring(xml)
+        return root, tostring(root, encoding="unicode")
     except ParseError as error:
         raise LabelConfigError(
             f"The label config is no valid XML ({error}). Check it in Settings > Labeling Interface."
         ) from None
     except (DefusedXmlException, ValueError) as error:
         raise LabelConfigError(f"The label config was refused: {error}. Remove its entity declarations.") from None
-    return root
+    except RecursionError:
+        raise LabelConfigError("The label config is nested too deeply. Take the tags out of each other.") from None
 
 
 def _tags(root: Element, *names: str) -> list[Element]:

@@ -174,6 +174,7 @@ def test_the_text_prompt_is_a_plain_text_area_on_the_image(areas: str, expected:
     [
         ("", "no valid XML"),
         ("<View>", "no valid XML"),
+        (view(IMAGE, BRUSH, "<a>" * 50_000, "</a>" * 50_000), "nested too deeply"),
         (view(BRUSH), "no image. Add"),
         (view('<Image value="$image"/>', BRUSH), "no image. Add"),
         (view('<Image name="image" valueList="$pages"/>', BRUSH), "Make each page a task of its own"),
@@ -248,3 +249,15 @@ def test_entities_are_refused_at_once(doctype: str) -> None:
 def test_the_kept_xml_has_no_declarations() -> None:
     xml = '<?xml version="1.0" encoding="utf-8"?><!DOCTYPE View>' + view(IMAGE, BRUSH)
     assert parse_label_config(xml).xml.startswith("<View><Image")
+
+
+def test_a_config_of_a_megabyte_is_read_at_once() -> None:
+    """/setup has three seconds."""
+    many = "".join(
+        f'<BrushLabels name="b{n}" toName="image"><Label value="l{n}"/></BrushLabels>' for n in range(12_000)
+    )
+    other = "".join(f'<Brush name="p{n}" toName="second"/>' for n in range(6_000))
+    began = time.process_time()
+    config = parse_label_config(view(IMAGE, '<Image name="second" value="$second"/>', many, other))
+    assert time.process_time() - began < 2
+    assert len(config.controls) == 12_000
