@@ -15,6 +15,7 @@ from pathlib import Path
 from worker.errors import WorkerError
 from worker.parent_death import launch_command
 
+NICENESS = 10
 TICK_S = 0.25
 QUIET_S = 1.0  # so long nothing must be queued before training goes on
 _STOP_S = 120.0  # for the checkpoint of a large model
@@ -37,7 +38,7 @@ def run_child(
     with log.open("ab") as output:
         began = output.tell()
         process = subprocess.Popen(
-            launch_command(["nice", "-n", "10", sys.executable, *argv]),
+            launch_command(["nice", "-n", str(NICENESS), sys.executable, *argv]),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,

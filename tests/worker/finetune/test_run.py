@@ -16,8 +16,8 @@ from labeling.settings import Settings
 from labeling.store import Store
 from labeling.store.model_records import FinetuneRun
 from tests.argenseg_model.conftest import byte_bpe, small_model
+from worker.finetune import children, scenes_holdout
 from worker.finetune import run as running
-from worker.finetune import scenes_holdout
 from worker.finetune.children import ChildFailed
 from worker.finetune.promotion import promote, roll_back
 from worker.finetune.run import LEASE_S, drive, run_folder
@@ -198,12 +198,14 @@ def test_a_run_is_stopped_and_a_lost_one_left_alone(
     assert store.get_finetune(other.id).status == "running"
 
 
+@pytest.mark.timeout(1200)
 def test_with_real_processes(
     context: JobContext, settings: Settings, store: Store, claim: Claim, byte_bpe: Any, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """A small model learns for two steps, both are measured; whatever the verdict, there is one, with pictures."""
     monkeypatch.setattr(scenes_holdout, "SCENES", 2)
+    monkeypatch.setattr(children, "NICENESS", 0)
     small_model(byte_bpe).save_pretrained(tmp_path / "small")
     real = JobContext(settings.model_copy(update={"model": str(tmp_path / "small")}), store, None, context.connection)
     run = claim()
