@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from argenseg_model.errors import ARGenSegError
 from argenseg_model.prompting import QUESTIONS
-from argenseg_model.segment_files import RESULTS, ResultLine, find_images, segment_files
+from argenseg_model.segment_files import RESULTS, ResultLine, ResumeError, begin_run, find_images, segment_files
 
 SEGMENT_EPILOG = """\b
 Examples:
@@ -20,6 +20,11 @@ The output folder then holds
   masks/PROMPT/IMAGE.png     0 or 255, upright, at the image's size; an empty mask is written too
   overlays/PROMPT/IMAGE.png  the mask drawn over the image
   results.jsonl              a line per image and prompt: image, prompt, mask, score, area_px, seconds, error
+  run.json                   what the results were made with
+
+\b
+With --resume an image is left as it is when all its prompts have a result in DIR, made with the same model and
+template, and its masks are there and not older than it; also after a run that was killed. Errors are tried again.
 
 An image that cannot be read is reported and skipped. Exit code: 0 when all images were segmented, 1 when some were
 not, or the model could not be loaded; 2 for a wrong command line.
@@ -46,11 +51,13 @@ def _prompts_with_words(
               help="Where the model runs; `auto` takes the GPU if there is one.")  # fmt: skip
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="The folder for masks, overlays and results.jsonl; it may exist.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Keep what an earlier, interrupted run finished in DIR.")
 def segment(
-    sources: tuple[str, ...], prompts: tuple[str, ...], model: str, template: str, device: str, out: Path
+    sources: tuple[str, ...], prompts: tuple[str, ...], model: str, template: str, device: str, out: Path, resume: bool
 ) -> None:
     """Segment images by text prompts and write the masks as PNG files."""
     from argenseg_model import ARGenSeg
+    from argenseg_model.checkpoints import fingerprint
 
     images = find_images(sources, out)
     console = Console(stderr=True)
@@ -74,7 +81,10 @@ def segment(
             raise click.ClickException(str(error)) from error
         progress.update(task, description="Segmenting")
         try:
-            segment_files(segmenter, images, prompts, out, template, report)
+            run = {"model": model, "fingerprint": fingerprint(model), "template": template}
+            segment_files(segmenter, images, prompts, out, template, report, begin_run(out, run, resume))
+        except ResumeError as error:
+            raise click.ClickException(str(error)) from error
         except OSError as error:
             raise click.ClickException(f"cannot write to {out}: {error}") from error
     click.echo(f"{len(images) - failed} of {len(images)} images segmented: {click.format_filename(out / RESULTS)}")

@@ -5,6 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def partial_path(path: Path) -> Path:
+    """Where `replace_file` writes `path` until it is whole."""
+    return path.with_name(f".{path.name}.part")
+
+
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; it takes `path`'s place when the block ends, or goes when the block fails.
@@ -12,7 +17,7 @@ def replace_file(path: Path) -> Iterator[Path]:
     The temporary name is always the same, `.NAME.part`: what a killed run left is overwritten by the next one.
     Not meant for two processes that write the same file at the same time.
     """
-    partial = path.with_name(f".{path.name}.part")
+    partial = partial_path(path)
     try:
         yield partial
         partial.replace(path)

@@ -4,21 +4,22 @@ import json
 import re
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
 from argenseg_model.errors import ARGenSegError
-from argenseg_model.files import replace_file
+from argenseg_model.files import partial_path, replace_file
 from argenseg_model.images import SUFFIXES, load_image
 from argenseg_model.overlays import COLOURS, draw_overlay
 
-MASKS, OVERLAYS, RESULTS = "masks", "overlays", "results.jsonl"
+MASKS, OVERLAYS, RESULTS, RUN = "masks", "overlays", "results.jsonl", "run.json"
 
 
 class SegmentedPrompt(Protocol):
@@ -89,6 +90,58 @@ def _images_of(source: str, written: Sequence[Path]) -> list[str]:
     return [source]
 
 
+class ResumeError(ARGenSegError):
+    """What lies in the output folder is not the beginning of this run."""
+
+
+Finished = Mapping[tuple[str, str, str | None], ResultLine]
+"""Lines of an earlier run by image, prompt and mask."""
+
+
+def begin_run(out: Path, run: Mapping[str, str], resume: bool) -> Finished:
+    """Note in `out` (made if need be) what its results are made with, and return those of an earlier run to keep.
+
+    Nothing is kept unless `resume`. A line is kept when its mask is there and not older than its image; those of a run
+    that was killed count too.
+    Raises ResumeError when the earlier run was not `run`, OSError when `out` cannot be written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    results, note = out / RESULTS, out / RUN
+    written = json.dumps(run, indent=2) + "\n"
+    is_same = note.is_file() and note.read_text(encoding="utf-8", errors="replace") == written
+    finished: dict[tuple[str, str, str | None], ResultLine] = {}
+    if is_same and resume:
+        lines = [line for file in (results, partial_path(results)) if file.is_file() for line in _read_lines(file)]
+        finished = {(line.image, line.prompt, line.mask): line for line in lines if _is_up_to_date(line, out)}
+        with replace_file(results) as partial:  # the next run may be killed as well
+            partial.write_text("".join(map(_as_json, finished.values())), encoding="utf-8")
+    elif resume and results.exists():
+        raise ResumeError(f"{out} was not made with this model and template; leave out --resume to start afresh")
+    elif not is_same:  # its results must not be taken for this run's, should this one be killed
+        results.unlink(missing_ok=True)
+        partial_path(results).unlink(missing_ok=True)
+    with replace_file(note) as partial:
+        partial.write_text(written, encoding="utf-8")
+    return finished
+
+
+def _read_lines(file: Path) -> list[ResultLine]:
+    lines = []
+    for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            lines.append(ResultLine(**json.loads(text)))
+        except (ValueError, TypeError):  # cut off when the run was killed
+            continue
+    return lines
+
+
+def _is_up_to_date(line: ResultLine, out: Path) -> bool:
+    try:
+        return line.mask is not None and (out / line.mask).stat().st_mtime >= Path(line.image).stat().st_mtime
+    except OSError:
+        return False
+
+
 def segment_files(
     segmenter: Segmenter,
     images: Sequence[str],
@@ -96,33 +149,57 @@ def segment_files(
     out: Path,
     template: str = "class",
     report: Callable[[list[ResultLine]], None] = lambda lines: None,
+    finished: Finished = MappingProxyType({}),
 ) -> list[ResultLine]:
     """Segment every image by every prompt and write masks, overlays and `results.jsonl` into `out` (made if need be).
 
     An image that cannot be read or segmented becomes lines with an error, and the next one follows. `report` gets the
     lines of each image when it is done. Every file appears whole, by renaming; `results.jsonl` describes this run and
-    appears at its end, or on Ctrl-C, then with the images that were done.
+    appears at its end, or on Ctrl-C or when a mask cannot be written, then with the images that were done.
+    An image whose lines are all in `finished`, with the masks that it would get now, is not segmented again.
     Raises OSError when `out` cannot be written.
     """
     out.mkdir(parents=True, exist_ok=True)
     image_names, prompt_names = _UniqueNames(), _UniqueNames()
     folders = [prompt_names.of(prompt) for prompt in prompts]
     done: list[ResultLine] = []
-    interrupt: KeyboardInterrupt | None = None
+    stopped: KeyboardInterrupt | OSError | None = None
     with replace_file(out / RESULTS) as partial, partial.open("w", encoding="utf-8") as file:
-        try:
-            for image in images:
-                name = f"{image_names.of(Path(image).stem)}.png"
-                paths = [f"{folder}/{name}" for folder in folders]
-                lines = _segment_file(segmenter, image, prompts, paths, out, template)
-                file.write("".join(json.dumps(asdict(line)) + "\n" for line in lines))
+        for image in images:
+            name = f"{image_names.of(Path(image).stem)}.png"
+            paths = [f"{folder}/{name}" for folder in folders]
+            lines = _finished_lines(finished, image, prompts, paths)
+            if stopped and not lines:
+                continue
+            try:
+                if not lines:
+                    try:
+                        lines = _segment_file(segmenter, image, prompts, paths, out, template)
+                    except OSError as error:
+                        stopped = error
+                        continue
+                file.write("".join(map(_as_json, lines)))
+                file.flush()  # what is done can be resumed even when this process is killed
                 done += lines
                 report(lines)
-        except KeyboardInterrupt as pressed:
-            interrupt = pressed
-    if interrupt:
-        raise interrupt
+            except KeyboardInterrupt as pressed:
+                stopped = pressed
+        if stopped and not done:
+            raise stopped
+    if stopped:
+        raise stopped
     return done
+
+
+def _finished_lines(
+    finished: Finished, image: str, prompts: Sequence[str], paths: Sequence[str]
+) -> list[ResultLine] | None:
+    keys = [(image, prompt, f"{MASKS}/{path}") for prompt, path in zip(prompts, paths, strict=True)]
+    return [finished[key] for key in keys] if all(key in finished for key in keys) else None
+
+
+def _as_json(line: ResultLine) -> str:
+    return json.dumps(asdict(line)) + "\n"
 
 
 def _segment_file(

@@ -16,7 +16,7 @@ from PIL import Image
 from argenseg_model.cli import segment
 from argenseg_model.errors import PromptError
 from argenseg_model.overlays import COLOURS, draw_overlay
-from argenseg_model.segment_files import ResultLine, find_images, segment_files
+from argenseg_model.segment_files import ResultLine, ResumeError, begin_run, find_images, segment_files
 from argenseg_model.starter import STARTER_DIR
 
 FIELDS = ["image", "prompt", "mask", "score", "area_px", "seconds", "error"]
@@ -196,6 +196,89 @@ def test_ctrl_c_keeps_the_results_of_what_is_done(tmp_path: Path) -> None:
     assert [Path(line["image"]).name for line in written(tmp_path / "out")] == ["a.png", "b.png"]
 
 
+def test_a_full_disk_keeps_the_results_of_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = Image.Image.save
+
+    def save_until_the_disk_is_full(image: Image.Image, path: Path, **options: str) -> None:
+        if "b.png" in path.name:
+            raise OSError(28, "No space left on device")
+        save(image, path, **options)
+
+    images = [str(square(tmp_path / name)) for name in ("a.png", "b.png", "c.png")]
+    monkeypatch.setattr(Image.Image, "save", save_until_the_disk_is_full)
+    with pytest.raises(OSError, match="No space left"):
+        segment_files(BrightnessSegmenter(), images, ["bright"], tmp_path / "out")
+    assert [Path(line["image"]).name for line in written(tmp_path / "out")] == ["a.png"]
+
+
+class CountingSegmenter(BrightnessSegmenter):
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def segment(self, images: Sequence[Image.Image], prompts: Sequence[str], template: str) -> list[list[BrightRegion]]:
+        self.calls += 1
+        return super().segment(images, prompts, template)
+
+
+RUN = {"model": "otsu", "template": "class"}
+
+
+def resume(images: Sequence[str], prompts: Sequence[str], out: Path, stop_at: str = "", **run: str) -> int:
+    """Images that were segmented, and not kept; Ctrl-C is pressed when `stop_at` is done."""
+
+    def report(lines: list[ResultLine]) -> None:
+        if stop_at and lines[0].image.endswith(stop_at):
+            raise KeyboardInterrupt
+
+    segmenter = CountingSegmenter()
+    finished = begin_run(out, RUN | run, resume=True)
+    try:
+        segment_files(segmenter, images, prompts, out, report=report, finished=finished)
+    except KeyboardInterrupt:
+        assert stop_at
+    return segmenter.calls
+
+
+def test_a_run_is_resumed(tmp_path: Path) -> None:
+    images = [str(square(tmp_path / name)) for name in ("a.png", "b.png", "c.png", "d.png")]
+    (tmp_path / "c.png").write_text("damaged")
+    out, prompts = tmp_path / "out", ["bright", "dark"]
+    assert resume(images, prompts, out, stop_at="b.png") == 2
+    assert resume(images, prompts, out) == 1  # c cannot be read, d is new
+    whole = written(out)
+    assert [(Path(line["image"]).name, bool(line["error"])) for line in whole[::2]] == [
+        *(("a.png", False), ("b.png", False), ("c.png", True), ("d.png", False))
+    ]
+    square(tmp_path / "c.png")  # the error is tried again,
+    os.utime(images[1], (2e9, 2e9))  # an image that has changed,
+    (out / "masks/dark/d.png").unlink()  # and one whose mask is gone
+    assert resume(images, prompts, out) == 3
+    assert resume([*images[:1], *images[2:]], prompts, out) == 0
+    assert resume([images[0], images[2]], ["bright", "green"], out) == 2
+    with pytest.raises(ResumeError, match="was not made with this model"):
+        resume(images, prompts, out, model="another")
+
+
+def test_a_killed_run_is_resumed_and_ctrl_c_loses_nothing_of_it(tmp_path: Path) -> None:
+    images = [str(square(tmp_path / name)) for name in ("a.png", "b.png", "c.png")]
+    out = tmp_path / "out"
+    resume(images, ["bright"], out)
+    lines = (out / "results.jsonl").read_text()
+    (out / "results.jsonl").unlink()
+    (out / ".results.jsonl.part").write_text(lines[:-9])  # killed while it wrote the last line
+    new = [str(square(tmp_path / name)) for name in ("new.png", "newer.png")]
+    assert resume([*new, *images], ["bright"], out, stop_at="new.png") == 1
+    assert [Path(line["image"]).name for line in written(out)] == ["new.png", "a.png", "b.png"]
+    assert resume([*new, *images], ["bright"], out) == 2
+
+
+def test_results_of_another_model_are_not_taken_up_after_a_kill(tmp_path: Path) -> None:
+    images, out = [str(square(tmp_path / "a.png"))], tmp_path / "out"
+    resume(images, ["bright"], out)
+    begin_run(out, RUN | {"model": "another"}, resume=False)  # and is killed at once
+    assert resume(images, ["bright"], out, model="another") == 1
+
+
 KILLED_WHILE_WRITING = """
 import os, signal, sys
 from pathlib import Path
@@ -301,6 +384,19 @@ def test_the_command_segments_with_a_real_model(tiny_model: Path, tmp_path: Path
         assert 0 <= line["score"] <= 1 and line["error"] is None
 
 
+def test_the_command_resumes_with_the_same_model_only(tiny_model: Path, tmp_path: Path) -> None:
+    square(tmp_path / "a.png")
+    command = [tmp_path / "a.png", "--prompt", "x", "--model", tiny_model, "--device", "cpu", "--out", tmp_path / "out"]
+    assert argenseg_segment(*command, "--resume").exit_code == 0
+    mask = tmp_path / "out/masks/x/a.png"
+    before = mask.stat().st_mtime_ns
+    assert argenseg_segment(*command, "--resume").exit_code == 0
+    assert mask.stat().st_mtime_ns == before
+    refused = argenseg_segment(*command, "--resume", "--template", "referring")
+    assert refused.exit_code == 1 and "was not made with this model and template" in refused.stderr
+    assert argenseg_segment(*command).exit_code == 0 and mask.stat().st_mtime_ns > before
+
+
 def test_the_exit_code_tells_of_a_bad_image(tiny_model: Path, tmp_path: Path) -> None:
     square(tmp_path / "good.png")
     (tmp_path / "[bold] bad.png").write_text("no image")
@@ -342,7 +438,7 @@ def test_a_folder_that_cannot_be_written_is_named(tiny_model: Path, tmp_path: Pa
     )
     assert result.exit_code == 1
     assert f"cannot write to {tmp_path / 'out'}" in result.stderr
-    assert files(tmp_path / "out") == ["masks"]
+    assert files(tmp_path / "out") == ["masks", "run.json"]
 
 
 def test_help_shows_an_example_and_needs_no_torch() -> None:
