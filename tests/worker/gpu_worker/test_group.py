@@ -14,7 +14,7 @@ from labeling.settings import Settings
 from labeling.store.store import Store
 from tests.worker.conftest import RedisServer, Want, is_alive, wait_until
 from worker.gpu_worker.group import worker_environment
-from worker.queues import GPU, enqueue_prediction, open_queue
+from worker.queues import GPU, enqueue_prediction, open_queue, redis_socket
 from worker.supervisor.up import environment_of
 
 
@@ -61,3 +61,32 @@ if sys.argv[1:] == ["worker"]:
     finally:
         group.kill()
         group.wait()
+
+
+def test_a_worker_of_another_host_needs_only_the_three_urls(
+    settings: Settings, redis_server: RedisServer, redis_connection: Redis, store: Store, want: Want, tmp_path: Path
+) -> None:
+    elsewhere = Settings(
+        data_dir=tmp_path / "elsewhere",
+        redis_url=f"unix://{redis_socket(settings)}",
+        database_url=settings.database_url,
+        blob_url=settings.blob_url,
+        label_studio_url=settings.label_studio_url,
+        device="cpu",
+    )
+    code = (
+        "from labeling.settings import Settings; from worker.gpu_worker.worker import run; "
+        "run(Settings(), 'tests.worker.segmenters:threshold')"
+    )
+    environment = {**os.environ, **environment_of(elsewhere), "PYTHONPATH": str(Path(__file__).parents[3])}
+    row = want()
+    enqueue_prediction(redis_connection, row.id)
+    worker = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    try:
+        wait_until(lambda: store.get_prediction(row.id).status == "ready", 120)
+        assert store.predicted_regions(row.id)[0].mask.sum() == 100
+        assert not settings.image_cache.exists()
+        assert elsewhere.image_cache.exists()
+    finally:
+        worker.kill()
+        worker.wait()

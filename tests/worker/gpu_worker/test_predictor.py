@@ -1,6 +1,8 @@
 import time
+from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,9 @@ def test_all_prompts_of_a_task_are_one_model_call_and_one_stored_prediction(
     assert brush_mask(ready.result[0]).sum() == 100
     assert ready.score == 0.75
     assert len(store.predicted_regions(wanted.id)) == 2
+    image = store.images_of_tasks(wanted.project, [wanted.task_id])[wanted.task_id]
+    assert (image.reference, image.width, image.height) == (wanted.task_data["image"], 40, 30)
+    assert image.sha256 == sha256(b64decode(image.reference.partition(",")[2])).hexdigest()
 
 
 def test_a_job_that_runs_twice_computes_once(context: JobContext, want: Want) -> None:

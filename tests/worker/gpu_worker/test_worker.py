@@ -138,5 +138,23 @@ def test_a_redis_that_is_killed_and_started_again_keeps_the_queue(
     assert process.poll() is None
 
 
+def test_work_that_somebody_waits_for_goes_before_a_long_queue(
+    start_worker: StartWorker, redis_connection: Redis, store: Store, want: Want
+) -> None:
+    start_worker("paced")
+    rows = [want(task_id=number) for number in range(80)]
+    for row in rows:
+        enqueue_prediction(redis_connection, row.id)
+    wait_until(lambda: store.counts().get("ready", 0) >= 10)
+    urgent = want(task_id=100, delivery="sync", interactive=True)
+    in_queue = want(task_id=79, delivery="sync")  # somebody opens a task that is queued already
+    jobs = [enqueue_prediction(redis_connection, row.id, front=True) for row in (urgent, in_queue)]
+    assert all(wait_for_job(job, 60) for job in jobs)
+    assert {store.get_prediction(row.id).status for row in (urgent, in_queue)} == {"ready"}
+    assert store.counts()["wanted"] > 10
+    wait_until(lambda: store.counts() == {"ready": 81})
+    assert [store.get_prediction(row.id).attempts for row in (*rows, urgent)] == [1] * 81
+
+
 def test_a_worker_without_a_model_ends_for_good(start_worker: StartWorker) -> None:
     assert start_worker("missing", wait=False).wait(120) == os.EX_CONFIG
