@@ -74,3 +74,12 @@ def test_a_task_without_an_image_says_so(plain: Settings, kept: Store) -> None:
     wish = Wishes(plain, kept, 1, CONFIG).want(Task(id=1, data={"image": " "}), delivery="sync")
     assert wish.status == "failed" and wish == kept.get_prediction(wish.id)
     assert 'no text under "image"' in (wish.error or "")
+
+
+def test_the_blind_slice_gets_only_what_its_annotator_asks_for(plain: Settings, kept: Store) -> None:
+    wishes = Wishes(plain.model_copy(update={"blind_share": 0.25}), kept, 1, CONFIG)
+    tasks = [Task(id=number, data={"image": "a.png"}) for number in range(1, 101)]
+    seeing = {task.id for task in tasks if not wishes.is_blind(task)}
+    assert 60 < len(seeing) < 90
+    assert {wish.task_id for wish in wishes.want_all(tasks)} == seeing
+    assert not any(Wishes(plain, kept, 1, CONFIG).is_blind(task) for task in tasks)

@@ -160,6 +160,9 @@ class Predictor:
         context = self._context
         image = fetch_image(reference, context.client, context.settings, task_id=wanted.task_id)
         width, height = image_size(image)
+        context.store.record_image(
+            wanted.project, wanted.task_id, reference, sha256=image.name, width=width, height=height
+        )
         left, top, right, bottom = window = image_window(wanted.plan, width, height) or (0, 0, width, height)
         is_whole = window == (0, 0, width, height)
         question = Question(image, asked, None if is_whole else window)
