@@ -147,7 +147,7 @@ class _Run:
             self._optimizers = [torch.optim.AdamW(self._trained.values(), lr=options.learning_rate, weight_decay=0.0)]
         else:
             self._optimizers = make_optimizers(self.model, options.learning_rate)
-        self._samples = ManifestSamples(manifest, self.model.config)
+        self._samples = ManifestSamples(manifest, self.model.config, foreign=not self.has_adapters)
         held_out = sorted((item.is_replay, item.image) for item in manifest.items if item.split == "holdout")
         holdout = {image for _, image in [*dict.fromkeys(held_out)][: options.measure_images]}
         self._measured = replace(manifest, items=tuple(item for item in manifest.items if item.image in holdout))

@@ -12,6 +12,7 @@ from argenseg_model.configuration import ARGenSegConfig
 from argenseg_model.images import load_image
 from argenseg_model.manifest import Manifest, ManifestError, ManifestItem
 from argenseg_model.processing import stretch_contrast
+from argenseg_model.scenes.vocabulary import FOREIGN_OBJECTS
 from argenseg_model.training.batches import scene_samples
 from argenseg_model.training.samples import Sample
 
@@ -19,6 +20,7 @@ CACHE_BYTES = 512 * 2**20
 """Decoded images kept in memory; the others are read again when they are drawn."""
 
 _ZOOM = 0.4  # a tile is magnified by 2 ** -ZOOM to 2 ** ZOOM
+_DETERMINERS = ("", "the ", "every ", "all ", "each ")
 _DIRECTIONS = re.compile(r"\b(left|right|top|bottom|upper|lower|above|below|under|over|north|south|east|west)", re.I)
 
 
@@ -36,9 +38,15 @@ class ManifestSamples:
     An image is drawn in proportion to the weights of its items, and so are its prompts: over a run an item of weight 2
     is learnt from twice as often as one of weight 1. Three groups in four begin with a prompt whose object is there;
     items without a mask (absent labels, deleted regions) follow on the same picture, where they are hardest.
+
+    A manifest that has none of these, as of a project with one label, would teach a small model to draw that label's
+    objects whatever it is asked. With `foreign`, every other of its groups then asks for an everyday thing that no
+    prompt or label names, and gets an empty mask.
     """
 
-    def __init__(self, manifest: Manifest, config: ARGenSegConfig, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self, manifest: Manifest, config: ARGenSegConfig, cache_bytes: int = CACHE_BYTES, *, foreign: bool = False
+    ) -> None:
         """ManifestError if there is nothing new to learn from."""
         train = manifest.split("train")
         self._manifest, self._config = train, config
@@ -46,6 +54,7 @@ class ManifestSamples:
         self._replay = _by_image([item for item in train.items if item.is_replay])
         if not self._new:
             raise ManifestError("the manifest has no items to train on (split 'train', not replay); correct more tasks")
+        self._foreign = _foreign_things(train) if foreign else []
         self._cache: OrderedDict[str, np.ndarray] = OrderedDict()
         self._cache_bytes = cache_bytes
 
@@ -71,7 +80,11 @@ class ManifestSamples:
         if not any(_DIRECTIONS.search(item.prompt) for item in asked):
             picture, masks = _turn(rng, picture, masks)
         picture = _expose(rng, picture)
-        return [Sample(picture, item.prompt, mask, item.source) for item, mask in zip(asked, masks, strict=True)]
+        samples = [Sample(picture, item.prompt, mask, item.source) for item, mask in zip(asked, masks, strict=True)]
+        if self._foreign and rng.random() < 0.5:
+            prompt = f"{_DETERMINERS[rng.integers(len(_DETERMINERS))]}{self._foreign[rng.integers(len(self._foreign))]}"
+            samples.append(Sample(picture, prompt, np.zeros_like(masks[0]), "negative:foreign"))
+        return samples
 
     def _scenes(self, rng: np.random.Generator, scenes: int, prompts: int) -> list[list[Sample]]:
         config = self._config
@@ -97,6 +110,15 @@ class ManifestSamples:
         while len(self._cache) > 1 and sum(cached.nbytes for cached in self._cache.values()) > self._cache_bytes:
             self._cache.popitem(last=False)
         return picture
+
+
+def _foreign_things(manifest: Manifest) -> list[str]:
+    """Everyday things that the manifest does not name; none if it has absent labels of its own."""
+    new = [item for item in manifest.items if not item.is_replay]
+    if any(item.mask is None for item in new):
+        return []
+    named = " ".join(f"{item.prompt} {item.label or ''}" for item in new).lower()
+    return [thing for thing in FOREIGN_OBJECTS if thing not in named]
 
 
 def _by_image(items: list[ManifestItem]) -> list[ImageItems]:

@@ -194,6 +194,17 @@ def test_weight_is_how_often_an_item_is_drawn(byte_bpe: Any, manifest: Manifest)
     assert drawn.count("correction:0") / len(drawn) == pytest.approx(4 / 8, abs=0.08)
 
 
+def test_a_manifest_without_absent_labels_gets_foreign_ones(byte_bpe: Any, manifest: Manifest) -> None:
+    config = small_model(byte_bpe).config
+    alone = Manifest(manifest.folder, tuple(item for item in manifest.items if item.mask))
+    for given, expected in ((alone, True), (manifest, False)):
+        samples, rng = ManifestSamples(given, config, foreign=True), np.random.default_rng(0)
+        drawn = [sample for _ in range(20) for sample in samples.draw(rng, 1, 2, 0)[0]]
+        foreign = [sample for sample in drawn if sample.source == "negative:foreign"]
+        assert bool(foreign) == expected
+        assert not any(sample.mask.any() or "square" in sample.prompt for sample in foreign)
+
+
 def test_memory_is_bounded(byte_bpe: Any, manifest: Manifest) -> None:
     samples = ManifestSamples(manifest, small_model(byte_bpe).config, cache_bytes=3 * 70 * 100 * 3)
     for seed in range(20):
