@@ -19,7 +19,7 @@ from worker.supervisor.demo.label_studio import LabelStudioServer, find_label_st
 from worker.supervisor.demo.sample_project import label_config
 from worker.supervisor.up import environment_of
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]  # masks take seconds each on a machine that is busy
 
 TASKS = 30
 KILLED_AFTER = 4
