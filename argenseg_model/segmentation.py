@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,8 +70,9 @@ class SegmentationMixin:
                 "put the checkpoint's tokenizer files beside its weights to segment by text"
             )
         self._check_tokenizer()
-        is_one = isinstance(images, str | bytes | np.ndarray) or not isinstance(images, Iterable)
-        images = [images] if is_one else list(images)
+        if isinstance(images, str | bytes | np.ndarray) or not isinstance(images, Iterable):
+            images = [images]
+        images = list(images)
         asked = zip(images, _prompts_by_image(prompts, len(images)), strict=True)
         results = []
         for batch in _batches(self._begin(load_image(image), of_image, template) for image, of_image in asked):
@@ -206,7 +208,7 @@ def _blocks(answer: _Answer) -> Iterator[_Block]:
 
 
 def _prompts_by_image(prompts: str | Sequence[str] | Sequence[Sequence[str]], images: int) -> list[list[str]]:
-    given = list(prompts) if _is_list(prompts) else [prompts]
+    given: list[Any] = list(prompts) if _is_list(prompts) else [prompts]
     if all(isinstance(prompt, str) for prompt in given):
         return [given] * images
     if not all(map(_is_list, given)):

@@ -75,9 +75,7 @@ class BlobStore:
     def get_mask(self, digest: str) -> NDArray[np.bool_]:
         """The mask, bool (height, width), behind a digest."""
         with Image.open(io.BytesIO(self.get(digest)), formats=["PNG"]) as image:
-            return (
-                np.array(image).view(np.uint8) > 0
-            )  # Pillow's True is the byte 255, numpy's is 1
+            return np.array(image).view(np.uint8) > 0  # Pillow's True is the byte 255, numpy's is 1
 
     def _path(self, digest: str) -> str:
         return f"{self._root}/{digest[:2]}/{digest}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+from PIL import Image
 
 from labeling.store.store import Store
 
@@ -43,6 +44,11 @@ class LabelStudioApi:
         files = [(name, (name, content, "image/png")) for name, content in contents.items()]
         self.call("POST", f"/api/projects/{project}/import", files=files)
         return sorted(set(self.task_ids(project)) - before)
+
+    def image_size(self, image_id: str) -> tuple[int, int]:
+        """(height, width) of a shipped image."""
+        with (SHIPPED_IMAGES / f"{image_id}.png").open("rb") as file, Image.open(file) as image:
+            return image.height, image.width
 
     def task_ids(self, project: int) -> list[int]:
         listed = self.call("GET", "/api/tasks", params={"project": project, "page_size": 100})["tasks"]

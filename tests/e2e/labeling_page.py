@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 # The page first shows an empty annotation and replaces it when the prediction arrived: only the page's own store tells
 # which of the two it is.
 REGIONS = """() => (window.Htx?.annotationStore?.selected?.regions ?? [])
-  .filter(region => region.type === 'brushregion').length"""
+  .filter(region => region.type !== 'textarearegion').length"""
 IS_REGION_SELECTED = "() => window.Htx.annotationStore.selected.regions.some(region => region.inSelection)"
 IS_WHOLE_IMAGE_SHOWN = "() => window.Htx.annotationStore.selected.names.get('image').zoomScale === 1"
 ERASED_STROKES = (
