@@ -47,7 +47,7 @@ def connect_backend(client: LabelStudioClient, project: int, url: str, settings:
         done.append(f"connected the ML backend {url}")
     elif backend["url"] != url or not has_credentials(backend, settings):
         old_url = str(backend["url"])
-        client.call("PATCH", f"/api/ml/{backend['id']}/", what=what, json={**wanted, "project": project})
+        client.call("PATCH", f"/api/ml/{backend['id']}", what=what, json={**wanted, "project": project})
         done.append(f"moved the ML backend from {old_url} to {url}" if old_url != url else "set the backend's password")
     return done + _connect_webhook(client, project, url, old_url, settings)
 

@@ -67,6 +67,8 @@ class LabelStudioDouble:
         return number
 
     def _route(self, method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
+        if path.startswith("/api/ml/") and path != "/api/ml/" and path.endswith("/"):
+            return 404, {"detail": "Label Studio has no slash at the end here"}
         parts = path.strip("/").split("/")
         match (method, *parts[1:]):
             case ("GET", "version"):
