@@ -10,10 +10,11 @@ from playwright.sync_api import Page
 
 # The page first shows an empty annotation and replaces it when the prediction arrived: only the page's own store tells
 # which of the two it is.
-REGIONS = """() => (window.Htx?.annotationStore?.selected?.regions ?? [])
+REGIONS = """() => window.Htx?.annotationStore?.selected?.regions
   .filter(region => region.type !== 'textarearegion').length"""
+IMAGE = ".lsf-image"  # the canvases over it may be wider than the image
 IS_REGION_SELECTED = "() => window.Htx.annotationStore.selected.regions.some(region => region.inSelection)"
-IS_WHOLE_IMAGE_SHOWN = "() => window.Htx.annotationStore.selected.names.get('image').zoomScale === 1"
+IS_WHOLE_IMAGE_SHOWN = "() => window.Htx.annotationStore.selected.names.get('image')?.zoomScale === 1"
 ERASED_STROKES = (
     "() => window.Htx.annotationStore.selected.regions.flatMap(region => [...(region.touches ?? [])]).length"
 )
@@ -26,11 +27,18 @@ class LabelingPage:
         self._page = page
         page.goto(f"{label_studio_url}/projects/{project}/data?task={task}")
 
+    def open_listed(self, row: int, task: int) -> None:
+        """Click another task in the list beside the page; rows count from 0."""
+        self._page.locator(".lsf-table__row-wrapper").nth(row).click()
+        self._page.wait_for_function(f"() => window.Htx?.task?.id == {task}")
+
     def wait_for_regions(self, count: int) -> None:
-        """Until the annotation that is being edited holds `count` brush regions, also in the page's list of regions."""
+        """Until the annotation that is being edited holds `count` regions, also in the page's list of regions."""
         self._page.wait_for_function(f"({REGIONS})() === {count}")
-        self._page.locator(".lsf-outliner-item").nth(count - 1).wait_for()
+        if count:
+            self._page.locator(".lsf-outliner-item").nth(count - 1).wait_for()
         assert self._page.locator(".lsf-outliner-item").count() == count
+        self._page.locator(IMAGE).wait_for()
         self._show_whole_image()
         self.wait_until_drawn()
 
@@ -52,7 +60,7 @@ class LabelingPage:
 
     def picture(self) -> NDArray[np.uint8]:
         """What the image shows, masks included: (height, width, RGB)."""
-        png = self._page.locator(".konvajs-content").first.screenshot(animations="disabled")
+        png = self._page.locator(IMAGE).screenshot(animations="disabled")
         with Image.open(io.BytesIO(png)) as picture:
             return np.asarray(picture.convert("RGB"))
 
@@ -69,7 +77,7 @@ class LabelingPage:
     def erase(self, stroke: list[tuple[float, float]]) -> None:
         """Draw the brush eraser through the points of `stroke`, over the selected region."""
         self._page.get_by_role("button", name="eraser").click()
-        box = self._page.locator(".konvajs-content canvas").first.bounding_box()
+        box = self._page.locator(IMAGE).bounding_box()
         assert box is not None
         points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
         self._page.mouse.move(*points[0])
