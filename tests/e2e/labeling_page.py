@@ -1,17 +1,22 @@
 """Label Studio's labeling page, as an annotator sees and uses it."""
 
 import io
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Page
 
+Place = tuple[float, float]
+
 # The page first shows an empty annotation and replaces it when the prediction arrived: only the page's own store tells
 # which of the two it is.
 REGIONS = """() => window.Htx?.annotationStore?.selected?.regions
-  .filter(region => region.type !== 'textarearegion').length"""
+  .filter(region => /region$/.test(region.type) && region.type !== 'textarearegion' && !region.dynamic).length"""
 IMAGE = ".lsf-image"  # the canvases over it may be wider than the image
 IS_REGION_SELECTED = "() => window.Htx.annotationStore.selected.regions.some(region => region.inSelection)"
 IS_WHOLE_IMAGE_SHOWN = "() => window.Htx.annotationStore.selected.names.get('image')?.zoomScale === 1"
@@ -25,6 +30,7 @@ class LabelingPage:
 
     def __init__(self, page: Page, label_studio_url: str, project: int, task: int) -> None:
         self._page = page
+        self.waits: list[float] = []  # seconds from an interaction to its answer
         page.goto(f"{label_studio_url}/projects/{project}/data?task={task}")
 
     def open_listed(self, row: int, task: int) -> None:
@@ -74,12 +80,10 @@ class LabelingPage:
         self._page.locator(".lsf-outliner-item").first.click()
         self._page.wait_for_function(IS_REGION_SELECTED)
 
-    def erase(self, stroke: list[tuple[float, float]]) -> None:
+    def erase(self, stroke: list[Place]) -> None:
         """Draw the brush eraser through the points of `stroke`, over the selected region."""
         self._page.get_by_role("button", name="eraser").click()
-        box = self._page.locator(IMAGE).bounding_box()
-        assert box is not None
-        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        points = [self._on_screen(place) for place in stroke]
         self._page.mouse.move(*points[0])
         self._page.mouse.down()
         for point in points[1:]:
@@ -88,14 +92,67 @@ class LabelingPage:
         self._page.wait_for_function(f"({ERASED_STROKES})() > 0")
         self.wait_until_drawn()
 
-    def type_prompt(self, text: str) -> None:
-        """Switch Auto-Annotation on, type what to segment, and press Add; returns when the answer came."""
-        self._page.get_by_text("Auto-Annotation", exact=True).click()
+    def type_prompt(self, text: str) -> list[dict[str, Any]]:
+        """Switch Auto-Annotation on, type what to segment, and press Add; the suggested regions, when they came."""
+        self._switch_auto_annotation_on()
         field = self._page.get_by_label("TextArea Input")
         field.fill(text)
+        return self._ask(lambda: field.press("Shift+Enter"))
+
+    def draw_smart_box(self, label_key: str, start: Place, end: Place) -> list[dict[str, Any]]:
+        """Draw a box with the smart rectangle tool, for the label of this hotkey; the suggested regions."""
+        self._choose_smart_tool("rectangle-tool", label_key)
+
+        def drag() -> None:
+            self._page.mouse.move(*self._on_screen(start))
+            self._page.mouse.down()
+            self._page.mouse.move(*self._on_screen(end), steps=5)
+            self._page.mouse.up()
+
+        return self._ask(drag)
+
+    def click_smart_point(self, label_key: str, place: Place, *, is_positive: bool = True) -> list[dict[str, Any]]:
+        """Click with the smart keypoint tool (Alt held: a negative point); the suggested regions."""
+        self._choose_smart_tool("key-point-tool", label_key)
+
+        def click() -> None:
+            self._page.mouse.click(*self._on_screen(place))
+
+        if is_positive:
+            return self._ask(click)
+        self._page.keyboard.down("Alt")
+        suggested = self._ask(click)
+        self._page.keyboard.up("Alt")
+        return suggested
+
+    def _switch_auto_annotation_on(self) -> None:
+        """The browser remembers the switch from one page to the next."""
+        if not self._page.evaluate("() => window.Htx.autoAnnotation"):
+            self._page.get_by_text("Auto-Annotation", exact=True).click()
+
+    def _choose_smart_tool(self, tool: str, label_key: str) -> None:
+        """Choose from the tools behind "Auto-Detect", then the label, which Label Studio lets go after each shape."""
+        self._switch_auto_annotation_on()
+        self._page.locator(".lsf-tool_smart").first.hover()
+        self._page.locator(f'.lsf-toolbar__smart [aria-label="{tool}"]').click()
+        if not self._page.locator(".lsf-label_selected").count():
+            self._page.keyboard.press(label_key)
+        self._page.locator(".lsf-label_selected").wait_for(state="attached")
+
+    def _ask(self, act: Callable[[], None]) -> list[dict[str, Any]]:
+        """Do what makes the page ask the backend; the regions that it answered. Notes the seconds in `waits`."""
+        started = time.monotonic()
         with self._page.expect_response(lambda response: "interactive-annotating" in response.url) as answer:
-            field.press("Shift+Enter")
+            act()
         assert answer.value.ok
+        self.waits.append(time.monotonic() - started)
+        regions: list[dict[str, Any]] = answer.value.json()["data"]["result"]
+        return regions
+
+    def _on_screen(self, place: Place) -> Place:
+        box = self._page.locator(IMAGE).bounding_box()
+        assert box is not None
+        return box["x"] + place[0] * box["width"], box["y"] + place[1] * box["height"]
 
     def accept_suggestions(self) -> None:
         """Press the tick beside "1 suggestions": what the model offered becomes a region."""
