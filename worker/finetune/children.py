@@ -75,9 +75,10 @@ def _watch(process: "subprocess.Popen[bytes]", on_tick: Callable[[], None], is_b
 def _is_launched(process: "subprocess.Popen[bytes]") -> bool:
     """Whether the wrapper that binds its death to ours has done so: paused before that, it would outlive us."""
     try:
-        return b"parent_death.py" not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
     except OSError:  # no Linux: nothing binds it there
         return True
+    return bool(command) and b"parent_death.py" not in command  # empty for a moment while it is launched
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

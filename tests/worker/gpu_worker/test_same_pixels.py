@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import argenseg_model
+from argenseg_model.configuration import ARGenSegConfig
 from argenseg_model.errors import ImageError
 from argenseg_model.segment_files import segment_files
 from worker.gpu_worker.model_child import ModelOptions, Question, load_argenseg
@@ -18,6 +19,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.seen: list[Image.Image] = []
+        self.config = ARGenSegConfig()
 
     def segment(self, images: list[Image.Image], prompts: list[Any], **_: Any) -> list[Any]:
         self.seen += images
