@@ -21,7 +21,7 @@ COMMANDS = {
     "segment": Command("argenseg_model.cli:segment", "Segment images by text prompts; write masks and overlays."),
     "evaluate": Command("argenseg_model.evaluation_cli:evaluate", "Measure a model on a manifest of corrected images."),
     "demo": Command("worker.supervisor.demo.cli:demo", "Start everything with Label Studio and a sample project."),
-    "up": Command("worker.cli:up", "Start Redis, worker, publisher, sweeper and backend on this machine."),
+    "up": Command("worker.cli:up", "Start Redis, worker, publisher, sweeper, scheduler and backend on this machine."),
     "backend": Command("backend.cli:backend", "Serve the Label Studio ML backend (port 9090)."),
     "predict": Command("worker.projects.cli:predict", "Draw the masks of a whole Label Studio project."),
     "prompts": Command("worker.prompts.cli:prompts", "Compare wordings of a prompt on tasks that are annotated."),

@@ -69,7 +69,7 @@ def up(
     projects: tuple[int, ...],
     connect: bool,
 ) -> None:
-    """Run everything on this machine: Redis, GPU worker, publisher, sweeper and backend, with one log. Ctrl-C stops it.
+    """Run Redis, GPU worker, publisher, sweeper, scheduler and backend on this machine, with one log. Ctrl-C stops it.
 
     Example: argenseg up --label-studio-url http://localhost:8080 --api-key ... --project 3 --connect
     """
