@@ -17,7 +17,7 @@ def test_a_window_is_asked_alone_and_put_back(tmp_path: Path) -> None:
     Image.fromarray(pixels).crop(window).save(part)
     segment = load_argenseg(ModelOptions("starter", "cpu", 10**6))
     [[(mask, score)], [(alone, alone_score)]] = segment(
-        [Question(whole, ("all nuclei",), window), Question(part, ("all nuclei",))]
+        [Question(whole, ("all objects",), window), Question(part, ("all objects",))]
     )
     assert mask.shape == (150, 200) and mask.any()
     assert np.array_equal(mask[40:104, 64:128], alone) and mask.sum() == alone.sum()
