@@ -49,10 +49,12 @@ def sync_project(
     turn = context.store.begin_sync(project, lease_s=LEASE_S, not_within_s=not_within_s)
     if turn is None:
         return None
-    since = None if everything or turn.since is None else turn.since - OVERLAP
     outcome, until, is_complete = SyncOutcome(), turn.since, False
     try:
         _catch_up(context)
+        since = None if everything or turn.since is None else turn.since - OVERLAP
+        if since is not None and (heard := context.store.oldest_heard(project)) is not None:
+            since = min(since, heard)
         for page in client.task_pages(project.project_id, changed_since=since):
             for task in page.tasks:
                 changed, deleted = _sync_task(context, client, project, task)

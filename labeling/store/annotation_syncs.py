@@ -2,10 +2,10 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from labeling.store.correction_records import SyncTurn
-from labeling.store.correction_tables import SyncRow
+from labeling.store.correction_tables import EventRow, ReviewRow, SyncRow
 from labeling.store.database import Database
 from labeling.store.predictions import project_record
 from labeling.store.records import Project
@@ -37,6 +37,20 @@ class SyncStore:
                 return None
             row.lease_until = now + timedelta(seconds=lease_s)
             return SyncTurn(row.synced_until)
+
+    def oldest_heard(self, project: Project) -> datetime | None:
+        """When the oldest annotation was changed of which an event told us after the last complete sync had ended.
+
+        Such an event may be late: of an annotation that the sync had already found deleted.
+        """
+        query = (
+            select(func.min(ReviewRow.annotation_at))
+            .join(EventRow, ReviewRow.event_id == EventRow.id)
+            .join(SyncRow, ReviewRow.project_row_id == SyncRow.project_row_id)
+            .where(ReviewRow.project_row_id == project.id, EventRow.processed_at >= SyncRow.synced_at)
+        )
+        with self._database.reading() as session:
+            return session.scalar(query)
 
     def extend_sync(self, project: Project, *, lease_s: float) -> None:
         """Keep the turn for another `lease_s` seconds."""
