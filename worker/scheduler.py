@@ -46,9 +46,11 @@ def want_due(settings: Settings, store: Store, now: datetime) -> list[FinetuneRu
     wanted = []
     for project in store.list_projects():
         schedule = store.find_finetune_schedule(project) or default
+        slot = _due_slot(store, project, schedule, now)
+        if slot is None:
+            continue
         corrections = store.count_corrections(project)
-        slot = _due_slot(store, project, schedule, corrections, now)
-        if slot is not None and (run := store.want_finetune(f"finetune-{slot}", project, corrections=corrections)):
+        if (run := store.want_finetune(f"finetune-{slot}", project, corrections=corrections)) is not None:
             logger.info("project %d is to be fine-tuned (%s)", project.project_id, run.slot)
             wanted.append(run)
     return wanted
@@ -90,13 +92,13 @@ def _keep_looking(context: JobContext, stop: threading.Event) -> None:
         stop.wait(LOOK_S)
 
 
-def _due_slot(
-    store: Store, project: Project, schedule: FinetuneSchedule, corrections: int, now: datetime
-) -> str | None:
+def _due_slot(store: Store, project: Project, schedule: FinetuneSchedule, now: datetime) -> str | None:
     """The name of the turn that has come, the same in every copy of the scheduler; None if there is none."""
+    if schedule.corrections is None and schedule.cron is None:
+        return None
     last = store.last_finetune(project)
-    new = corrections - (0 if last is None else last.corrections)
-    if new <= 0:
+    new = store.count_corrections(project, since=None if last is None else last.created_at)
+    if not new:
         return None
     if schedule.corrections is not None and new >= schedule.corrections:
         return f"p{project.id}-after-run-{0 if last is None else last.id}"

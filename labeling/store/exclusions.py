@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, cast
 
-from sqlalchemy import delete, exists, or_, select
+from sqlalchemy import ColumnElement, String, delete, exists, or_, select
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import Session
 
 from labeling.store.blobs import BlobStore
@@ -90,6 +91,19 @@ def exclusion_of(exclusions: Exclusions, row: ReviewRow, region_id: str | None =
     if region_id is not None:
         keys.append((row.project_row_id, "region", f"{row.annotation_id}/{region_id}"))
     return next((exclusions[key] for key in keys if key in exclusions), None)
+
+
+def is_excluded() -> ColumnElement[bool]:
+    """The same as `exclusion_of`, for queries over ReviewRow and CorrectionRow."""
+    annotation = sql_cast(ReviewRow.annotation_id, String)
+    names = {
+        "task": sql_cast(ReviewRow.task_id, String),
+        "annotation": annotation,
+        "annotator": sql_cast(ReviewRow.annotator_id, String),
+        "region": annotation.concat("/").concat(CorrectionRow.region_id),
+    }
+    is_meant = or_(*((ExclusionRow.scope == scope) & (ExclusionRow.value == name) for scope, name in names.items()))
+    return exists().where(ExclusionRow.project_row_id == ReviewRow.project_row_id, is_meant)
 
 
 def _add_exclusion(session: Session, project: Project, exclusion: Exclusion) -> None:

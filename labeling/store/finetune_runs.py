@@ -1,15 +1,16 @@
 """Fine-tune runs: wanted once, run by one process of all hosts at a time, stopped and taken up again."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from labeling.errors import StoreError
-from labeling.store.correction_tables import CorrectionRow, ReviewRow
+from labeling.store.correction_tables import CorrectionRow, EventRow, ReviewRow
 from labeling.store.database import Database
+from labeling.store.exclusions import is_excluded
 from labeling.store.model_records import FinetuneRun, FinetuneSchedule, FinetuneStatus
 from labeling.store.model_tables import FinetuneRunRow, FinetuneScheduleRow
 from labeling.store.models import project_of
@@ -138,10 +139,21 @@ class FinetuneRunStore:
             row = session.scalar(query.order_by(FinetuneRunRow.id.desc()).limit(1))
             return None if row is None else _run(session, row)
 
-    def count_corrections(self, project: Project) -> int:
-        """How many corrections a project has, as the newest state of each annotation tells them."""
-        query = select(func.count(CorrectionRow.id)).join(ReviewRow, CorrectionRow.review_id == ReviewRow.id)
-        query = query.where(ReviewRow.project_row_id == project.id, ReviewRow.is_current)
+    def count_corrections(self, project: Project, since: datetime | None = None) -> int:
+        """How many corrections a project has that teach something, of all or of annotations that changed since then.
+
+        These are the regions that an annotator edited, deleted or added, in the newest state of each submitted
+        annotation; not accepted ones, and not what is excluded.
+        """
+        query = (
+            select(func.count(CorrectionRow.id))
+            .join(ReviewRow, CorrectionRow.review_id == ReviewRow.id)
+            .join(EventRow, ReviewRow.event_id == EventRow.id)
+            .where(ReviewRow.project_row_id == project.id, ReviewRow.is_current, CorrectionRow.kind != "accepted")
+            .where(~is_excluded())
+        )
+        if since is not None:  # by when we made something of it: a webhook may come late
+            query = query.where(or_(EventRow.processed_at.is_(None), EventRow.processed_at >= since))
         with self._database.reading() as session:
             return session.scalar(query) or 0
 

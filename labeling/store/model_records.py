@@ -30,8 +30,8 @@ class ModelVersion:
 
 @dataclass(frozen=True)
 class FinetuneRun:
-    """A fine-tune run. `corrections` is how many the project had when it was wanted; `manifest` is None where it is to
-    be made of these. `candidate` and `base` are set when it begins.
+    """A fine-tune run. `corrections` is how many that teach something the project had when it was wanted; `manifest` is
+    None where it is to be made of the project's. `candidate` and `base` are set when it begins.
     """
 
     id: int

@@ -1,18 +1,23 @@
 """Whose turn it is: cron times, new corrections, any number of schedulers."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count, islice
 
 import pytest
 
 from labeling.errors import SettingsError
 from labeling.settings import Settings
-from labeling.store import Project, Store
+from labeling.store import Correction, Exclusion, Project, Review, Store
+from labeling.store.correction_records import CorrectionKind
 from labeling.store.model_records import FinetuneSchedule
 from worker.scheduler import check_cron, want_due
 
 NIGHT = datetime(2026, 11, 23, 3, 0, 30, tzinfo=UTC)
 NIGHTLY = FinetuneSchedule("0 3 * * *", None)
+
+Correct = Callable[[int], None]
 
 
 @pytest.fixture
@@ -21,65 +26,100 @@ def project(store: Store) -> Project:
 
 
 @pytest.fixture
-def corrected(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many corrections every project has."""
-    count = [5]
-    monkeypatch.setattr(Store, "count_corrections", lambda self, project: count[0])
-    return count
+def correct(store: Store, project: Project) -> Callable[[int], None]:
+    """`correct(5)`: so many more annotations come, with an edited and an accepted region each."""
+    numbers = count(1)
+
+    def correct(annotations: int) -> None:
+        for annotation_id in islice(numbers, annotations):
+            event_id = store.record_event("ANNOTATION_CREATED", {})
+            regions = (correction(kind="edited"), correction(kind="accepted"))
+            store.save_reviews(event_id, project, [Review(annotation_id, 1, "submitted", regions, at=NIGHT)])
+            store.mark_event_processed(event_id)
+
+    return correct
 
 
-def test_nothing_is_due_by_default(settings: Settings, store: Store, project: Project, corrected: list[int]) -> None:
+def correction(kind: CorrectionKind) -> Correction:
+    return Correction(kind, "brushlabels", "red", kind, None, None, 0.5, 0.5, 1)
+
+
+def test_nothing_is_due_by_default(settings: Settings, store: Store, project: Project, correct: Correct) -> None:
+    correct(5)
     assert want_due(settings, store, NIGHT) == []
 
 
 def test_a_cron_turn_comes_once_on_all_hosts(
-    settings: Settings, store: Store, project: Project, corrected: list[int]
+    settings: Settings, store: Store, project: Project, correct: Correct
 ) -> None:
     store.set_finetune_schedule(project, NIGHTLY)
+    correct(5)
     assert want_due(settings, store, NIGHT - timedelta(minutes=2)) == []
     (run,) = want_due(settings, store, NIGHT)
     assert (run.slot, run.corrections) == ("finetune-p1-2026-11-23T03:00", 5)
     store.end_finetune(run.id, "refused")
-    corrected[0] = 6
+    correct(1)
     assert want_due(settings, store, NIGHT) == []
     assert want_due(settings, store, NIGHT + timedelta(days=1)) != []
 
 
 def test_a_turn_that_was_missed_is_made_up_for_within_the_hour(
-    settings: Settings, store: Store, project: Project, corrected: list[int]
+    settings: Settings, store: Store, project: Project, correct: Correct
 ) -> None:
     store.set_finetune_schedule(project, NIGHTLY)
+    correct(5)
     assert want_due(settings, store, NIGHT + timedelta(hours=5)) == []
     assert len(want_due(settings, store, NIGHT + timedelta(minutes=40))) == 1
 
 
 def test_without_new_corrections_there_is_nothing_to_learn(
-    settings: Settings, store: Store, project: Project, corrected: list[int]
+    settings: Settings, store: Store, project: Project, correct: Correct
 ) -> None:
     store.set_finetune_schedule(project, NIGHTLY)
+    correct(5)
     (run,) = want_due(settings, store, NIGHT)
     store.end_finetune(run.id, "refused")
     assert want_due(settings, store, NIGHT + timedelta(days=1)) == []
 
 
 def test_so_many_new_corrections_start_a_run_by_the_default_of_all(
-    settings: Settings, store: Store, project: Project, corrected: list[int]
+    settings: Settings, store: Store, project: Project, correct: Correct
 ) -> None:
     everyone = settings.model_copy(update={"finetune_corrections": 10})
+    correct(9)
     assert want_due(everyone, store, NIGHT) == []
-    corrected[0] = 10
+    correct(1)
     (run,) = want_due(everyone, store, NIGHT)
     assert want_due(everyone, store, NIGHT) == []  # it is open
     store.end_finetune(run.id, "promoted")
-    corrected[0] = 19
+    correct(9)
     assert want_due(everyone, store, NIGHT) == []
-    corrected[0] = 20
+    correct(1)
     assert len(want_due(everyone, store, NIGHT)) == 1
 
 
-def test_a_projects_own_schedule_comes_before_the_default(
-    settings: Settings, store: Store, project: Project, corrected: list[int]
+def test_what_is_excluded_after_a_run_does_not_keep_the_next_one_away(
+    settings: Settings, store: Store, project: Project, correct: Correct
 ) -> None:
+    everyone = settings.model_copy(update={"finetune_corrections": 5})
+    correct(5)
+    (run,) = want_due(everyone, store, NIGHT)
+    store.end_finetune(run.id, "promoted")
+    for annotation_id in range(1, 6):
+        store.exclude(project, Exclusion("annotation", str(annotation_id), "wrong"))
+    correct(4)
+    store.exclude(project, Exclusion("region", "6/edited", "wrong"))
+    correct(1)
+    assert want_due(everyone, store, NIGHT) == []
+    correct(1)
+    (run,) = want_due(everyone, store, NIGHT)
+    assert run.corrections == 5
+
+
+def test_a_projects_own_schedule_comes_before_the_default(
+    settings: Settings, store: Store, project: Project, correct: Correct
+) -> None:
+    correct(5)
     everyone = settings.model_copy(update={"finetune_corrections": 1})
     store.set_finetune_schedule(project, replace(NIGHTLY, cron=None))
     assert want_due(everyone, store, NIGHT) == []
