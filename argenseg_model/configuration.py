@@ -78,6 +78,8 @@ class ARGenSegConfig(PreTrainedConfig):
             "tile" (overlapping tiles at the image's own resolution; smaller images are squashed).
         tile_overlap: overlap in pixels of neighbouring tiles.
         autocontrast: stretch each image's grey range before tiling (share cut at both ends), 0 for never.
+        least_score: an answer with a lower score gets an empty mask (`SegmentationResult.score`), 0 for none; not in
+            the release.
         mask_resize_steps: sides through which a target mask is resized (bicubic) for training.
         image_position_code: a learned position code is added to the projected image tokens (not in the release).
         system_message: text of the system turn; empty for none.
@@ -103,6 +105,7 @@ class ARGenSegConfig(PreTrainedConfig):
     image_mode: str = "squash"
     tile_overlap: int = 0
     autocontrast: Number = 0.0
+    least_score: Number = 0.0
     mask_resize_steps: list[int] | tuple[int, ...] = (512, 256)
     image_position_code: bool = False
     system_message: str = INTERNVL2_5_SYSTEM
@@ -128,6 +131,7 @@ class ARGenSegConfig(PreTrainedConfig):
             "image_mean is finite, image_std positive": all(math.isfinite(mean) for mean in self.image_mean)
             and all(0 < std < math.inf for std in self.image_std),
             "0 <= autocontrast < 0.5": 0 <= self.autocontrast < 0.5,
+            "0 <= least_score <= 1": 0 <= self.least_score <= 1,
             "mask_resize_steps are positive": min(self.mask_resize_steps, default=0) > 0,
             "0 <= phi_ratio <= 1": 0 <= vqvae.phi_ratio <= 1,
             "image_mode is 'squash' or 'tile'": self.image_mode in ("squash", "tile"),

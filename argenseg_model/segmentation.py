@@ -25,10 +25,10 @@ class SegmentationResult:
 
     Attributes:
         prompt: the prompt as given.
-        mask: (H, W) bool at the upright original size.
-        score: 0..1, geometric mean of the token probabilities where the mask is (everywhere if it is
-            empty); uncalibrated.
-        probability: (H, W) float32 in [0, 1], the grey value of the generated picture.
+        mask: (H, W) bool at the upright original size; empty where the score is below the model's `least_score`.
+        score: 0..1, geometric mean of the token probabilities where something was drawn (everywhere if nothing
+            was); uncalibrated.
+        probability: (H, W) float32 in [0, 1], the grey value of the generated picture, also where the mask was emptied.
         tokens: (tiles, tokens_per_mask) codes of the generated picture(s).
     """
 
@@ -101,7 +101,7 @@ class SegmentationMixin:
             for prompt in prompts
         ]
         tiles, crops, size = cut_tiles(image, config)
-        return _Answer(prompts, ids, tiles, crops, size, image.size)
+        return _Answer(prompts, ids, tiles, crops, size, image.size, float(config.least_score))
 
     def _decode(self, batch: "list[_Block]") -> None:
         """Decode the rows of some blocks together and add them to their answers."""
@@ -133,8 +133,10 @@ class _Answer:
         crops: list[Image.Image],
         size: tuple[int, int],
         out: tuple[int, int],
+        least_score: float,
     ) -> None:
         self.prompts, self.ids, self.tiles, self.crops, self.size, self.out = prompts, ids, tiles, crops, size, out
+        self.least_score = least_score
         self.rows: list[list[tuple[np.ndarray, np.ndarray, tuple[float, int]]]] = [[] for _ in prompts]
 
     def results(self) -> list[SegmentationResult]:
@@ -143,7 +145,9 @@ class _Answer:
     def _result(self, prompt: str, rows: list[tuple[np.ndarray, np.ndarray, tuple[float, int]]]) -> SegmentationResult:
         pictures, codes, scores = zip(*rows, strict=True)
         probability = merge_tiles(np.stack(pictures), self.tiles, self.size, self.out)
-        return SegmentationResult(prompt, probability > 0.5, _merge_scores(list(scores)), probability, np.stack(codes))
+        score = _merge_scores(list(scores))
+        mask = (probability > 0.5) & (score >= self.least_score)
+        return SegmentationResult(prompt, mask, score, probability, np.stack(codes))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from argenseg_model.prompting import ANSWERS, build_prompt
 from argenseg_model.scenes import draw_scene, sample_prompt
 from argenseg_model.scenes.attributes import named, seen
 from argenseg_model.scenes.prompts import absent_anywhere
+from argenseg_model.scenes.vocabulary import MICROSCOPY_WORDS
 from argenseg_model.training.nuclei import NucleiTiles
 from argenseg_model.training.objective import TrainingBatch
 from argenseg_model.training.samples import Sample
@@ -48,6 +49,8 @@ def scene_samples(
             absent = rng.random() < absent_share
             for _ in range(12):
                 prompt, mask, kind = sample_prompt(scene, rng, level, absent=absent)
+                if absent and any(word in prompt.lower() for word in MICROSCOPY_WORDS):
+                    continue  # else a model learns that pictures in colour hold no nuclei, stained tissue included
                 is_new = absent or not any(np.array_equal(mask, other.mask) for other in asked)
                 if is_new and (not kinds or kind in kinds):
                     break

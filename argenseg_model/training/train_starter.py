@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="checkpoints, log and the finished model go here")
     parser.add_argument("--steps", type=int, default=3500, help="steps of the language model (default %(default)s)")
     parser.add_argument("--vqvae-steps", type=int, default=3000, help="steps of the VQ-VAE (default %(default)s)")
-    parser.add_argument("--vision-steps", type=int, default=800, help="steps of the vision tower (default %(default)s)")
+    parser.add_argument("--vision-steps", type=int, default=2000, help="of the vision tower (default %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", default="starter-1", help="model name shown to people (default %(default)s)")

@@ -404,6 +404,7 @@ def test_any_wrong_value_in_config_json_is_refused_or_harmless(
     [
         {"autocontrast": "x"},
         {"autocontrast": 0.5},
+        {"least_score": 1.5},
         {"image_mean": ["a", "b", "c"]},
         {"image_mean": [float("nan")] * 3},
         {"image_std": [0, 1, 1]},

@@ -88,6 +88,21 @@ def test_an_answer_is_that_of_the_low_level_calls(small: ARGenSeg) -> None:
         np.testing.assert_allclose(result.probability, picture_to_probability(decoded, (70, 40)), atol=1.01 / 255)
 
 
+def test_an_answer_of_which_the_model_is_unsure_is_empty(byte_bpe: Tokenizer) -> None:
+    image = picture(40, 52)
+    answers = small_model(byte_bpe).segment(image, PROMPTS)[0]
+    drawn = sorted(answer.score for answer in answers if answer.mask.any())
+    assert len(drawn) > 1
+    assert drawn[0] < drawn[-1]
+    least_score = (drawn[0] + drawn[-1]) / 2
+    strict = small_model(byte_bpe, least_score=least_score).segment(image, PROMPTS)[0]
+    assert len({after.mask.any() for after in strict}) == 2
+    for before, after in zip(answers, strict, strict=True):
+        np.testing.assert_array_equal(after.mask, before.mask & (before.score >= least_score))
+        np.testing.assert_array_equal(after.probability, before.probability)
+        assert after.score == before.score
+
+
 def test_prompts_of_an_image_run_as_one_batch(small: ARGenSeg) -> None:
     with counted(small) as calls:
         small.segment(picture(40, 70), PROMPTS)
