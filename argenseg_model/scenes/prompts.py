@@ -255,10 +255,10 @@ def _ask_absent(
     return None if any(_might_fit(description, o) for o in objects) else words.phrase(description)
 
 
-def absent_anywhere(rng: np.random.Generator) -> str:
-    """A prompt that no grey microscope image answers: an everyday thing, a colour, or a shape with corners."""
+def absent_anywhere(rng: np.random.Generator, grey: bool = True) -> str:
+    """A prompt that no microscope image answers: an everyday thing; of a `grey` one also a colour or an odd shape."""
     words = Wording(rng, (), synonym_share=0.25)
-    if rng.random() < 0.4:
+    if rng.random() < 0.4 or not grey:
         return words.finish(str(_ask_absent("foreign", rng, (), words, microscopy=False)))
     shape = pick(rng, _SHAPE_NAMES) if rng.random() < 0.75 else None
     coloured = shape in (None, *_ROUND) or rng.random() < 0.6

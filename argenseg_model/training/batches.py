@@ -12,7 +12,6 @@ from argenseg_model.processing import image_to_pixels, mask_to_pixels, stretch_c
 from argenseg_model.prompting import ANSWERS, build_prompt
 from argenseg_model.scenes import draw_scene, sample_prompt
 from argenseg_model.scenes.attributes import named, seen
-from argenseg_model.scenes.prompts import absent_anywhere
 from argenseg_model.scenes.vocabulary import MICROSCOPY_WORDS
 from argenseg_model.training.nuclei import NucleiTiles
 from argenseg_model.training.objective import TrainingBatch
@@ -64,8 +63,7 @@ def nuclei_samples(rng: np.random.Generator, tiles: NucleiTiles, count: int) -> 
     groups = []
     for _ in range(count):
         sample = tiles.sample(rng)
-        absent = Sample(sample.image, absent_anywhere(rng), np.zeros_like(sample.mask), sample.source)
-        groups.append([sample, absent])
+        groups.append([sample, tiles.absent(rng, sample.image, sample.source)])
     return groups
 
 

@@ -22,6 +22,7 @@ NUCLEI_PROMPTS = (  # the usual ones several times
     "stained nuclei", "find all nuclei", "segment the nuclei", "bright blobs", "all bright spots", "every cell nucleus",
     "every nucleus, also faint ones", "All cells", "Cells", "Cell nuclei", "every single nucleus",
 )  # fmt: skip
+STAINED_NUCLEI_PROMPTS = tuple(prompt for prompt in NUCLEI_PROMPTS if "bright" not in prompt)
 _SCALES = (0.6, 1.6)  # magnification of a training tile
 _EVALUATION_SPLITS = ("test", "demo")
 
@@ -68,12 +69,18 @@ class NucleiTiles:
         if rng.random() < 0.8 and not nuclei.any():  # background teaches too, but a little of it is enough
             picture, nuclei = self._crop(rng, source)
         picture, nuclei = _turn(rng, picture, nuclei)
-        absent = rng.random() < absent_share
-        tinted = not absent and rng.random() < 0.2  # in a blue tint, "blue objects" would not be absent
-        image = _to_rgb(rng, picture, source.brightest, tinted)
-        if absent:
-            return Sample(image, absent_anywhere(rng), np.zeros(nuclei.shape, bool), f"nuclei:{source.id}")
-        return Sample(image, pick(rng, NUCLEI_PROMPTS), nuclei >= 128, f"nuclei:{source.id}")
+        stained = rng.random() < 0.25
+        image = (_stain if stained else _expose)(rng, picture, source.brightest)
+        if rng.random() < absent_share:
+            return self.absent(rng, image, f"nuclei:{source.id}")
+        prompts = STAINED_NUCLEI_PROMPTS if stained else NUCLEI_PROMPTS
+        return Sample(image, pick(rng, prompts), nuclei >= 128, f"nuclei:{source.id}")
+
+    @staticmethod
+    def absent(rng: np.random.Generator, image: np.ndarray, source: str) -> Sample:
+        """A tile asked for something that is not there: in a blue tint, "blue objects" would be."""
+        grey = not np.ptp(image, axis=2).any()
+        return Sample(image, absent_anywhere(rng, grey), np.zeros(image.shape[:2], bool), source)
 
     def _crop(self, rng: np.random.Generator, source: NucleiImage) -> tuple[np.ndarray, np.ndarray]:
         """A random window of the image, magnified to side x side; a small image is continued by reflection."""
@@ -128,8 +135,29 @@ def _turn(rng: np.random.Generator, picture: np.ndarray, nuclei: np.ndarray) -> 
     return np.rot90(picture, turn % 4), np.rot90(nuclei, turn % 4)
 
 
-def _to_rgb(rng: np.random.Generator, picture: np.ndarray, brightest: float, tinted: bool) -> np.ndarray:
-    """Another exposure, contrast, gamma and, at times, blur or noise. (S, S[, 3]) -> (S, S, 3) uint8.
+def _stain(rng: np.random.Generator, picture: np.ndarray, brightest: float) -> np.ndarray:
+    """As if the fluorescent dye were an absorbing stain in transmitted light. (S, S[, 3]) -> (S, S, 3) uint8.
+
+    Light falls off exponentially with dye (Beer-Lambert); a counterstain of another colour lies in smooth blotches.
+    """
+    grey = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY) if picture.ndim == 3 else picture
+    dye = np.minimum(grey.astype(np.float32) / 255 / brightest, 1.2) ** (0.5 + rng.random())
+    blotches = rng.random((2 + int(rng.random() * 7),) * 2, dtype=np.float32)
+    counterstain = np.clip(cv2.resize(blotches, grey.shape[::-1], interpolation=cv2.INTER_CUBIC), 0, 1)
+    absorbed: np.ndarray = np.float32(0.5 + 1.7 * rng.random()) * dye[..., None] * _absorbance(rng)
+    absorbed = absorbed + np.float32(0.8 * rng.random()) * counterstain[..., None] * _absorbance(rng)
+    light = 255 * (1 - 0.25 * rng.random((1, 1, 3), dtype=np.float32) * rng.random(dtype=np.float32))
+    return _blur_or_add_noise(rng, np.rint(light * np.exp(-absorbed)).astype(np.uint8))
+
+
+def _absorbance(rng: np.random.Generator) -> np.ndarray:
+    """(3,) float32: how strongly a stain takes up red, green and blue; the strongest 1."""
+    absorbance = 0.1 + rng.random(3, dtype=np.float32)
+    return np.asarray(absorbance / absorbance.max())
+
+
+def _expose(rng: np.random.Generator, picture: np.ndarray, brightest: float) -> np.ndarray:
+    """Another exposure, contrast, gamma and, at times, a tint, blur or noise. (S, S[, 3]) -> (S, S, 3) uint8.
 
     `brightest` (0..1) is that of the whole image: a tile of mere background must not be turned up until it shows noise.
     """
@@ -139,13 +167,16 @@ def _to_rgb(rng: np.random.Generator, picture: np.ndarray, brightest: float, tin
         levels = np.minimum(levels / brightest, 2) ** (0.65 * 2.4 ** rng.random())  # gamma 0.65 to 1.56
         levels = np.clip((levels + rng.random() * 0.15 - 0.04) * aim, 0, 1)
     tint: np.ndarray = np.ones((1, 3), np.float32)
-    if tinted:
+    if rng.random() < 0.2:
         tint = 1 - rng.random((1, 3), dtype=np.float32) * rng.random(dtype=np.float32)
         tint /= tint.max()
     table = np.rint(levels[:, None] * tint * 255).astype(np.uint8)  # (256, 3)
     if picture.ndim == 2:
         picture = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_GRAY2RGB)
-    image = cv2.LUT(np.ascontiguousarray(picture), table[None])
+    return _blur_or_add_noise(rng, cv2.LUT(np.ascontiguousarray(picture), table[None]))
+
+
+def _blur_or_add_noise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     if rng.random() < 0.15:
         image = cv2.GaussianBlur(image, (3, 3), 0.4 + 0.6 * rng.random())
     if rng.random() < 0.2:
