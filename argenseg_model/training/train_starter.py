@@ -24,12 +24,14 @@ from argenseg_model.training.objective import Objective, TrainingHeads, training
 from argenseg_model.training.optimizers import make_optimizers, set_learning_rate
 from argenseg_model.training.samples import Sample
 from argenseg_model.training.starter_config import TILE, initialise, starter_config
-from argenseg_model.training.train_vision import train_vision
+from argenseg_model.training.train_vision import sight_loss, train_vision
 from argenseg_model.training.train_vqvae import train_vqvae
 
 SOFTNESS = 0.02
 """Spread of a soft target, as a share of the codebook's variance: about one nat of entropy."""
-LOSS_WEIGHTS = {"text": 0.1, "codes": 1.0, "dense": 1.0, "seen": 0.5, "found": 0.5, "named": 0.3}
+LOSS_WEIGHTS = {"text": 0.1, "codes": 1.0, "dense": 1.0, "seen": 0.5, "found": 0.5, "named": 0.3, "sight": 1.0}
+SIGHT_PICTURES = 24
+"""Scenes a step that are only looked at, without prompts: shapes go on being learnt, which takes far more pictures."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -95,6 +97,7 @@ def _train_together(model: ARGenSeg, heads: TrainingHeads, arguments: argparse.N
         samples = nuclei_samples(rng, tiles, 16) if step % 4 == 0 else _draw_scenes(rng, progress)
         objective = Objective(SOFTNESS, 0.3, _foreground(progress), kept=0.5 if progress < 0.85 else 1.0)
         losses = training_losses(model, heads, to_batch(model, samples), objective)
+        losses["sight"] = sight_loss(model, heads, rng, SIGHT_PICTURES)
         loss = sum(LOSS_WEIGHTS[name] * value for name, value in losses.items())
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)

@@ -36,7 +36,7 @@ def train_vision(model: ARGenSeg, heads: TrainingHeads, checkpoint: Path, steps:
     with checkpoint.with_suffix(".jsonl").open("w") as log:
         for step in range(steps):
             set_learning_rate(optimizers, 3e-3, step, steps)
-            pixels_I3SS, seen_IASS = _draw(model, np.random.default_rng((seed, step)))
+            pixels_I3SS, seen_IASS = _draw(model, np.random.default_rng((seed, step)), BATCH)
             image_ILD = model.image_features(pixels_I3SS)
             covered = F.avg_pool2d(seen_IASS.amax(1, keepdim=True), 2)
             pixels = F.unfold(covered, cell, stride=cell).transpose(1, 2)
@@ -56,10 +56,16 @@ def train_vision(model: ARGenSeg, heads: TrainingHeads, checkpoint: Path, steps:
         torch.save(trained.state_dict(), partial)
 
 
-def _draw(model: ARGenSeg, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Fresh scenes: normalised pixels (BATCH, 3, S, S), and what is seen at each pixel (BATCH, A, S, S) in 0 and 1."""
+def sight_loss(model: ARGenSeg, heads: TrainingHeads, rng: np.random.Generator, pictures: int) -> Tensor:
+    """How badly the image tokens of fresh scenes tell what is seen: kept up while the language model learns to read."""
+    pixels_I3SS, seen_IASS = _draw(model, rng, pictures)
+    return seen_loss(heads, model.image_features(pixels_I3SS), seen_IASS)
+
+
+def _draw(model: ARGenSeg, rng: np.random.Generator, pictures: int) -> tuple[Tensor, Tensor]:
+    """Fresh scenes: normalised pixels (I, 3, S, S), and what is seen at each pixel (I, A, S, S) in 0 and 1."""
     config = model.config
-    scenes = [draw_scene(rng, config.image_size, 3) for _ in range(BATCH)]
-    pictures = [stretch_contrast(Image.fromarray(scene.image), config.autocontrast) for scene in scenes]
-    pixels_I3SS = torch.stack([image_to_pixels(picture, config) for picture in pictures])
+    scenes = [draw_scene(rng, config.image_size, 3) for _ in range(pictures)]
+    stretched = [stretch_contrast(Image.fromarray(scene.image), config.autocontrast) for scene in scenes]
+    pixels_I3SS = torch.stack([image_to_pixels(picture, config) for picture in stretched])
     return pixels_I3SS, torch.from_numpy(np.stack([seen(scene) for scene in scenes])).float()
