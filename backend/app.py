@@ -7,7 +7,7 @@ from flask import Flask, Response, jsonify, request
 from redis import Redis
 from werkzeug.exceptions import HTTPException, Unauthorized
 
-from backend import protocol, statistics_api, webhooks
+from backend import finetune_pages, protocol, statistics_api, webhooks
 from backend.background import Background
 from backend.services import Services, WaitingRoom
 from labeling.errors import LabelingError
@@ -29,6 +29,7 @@ def create_app(settings: Settings, store: Store, connection: "Redis") -> Flask:
     app.register_blueprint(protocol.make_blueprint(services))
     app.register_blueprint(webhooks.make_blueprint(services))
     app.register_blueprint(statistics_api.make_blueprint(services))
+    app.register_blueprint(finetune_pages.make_blueprint(services))
     app.register_error_handler(HTTPException, _say_error)
     app.register_error_handler(LabelingError, _say_outage)
     app.register_error_handler(Exception, _say_bug)

@@ -14,12 +14,12 @@ from argenseg_model.evaluation import ItemResult, read_rows
 from argenseg_model.manifest import Manifest
 from labeling.errors import LabelingError
 from labeling.gate import GateRules, decide
-from labeling.settings import Settings
 from labeling.store.model_records import FinetuneRun
 from labeling.versions import weights_name
 from worker.errors import WorkerError
 from worker.finetune.children import run_child
 from worker.finetune.manifests import build_manifest
+from worker.finetune.progress import run_folder
 from worker.finetune.promotion import promote
 from worker.finetune.report import write_report
 from worker.finetune.scenes_holdout import write_scenes_holdout
@@ -75,11 +75,6 @@ class Hold:
             return bool(queue.count or self.context.connection.zcount(started.key, time.time(), "+inf"))
         except RedisError:
             return False
-
-
-def run_folder(settings: Settings, run: FinetuneRun) -> Path:
-    """Where a run keeps its checkpoints, measurements and report."""
-    return settings.data_dir / "finetune" / f"run-{run.id}"
 
 
 def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callable[[], bool]) -> None:
