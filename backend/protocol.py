@@ -111,8 +111,10 @@ def predict_tasks(services: Services, message: PredictRequest) -> list[Any]:
 def answer_at_once(services: Services, wishes: Wishes, task: Task, asked: Interaction | None = None) -> Any:
     """The prediction of a task that somebody looks at, if it is ready within the budget; else it is pushed later.
 
-    What the page itself asked for waits longer: its answer cannot be pushed.
+    What the page itself asked for waits longer: its answer cannot be pushed. An erased task has none.
     """
+    if wishes.is_erased(task):
+        return NOT_YET
     try:
         wish = wishes.want(task, delivery="sync", asked=asked)
         if wish.status == "wanted":

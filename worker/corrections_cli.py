@@ -17,11 +17,12 @@ from labeling.datasets.build import DataSetOptions, build_data_set
 from labeling.datasets.export import collect, export_coco, export_hugging_face
 from labeling.datasets.images import ImageKeeper
 from labeling.errors import LabelingError
-from labeling.store.correction_records import CorrectionFilter, Exclusion, ExclusionScope
+from labeling.store.correction_records import CorrectionFilter, ErasureScope, Exclusion, ExclusionScope
 from labeling.store.records import Project
 from labeling.store.store import Store
 from worker import reconcile
 from worker.command_line import label_studio_options, start
+from worker.erasure import erase
 from worker.jobs import JobContext
 from worker.wishes import label_studio_url
 
@@ -163,23 +164,29 @@ def exclude(scope: str, value: str, project: int, reason: str, undo: bool) -> No
 
 
 @corrections.command()
-@click.option("--task", "task_id", type=int, help="Everything about this task.")
-@click.option("--annotation", "annotation_id", type=int, help="Everything about this annotation.")
+@click.option("--task", type=int, help="Everything about this task: annotations, predictions, its image.")
+@click.option("--annotation", type=int, help="Everything about this annotation.")
+@click.option("--annotator", type=int, help="All that this user of Label Studio submitted, or ever will.")
 @click.option("--project", type=int, required=True, help="Label Studio's number of the project.")
 @click.option("--reason", default="deleted on request", help="Why; the reason is kept.")
 @click.confirmation_option(prompt="Corrections, masks and events go for good. Go on?")
-def delete(task_id: int | None, annotation_id: int | None, project: int, reason: str) -> None:
-    """Delete corrections on request, so that they never come back. What is in Label Studio stays there.
+def delete(project: int, reason: str, **named: int | None) -> None:
+    """Delete on request, so that it never comes back. What is in Label Studio stays there.
 
     Example: argenseg corrections delete --project 1 --task 12
     """
-    if (task_id is None) == (annotation_id is None):
-        raise LabelingError("Name either --task or --annotation.")
+    chosen = [(scope, number) for scope, number in named.items() if number is not None]
+    if len(chosen) != 1:
+        raise LabelingError("Name either --task, --annotation or --annotator.")
+    ((scope, number),) = chosen
     settings = start(log_level="WARNING")
     with Store.open(settings.database_url, settings.blob_url) as store:
         row = _project(store, project, label_studio_url(settings))
-        count = store.erase(row, task_id=task_id, annotation_id=annotation_id, reason=reason)
-    click.echo(f"{count} annotations are gone")
+        gone = erase(settings, store, row, cast(ErasureScope, scope), number, reason)
+    counts = f"{len(gone.store.annotations)} annotations, {gone.store.predictions} predictions"
+    click.echo(f"{counts} and {len(gone.store.images)} images are gone from here; not from Label Studio, nor backups.")
+    if gone.runs:
+        click.echo(f"Models that learnt from it were not changed. Their runs: {', '.join(gone.runs)}.")
 
 
 @corrections.command()

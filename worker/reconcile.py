@@ -114,6 +114,8 @@ def _sync_task(
     ours = context.store.annotations_of_tasks(project, [task_id])  # before Label Studio's: theirs are no older
     counts = [task.get(name) for name in ("total_annotations", "cancelled_annotations")]
     annotations = client.list_annotations(task_id) if ours or counts != [0, 0] else []
+    erased = context.store.erased(project)
+    annotations = [annotation for annotation in annotations if not erased.covers(annotation)]
     known = context.store.annotation_times(project, [annotation["id"] for annotation in annotations])
     missed = [item for item in annotations if _time(item) not in known.get(item["id"], set())]
     gone = sorted(ours.keys() - {annotation["id"] for annotation in annotations})

@@ -54,6 +54,7 @@ class Wishes:
         self._store = store
         self._blind_share = settings.blind_share
         self.project: Project = store.upsert_project(label_studio_url(settings), project_id, label_config)
+        self._erased = store.erased(self.project).tasks
         self.model_version = model_version(model or live_model(settings, store, self.project), self.config)
 
     def want(self, task: Task, *, delivery: Delivery, asked: Interaction | None = None) -> WantedPrediction:
@@ -69,8 +70,8 @@ class Wishes:
         return self._failed_if_impossible(wish)
 
     def want_all(self, tasks: Sequence[Task]) -> Iterator[WantedPrediction]:
-        """Record and yield the wishes for many tasks, to be pushed, a few hundred at a time; none for blind ones."""
-        tasks = [task for task in tasks if not self.is_blind(task)]
+        """Record and yield the wishes for many tasks, to be pushed, some at a time; none for blind and erased ones."""
+        tasks = [task for task in tasks if not self.is_blind(task) and not self.is_erased(task)]
         for start in range(0, len(tasks), _TASKS_AT_A_TIME):
             some = tasks[start : start + _TASKS_AT_A_TIME]
             wishes = [TaskWish(task.id, task.data, plan_prompts(self.config, task.data)) for task in some]
@@ -80,6 +81,10 @@ class Wishes:
     def is_blind(self, task: Task) -> bool:
         """Whether the task is of the share that gets no prediction (BLIND_SHARE), only what its annotator asks for."""
         return is_blind(self.project.project_id, task.id, self._blind_share)
+
+    def is_erased(self, task: Task) -> bool:
+        """Whether everything about the task was deleted on request: nothing of it may be recorded again."""
+        return task.id in self._erased
 
     def _failed_if_impossible(self, wish: WantedPrediction) -> WantedPrediction:
         reason = self._why_impossible(wish)

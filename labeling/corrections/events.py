@@ -48,13 +48,16 @@ class _Outcome:
 
 
 def _process(store: Store, event: EventRecord) -> _Outcome:
-    if event.action == _DELETED:
-        deleted = [Review(int(annotation["id"]), None, "deleted") for annotation in event_annotations(event.payload)]
-        store.save_reviews(event.id, _project(store, event), deleted)
-        return _Outcome(notes=(f"annotations {[review.annotation_id for review in deleted]} were deleted",))
-    if event.action not in _REVIEWED:
+    if event.action not in {*_REVIEWED, _DELETED}:
+        if _project_number(event) is not None:  # it may carry tasks
+            store.scrub_event(event, _project(store, event))
         return _Outcome(notes=("not about annotations",))
     project = _project(store, event)
+    event = store.scrub_event(event, project)
+    if event.action == _DELETED:
+        deleted = [Review(int(annotation["id"]), None, "deleted") for annotation in event_annotations(event.payload)]
+        store.save_reviews(event.id, project, deleted)
+        return _Outcome(notes=(f"annotations {[review.annotation_id for review in deleted]} were deleted",))
     regions = _ProjectRegions(store, project, event.payload)
     reviews, errors = [], []
     for annotation in event_annotations(event.payload):
@@ -81,15 +84,21 @@ def _notes(review: Review) -> list[str]:
 
 def _project(store: Store, event: EventRecord) -> Project:
     """The event's project, known or not, with the label config that came along."""
-    told: Any = event.payload.get("project")
-    if not isinstance(told, dict) or not isinstance(told.get("id"), int):
+    number = _project_number(event)
+    if number is None:
         raise LabelingError("The event names no project.")
-    known = store.find_project(told["id"], event.label_studio_url)
-    label_config = told.get("label_config") or (known.label_config if known else "")
+    known = store.find_project(number, event.label_studio_url)
+    label_config = event.payload["project"].get("label_config") or (known.label_config if known else "")
     if known is not None and known.label_config == label_config:
         return known
     url = event.label_studio_url or (known.label_studio_url if known else "")
-    return store.upsert_project(url, told["id"], str(label_config))
+    return store.upsert_project(url, number, str(label_config))
+
+
+def _project_number(event: EventRecord) -> int | None:
+    told = event.payload.get("project")
+    number = told.get("id") if isinstance(told, dict) else None
+    return number if isinstance(number, int) else None
 
 
 class _ProjectRegions:

@@ -11,6 +11,7 @@ from labeling.store.records import Project
 
 CorrectionKind = Literal["accepted", "edited", "deleted", "added"]
 ReviewState = Literal["submitted", "skipped", "deleted"]
+ErasureScope = Literal["task", "annotation", "annotator"]
 ExclusionScope = Literal["task", "annotation", "annotator", "region"]
 
 
@@ -173,6 +174,19 @@ class Exclusion:
     value: str
     reason: str
     erased: bool = False
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """What was erased: `annotations` as "project/annotation", `images` by the SHA-256 of their files.
+
+    `data_sets` counts the copies of manifests that held any of it.
+    """
+
+    annotations: frozenset[str]
+    predictions: int
+    images: tuple[str, ...]
+    data_sets: int
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from labeling.store.correction_records import (
 )
 from labeling.store.correction_tables import CorrectionRow, EventRow, ReviewRow
 from labeling.store.database import Database
-from labeling.store.exclusions import Exclusions, exclusion_of, find_exclusions, without_annotations
+from labeling.store.exclusions import Exclusions, exclusion_of, find_exclusions
 from labeling.store.predictions import project_record
 from labeling.store.records import Project
 from labeling.store.tables import ProjectRow
@@ -73,9 +73,6 @@ class CorrectionStore:
             session.execute(delete(ReviewRow).where(ReviewRow.event_id == event_id))
             erased = find_exclusions(session, [project.id], erased_only=True)
             unwanted = {row.annotation_id for row in rows if exclusion_of(erased, row) is not None}
-            if unwanted:
-                event = session.get_one(EventRow, event_id)
-                event.payload = without_annotations(event.payload, unwanted)
             history = _history(session, project, [row.annotation_id for row in rows])
             new = [
                 row

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from typing import Any
@@ -41,6 +41,15 @@ class Database:
         """A session that commits at the end. On SQLite it takes the write lock at once: what it reads stays true."""
         with _store_errors(), self._write.begin() as session:
             yield session
+
+    def empty_log(self) -> None:
+        """Move what was written to its place, so that SQLite's write-ahead log holds nothing that was deleted.
+
+        Where somebody reads just now, the log is emptied later, when it has grown.
+        """
+        if self.engine.dialect.name == "sqlite":
+            with _store_errors(), closing(self.engine.raw_connection()) as connection:
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def migrate(self) -> None:
         """Bring the schema to the newest revision. Any number of processes may call this at once."""
@@ -95,6 +104,7 @@ def _configure_sqlite(connection: SqliteConnection, _: object) -> None:
     connection.isolation_level = None  # we begin transactions ourselves, see below
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA secure_delete=ON")  # what is erased on request is overwritten
     connection.execute("PRAGMA synchronous=FULL")  # an answered webhook survives a power cut
 
 

@@ -12,6 +12,7 @@ from labeling.store.annotation_syncs import SyncStore
 from labeling.store.blobs import BlobStore
 from labeling.store.corrections import CorrectionStore
 from labeling.store.database import Database
+from labeling.store.erasure import ErasureStore
 from labeling.store.events import EventStore
 from labeling.store.exclusions import ExclusionStore
 from labeling.store.finetune_runs import FinetuneRunStore
@@ -36,6 +37,7 @@ class Store(
     CorrectionStore,
     TaskImageStore,
     ExclusionStore,
+    ErasureStore,
     SyncStore,
     DataSetStore,
     ModelStore,

@@ -227,3 +227,14 @@ def test_a_worker_that_finishes_while_the_request_waits(app: Flask, store: Store
     worker.join()
     assert (result["result"], result["score"]) == ([], 0.5)
     assert store.get_prediction(1).status == "delivered"
+
+
+def test_nothing_is_recorded_of_a_task_that_was_erased(client: FlaskClient, store: Store, settings: Settings) -> None:
+    project = store.upsert_project(settings.label_studio_url or "", 1, SINGLE["json"]["label_config"])
+    store.erase(project, "task", 7, "asked for")
+    typed = recorded("predict_interactive_text")
+    for request in (opened(7), with_tasks(typed, opened(7)["json"]["tasks"], project="1.1795339217")):
+        assert send(client, request).json == {"results": [[]]}
+    task = SINGLE["json"]["tasks"][0]
+    assert send(client, with_tasks(SINGLE, [{**task, "id": 7}, {**task, "id": 8}])).json == {"results": [[], []]}
+    assert store.counts() == {"wanted": 1}

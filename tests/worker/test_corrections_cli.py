@@ -73,13 +73,20 @@ def test_exclude_and_take_it_back(run) -> None:
     )
 
 
-def test_delete_is_for_good(run) -> None:
-    run("corrections", "delete", "--project", "5", "--task", "1", "--yes")
+def test_delete_is_for_good(run, settings: Settings) -> None:
+    run("corrections", "export", str(settings.data_dir / "finetune" / "run-4" / "set"), "--format", "manifest")
+    (settings.data_dir / "finetune" / "run-4" / "live" / "pictures").mkdir(parents=True)
+    kept = [path for path in settings.image_cache.iterdir() if len(path.name) == 64]
+    out = run("corrections", "delete", "--project", "5", "--task", "1", "--yes").output
+    assert "1 annotations, 0 predictions and 0 images" in out and "run-4" in out
+    assert list((settings.data_dir / "finetune" / "run-4").rglob("*")) == [settings.data_dir / "finetune/run-4/live"]
     assert listed(run, "--excluded", "--history") == [2]
-    assert "cannot" not in run("corrections", "list").output
     undo = run("corrections", "exclude", "task", "1", "--project", "5", "--undo", fails=True)
     assert "could be taken back" in undo.output
     assert "either" in run("corrections", "delete", "--project", "5", "--yes", fails=True).output
+    assert "1 images" in run("corrections", "delete", "--project", "5", "--task", "2", "--yes").output
+    assert kept and not any(path.exists() for path in kept)
+    run("corrections", "delete", "--project", "5", "--annotator", "7", "--yes")
 
 
 @pytest.mark.parametrize(

@@ -282,7 +282,7 @@ def test_what_was_erased_does_not_come_back(open_context) -> None:
     payload = label_studio.create(1)
     label_studio.create(2)
     reconcile.sync_all(context)
-    assert context.store.erase(project_of(context), annotation_id=1, reason="asked for") == 1
+    assert len(context.store.erase(project_of(context), "annotation", 1, "asked for").annotations) == 1
     for _ in range(2):
         process_event(context, context.store.record_event(payload["action"], payload, label_studio_url=URL))
         reconcile.sync_project(context, project_of(context), everything=True)
