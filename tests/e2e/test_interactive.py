@@ -13,7 +13,7 @@ from argenseg_model.metrics import iou
 from labeling.regions.kinds import region_mask
 from tests.e2e.label_studio_api import RunningDemo
 from tests.e2e.labeling_page import LabelingPage
-from worker.supervisor.demo.check import true_mask
+from worker.supervisor.demo.sample_project import NUCLEI
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
@@ -63,7 +63,7 @@ def at(mask: NDArray[np.bool_], place: tuple[float, float]) -> bool:
 def test_box_points_and_text_draw_what_they_mean(
     page: LabelingPage, artifacts: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    truth = true_mask(IMAGE)
+    truth = NUCLEI.truth(IMAGE)
     height, width = truth.shape
     inside = np.zeros_like(truth)
     (left, top), (right, bottom) = BOX

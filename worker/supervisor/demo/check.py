@@ -1,13 +1,11 @@
-"""`argenseg demo --check`: do all tasks hold editable masks near the truth, and does a correction come back?"""
+"""`argenseg demo --check`: are all masks there, editable, near the truth? Do corrections come back?"""
 
-import io
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
@@ -15,8 +13,9 @@ from argenseg_model.metrics import iou
 from labeling.predictions import Prediction, validate_prediction
 from labeling.prompts.label_config import parse_label_config
 from labeling.regions.brush import brush_mask, brush_region
-from labeling.store.correction_records import CorrectionRecord
-from worker.supervisor.demo.sample_project import SampleProject, SampleTask, label_config, truth_png
+from labeling.store.correction_records import CorrectionFilter, CorrectionRecord
+from labeling.store.store import Store
+from worker.supervisor.demo.sample_project import SampleProject, SampleTask, is_holdout, label_config
 
 MIN_MEAN_IOU = 0.6
 WEBHOOK_WAIT_S = 30.0
@@ -49,7 +48,7 @@ def check_masks(project: SampleProject, model_version: str, console: Console) ->
         validate_prediction(Prediction(regions, prediction["score"], model_version), config)
         if any(region.get("readonly") for region in regions):
             raise CheckFailed(f"A region of image {task.image_id} cannot be edited.")
-        truth = true_mask(task.image_id)
+        truth = project.sample.truth(task.image_id)
         values.append(iou(_union(regions, truth.shape), truth))
         table.add_row(task.image_id, str(len(regions)), f"{values[-1]:.3f}", f"{prediction['score'] or 0.0:.3f}")
     mean = float(np.mean(values))
@@ -82,6 +81,23 @@ def check_correction(project: SampleProject, model_version: str, corrections: Co
     raise CheckFailed(f"No correction of annotation {annotation_id} was stored within {WEBHOOK_WAIT_S:.0f} s.")
 
 
+def check_lesson(project: SampleProject, store: Store, min_images: int, console: Console) -> None:
+    """The holdout that was corrected beforehand came back by webhook, enough for the gate; else CheckFailed."""
+    wanted = CorrectionFilter(project_id=project.id)
+    tasks = {task.id for task in project.tasks() if is_holdout(task.image_id)}
+    deadline = time.monotonic() + WEBHOOK_WAIT_S
+    while time.monotonic() < deadline:
+        corrected = {review.task_id for review in store.list_reviews(wanted) if review.corrections}
+        if corrected >= tasks and len(tasks) >= min_images:
+            console.print(f"The lesson has {len(tasks)} corrected images to measure on ({min_images} are needed).")
+            return
+        time.sleep(0.2)
+    raise CheckFailed(
+        f"Of {len(tasks)} images of the lesson's holdout {len(corrected & tasks)} are stored as corrected after "
+        f"{WEBHOOK_WAIT_S:.0f} s, and the gate needs {min_images}."
+    )
+
+
 def erase_upper_half(region: dict[str, Any]) -> dict[str, Any]:
     """A brush region without the upper half of its mask's pixels: what an annotator's eraser would leave."""
     mask = brush_mask(region)
@@ -97,12 +113,6 @@ def erase_upper_half(region: dict[str, Any]) -> dict[str, Any]:
         score=region.get("score"),
         region_id=region["id"],
     )
-
-
-def true_mask(image_id: str) -> NDArray[np.bool_]:
-    """The known foreground of a shipped image, bool (height, width)."""
-    with Image.open(io.BytesIO(truth_png(image_id))) as instances:
-        return np.asarray(instances) > 0
 
 
 def _prediction(project: SampleProject, task: SampleTask, model_version: str) -> dict[str, Any]:

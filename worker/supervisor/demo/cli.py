@@ -1,5 +1,6 @@
 """The command `argenseg demo`."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -15,6 +16,8 @@ from worker.supervisor.demo.check import CheckFailed
 from worker.supervisor.demo.label_studio import LabelStudioServer, find_label_studio, free_ports, require_free_port
 from worker.supervisor.demo.run import run_demo
 
+LESSON_STEPS = 100  # of a fine-tune run: a few minutes on one core, and enough for the lesson
+
 
 @click.command()
 @click.option("--check", is_flag=True, help="Verify on free ports and in a temporary folder, stop, and exit 0 or 1.")
@@ -28,7 +31,7 @@ from worker.supervisor.demo.run import run_demo
     help="The label-studio program (default: the one in .venv-label-studio, else on PATH).",
 )
 def demo(check: bool, data_dir: Path, port: int, backend_port: int, label_studio: Path | None) -> None:
-    """Start Label Studio with a sample project of microscope images whose masks are already drawn.
+    """Start Label Studio with microscope images whose masks are already drawn, and others for the model to learn.
 
     Example: argenseg demo --port 8081
     """
@@ -54,7 +57,8 @@ def demo(check: bool, data_dir: Path, port: int, backend_port: int, label_studio
 
 def _settings(server: LabelStudioServer, data_dir: Path, backend_port: int) -> Settings:
     """The demo's settings: its own data and queue, whatever the environment says; the model from the environment."""
-    return Settings(
+    quick = {} if os.environ.get("FINETUNE_STEPS") else {"finetune_steps": LESSON_STEPS}
+    settings = Settings(
         label_studio_url=server.url,
         label_studio_api_key=server.token(),
         data_dir=data_dir,
@@ -68,3 +72,4 @@ def _settings(server: LabelStudioServer, data_dir: Path, backend_port: int) -> S
         basic_auth_pass=None,
         predict_wait_s=30.0,  # here only typed prompts wait, and what comes later than this is lost to the page
     )
+    return settings.model_copy(update=quick)

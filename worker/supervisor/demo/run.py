@@ -1,6 +1,8 @@
 """Everything the demo runs, from the start to the masks in Label Studio."""
 
+import shlex
 import time
+from pathlib import Path
 
 from rich.console import Console
 from rich.panel import Panel
@@ -9,12 +11,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from labeling.settings import Settings
 from labeling.store.store import Store
 from worker.errors import SupervisorError
-from worker.supervisor.demo.check import check_demo
+from worker.supervisor.demo.check import check_demo, check_lesson
 from worker.supervisor.demo.label_studio import PASSWORD, USER, LabelStudioServer
-from worker.supervisor.demo.sample_project import SampleProject
+from worker.supervisor.demo.lesson import LESSON, place_lesson, submit_holdout
+from worker.supervisor.demo.sample_project import NUCLEI, SampleProject
+from worker.supervisor.demo.training_news import TrainingNews
 from worker.supervisor.embedded_redis import data_folder_lock
 from worker.supervisor.processes import Command, Supervisor
-from worker.supervisor.up import backend_url, is_ready, start_services
+from worker.supervisor.up import backend_url, environment_of, is_ready, local_backend_url, start_services
 
 START_S = 600.0  # Label Studio's first start (migrations) takes 50 s on two cores; a warm one 6 s
 _COUNT_EVERY_S = 0.5
@@ -36,21 +40,35 @@ def run_demo(server: LabelStudioServer, settings: Settings, console: Console, *,
             if supervisor.stop_requested:
                 return
             raise SupervisorError(f"Label Studio or the model was not ready after {START_S:.0f} s; see {log_file}.")
-        project = SampleProject(server.url, server.token())
-        project.import_images()
-        project.create_view()
-        project.connect_backend(backend_url(settings), settings)
+        nuclei, lesson = (SampleProject(server.url, server.token(), sample) for sample in (NUCLEI, LESSON))
         with Store.open(settings.database_url, settings.blob_url) as store:
-            version = predict_all(supervisor, project, store, console)
-            if version is None:
+            place_lesson(store)
+            for project in (nuclei, lesson):
+                project.import_images()
+                project.create_view()
+                project.connect_backend(backend_url(settings), settings)
+            versions = [predict_all(supervisor, project, store, console) for project in (nuclei, lesson)]
+            if versions[0] is None or versions[1] is None:
                 return
+            submit_holdout(lesson, versions[1])
             if check:
-                check_demo(project, version, store.list_corrections, console)
+                check_demo(nuclei, versions[0], store.list_corrections, console)
+                check_lesson(lesson, store, settings.gate_min_images, console)
                 return
-        supervisor.say(f"ready after {time.monotonic() - started:.0f} s")
-        console.print(_welcome(server, project))
-        supervisor.run_until(lambda: False)
+            supervisor.say(f"ready after {time.monotonic() - started:.0f} s")
+            write_environment(settings)
+            console.print(_welcome(server, nuclei, lesson, settings))
+            news = TrainingNews(settings, store, console)
+            supervisor.run_until(news.tell)
         console.print("Stopping. Everything you did is kept for the next start.")
+
+
+def write_environment(settings: Settings) -> None:
+    """Write what a shell reads (". argenseg.env") so that commands work on this demo. Its owner's only: the token."""
+    file = _environment_file(settings)
+    file.touch(mode=0o600)
+    variables = environment_of(settings).items()
+    file.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables if value))
 
 
 def predict_all(supervisor: Supervisor, project: SampleProject, store: Store, console: Console) -> str | None:
@@ -61,7 +79,7 @@ def predict_all(supervisor: Supervisor, project: SampleProject, store: Store, co
     project.retrieve_predictions()
     version = project.model_version()
     bar = Progress(
-        TextColumn("Pre-annotating"),
+        TextColumn(f"Pre-annotating {project.sample.title!r}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -90,14 +108,26 @@ def predict_all(supervisor: Supervisor, project: SampleProject, store: Store, co
     return version
 
 
-def _welcome(server: LabelStudioServer, project: SampleProject) -> Panel:
+def _welcome(server: LabelStudioServer, nuclei: SampleProject, lesson: SampleProject, settings: Settings) -> Panel:
     return Panel(
-        f"[bold]{server.url}/projects/{project.id}/data[/bold]\n"
         f"user [bold]{USER}[/bold]   password [bold]{PASSWORD}[/bold]\n\n"
+        f"[bold]{server.url}/projects/{nuclei.id}/data[/bold]   masks are there\n"
         "Open a task: its mask is there. Choose it under Regions, paint or erase, submit: your correction is stored.\n"
         "Switch on Auto-Annotation, type what to segment under the image, press Add, accept the suggestion.\n"
         "Import an image of your own: its mask arrives a moment later (open the task, or reload its page).\n\n"
+        f"[bold]{server.url}/projects/{lesson.id}/data[/bold]   the model learns from you\n"
+        "It has never seen stained tissue. In the first four tasks paint the nuclei (label Nucleus, brush) and submit.\n"
+        "Tasks with a star were corrected beforehand: models are measured on them and do not learn from them.\n"
+        "Then Settings, Model, the dots beside ARGenSeg, Start Training. It takes some minutes; how far it is and its\n"
+        f"report: here, and on [bold]{local_backend_url(settings)}/finetune[/bold]\n"
+        "A version that is better for certain serves at once: open another task. If it is not, nothing changes.\n"
+        f"Back again: [bold]argenseg models rollback --project {lesson.id}[/bold], in a shell that read\n"
+        f"[bold]{_environment_file(settings)}[/bold] (. FILE)\n\n"
         "Ctrl-C stops everything and keeps your work.",
         title="Label Studio with masks drawn by ARGenSeg",
         expand=False,
     )
+
+
+def _environment_file(settings: Settings) -> Path:
+    return settings.data_dir.parent / "argenseg.env"

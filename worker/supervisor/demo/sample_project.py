@@ -1,17 +1,21 @@
-"""The sample project: made once, connected to our backend, pre-annotated through the queue; all repeatable."""
+"""The sample projects: made once, connected to our backend, pre-annotated through the queue; all repeatable."""
 
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from labeling.errors import LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.settings import Settings
 from worker.projects.connection import BACKEND_TITLE, connect_backend
 
-TITLE = "Nuclei: masks by ARGenSeg"
-_FILES = resources.files(__package__)
+FILES = resources.files(__package__)
 _HIDDEN_COLUMNS = [  # of the Data Manager; the same as in the view that Label Studio makes itself
     *("tasks:inner_id", "tasks:annotations_results", "tasks:annotations_ids", "tasks:predictions_results"),
     *("tasks:file_upload", "tasks:storage_filename", "tasks:created_at", "tasks:updated_at", "tasks:updated_by"),
@@ -24,17 +28,46 @@ _HIDDEN_BESIDE_A_TASK = [
 
 
 @dataclass(frozen=True)
+class Sample:
+    """Images that ship with their known truth, and the title of the project that shows them."""
+
+    title: str
+    folder: Traversable
+
+    def images(self) -> dict[str, bytes]:
+        """The images' files by id, in the order of the tasks: those to be worked on first."""
+        files = {_stem(file): file for file in (self.folder / "images").iterdir() if file.name.endswith(".png")}
+        names = sorted(files, key=lambda name: (is_holdout(name), name))
+        return {name: files[name].read_bytes() for name in names}
+
+    def truth(self, image_id: str) -> NDArray[np.bool_]:
+        """The known foreground of an image, bool (height, width). The file numbers the nuclei: 0 background, 1..n."""
+        with (self.folder / "truth" / f"{image_id}.png").open("rb") as file, Image.open(file) as instances:
+            return np.asarray(instances) > 0
+
+
+NUCLEI = Sample("Nuclei: masks by ARGenSeg", FILES)
+
+
+def is_holdout(image_id: str) -> bool:
+    """Whether an image is one that models are measured on."""
+    return image_id.startswith("holdout_")
+
+
+@dataclass(frozen=True)
 class SampleTask:
-    """A task of the sample project. `image_id` names the shipped image and its truth."""
+    """A task of a sample project. `image_id` names the shipped image and its truth."""
 
     id: int
     image_id: str
+    is_annotated: bool
 
 
 class SampleProject:
-    """The sample project of one Label Studio, through its HTTP API. Errors are LabelStudioError."""
+    """A sample project of one Label Studio, through its HTTP API. Errors are LabelStudioError."""
 
-    def __init__(self, label_studio_url: str, token: str) -> None:
+    def __init__(self, label_studio_url: str, token: str, sample: Sample = NUCLEI) -> None:
+        self.sample = sample
         self._client = LabelStudioClient(label_studio_url, token, timeout_s=120.0)
 
     def close(self) -> None:
@@ -43,18 +76,17 @@ class SampleProject:
     @cached_property
     def id(self) -> int:
         """Label Studio's number of the project, which is created when it is missing."""
-        found = self._call("GET", "/api/projects/", params={"title": TITLE})["results"]
-        if exact := [project for project in found if project["title"] == TITLE]:
+        found = self._call("GET", "/api/projects/", params={"title": self.sample.title})["results"]
+        if exact := [project for project in found if project["title"] == self.sample.title]:
             return int(exact[0]["id"])
-        settings = {"title": TITLE, "label_config": label_config(), "show_collab_predictions": True}
+        settings = {"title": self.sample.title, "label_config": label_config(), "show_collab_predictions": True}
         return int(self._call("POST", "/api/projects/", json=settings)["id"])
 
     def import_images(self) -> None:
         """Upload the shipped images, in one request, if the project has no task yet: what people changed stays."""
         if self.task_count():
             return
-        images = sorted((image for image in (_FILES / "images").iterdir() if image.name.endswith(".png")), key=str)
-        files = [(image.name, (image.name, image.read_bytes(), "image/png")) for image in images]
+        files = [(f"{name}.png", (f"{name}.png", image, "image/png")) for name, image in self.sample.images().items()]
         self._call("POST", f"/api/projects/{self.id}/import", files=files)
 
     def create_view(self) -> None:
@@ -105,9 +137,12 @@ class SampleProject:
 
     def tasks(self) -> list[SampleTask]:
         """The tasks with shipped images; tasks that somebody added are left out."""
-        shipped = {image.name.removesuffix(".png") for image in (_FILES / "truth").iterdir()}
+        shipped = self.sample.images().keys()
         listed = self._call("GET", "/api/tasks", params={"project": self.id, "page_size": 1000})["tasks"]
-        named = [SampleTask(int(task["id"]), _image_id(task["data"]["image"])) for task in listed]
+        named = [
+            SampleTask(int(task["id"]), _image_id(task["data"]["image"]), bool(task["total_annotations"]))
+            for task in listed
+        ]
         return [task for task in named if task.image_id in shipped]
 
     def task(self, task_id: int) -> dict[str, Any]:
@@ -128,13 +163,12 @@ class SampleProject:
 
 
 def label_config() -> str:
-    """The sample project's label config: one brush label with its prompt, and a text field for typed prompts."""
-    return (_FILES / "label_config.xml").read_text(encoding="utf-8")
+    """The sample projects' label config: one brush label with its prompt, and a text field for typed prompts."""
+    return (FILES / "label_config.xml").read_text(encoding="utf-8")
 
 
-def truth_png(image_id: str) -> bytes:
-    """The known nuclei of a shipped image: a 16-bit PNG, 0 background, 1..n nuclei."""
-    return (_FILES / "truth" / f"{image_id}.png").read_bytes()
+def _stem(file: Traversable) -> str:
+    return file.name.removesuffix(".png")
 
 
 def _image_id(reference: str) -> str:
