@@ -9,11 +9,13 @@ import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from labeling.errors import LabelingError
 from labeling.label_studio.client import LabelStudioClient
+from labeling.store.annotation_syncs import FOUND
+from labeling.store.erasure import Erased
 from labeling.store.records import Project
 from worker import spool
 from worker.jobs import JobContext, process_event
@@ -22,6 +24,7 @@ from worker.wishes import label_studio_url
 logger = logging.getLogger(__name__)
 
 OVERLAP = timedelta(minutes=10)  # what Label Studio stamped before the last sync may have been committed after it
+FULL_EVERY = timedelta(days=1)
 LEASE_S = 300.0  # longer than one page of tasks takes
 _NOT_WITHIN = 0.5  # of the interval: several copies share the work
 
@@ -34,37 +37,47 @@ class SyncOutcome:
     changed: int = 0
     deleted: int = 0
 
+    def __add__(self, other: "SyncOutcome") -> "SyncOutcome":
+        return SyncOutcome(self.tasks + other.tasks, self.changed + other.changed, self.deleted + other.deleted)
+
 
 def sync_project(
     context: JobContext, project: Project, *, everything: bool = False, not_within_s: float = 0.0
 ) -> SyncOutcome | None:
-    """Read a project's annotations that changed since the last time (or `everything`), and record what we lack.
+    """Read the annotations of a project's tasks that changed since the last time, and record what we lack.
+
+    Once a day all tasks are looked at too, and read where Label Studio has another number of annotations than we; the
+    first time, and with `everything`, all annotations are read. That pass goes on where it was interrupted.
 
     None if another process is doing it, or did so less than `not_within_s` ago. LabelStudioError if Label Studio cannot
-    be read, StoreError if the store fails: what was recorded until then stays, and the next time begins anew.
+    be read, StoreError if the store fails: what was recorded until then stays.
     """
-    client = context.client
+    client, store = context.client, context.store
     if client is None:
         raise LabelingError("Annotations are read from Label Studio: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.")
-    turn = context.store.begin_sync(project, lease_s=LEASE_S, not_within_s=not_within_s)
+    turn = store.begin_sync(project, lease_s=LEASE_S, not_within_s=not_within_s)
     if turn is None:
         return None
-    outcome, until, is_complete = SyncOutcome(), turn.since, False
+    reader = _Reader(context, client, project, store.erased(project))
+    outcome, is_complete = SyncOutcome(), False
+    is_full = everything or turn.full_after is not None or _is_long_ago(turn.full_synced_at)
     try:
         _catch_up(context)
-        since = None if everything or turn.since is None else turn.since - OVERLAP
-        if since is not None and (heard := context.store.oldest_heard(project)) is not None:
-            since = min(since, heard)
-        for page in client.task_pages(project.project_id, changed_since=since):
-            for task in page.tasks:
-                changed, deleted = _sync_task(context, client, project, task)
-                outcome = SyncOutcome(outcome.tasks + 1, outcome.changed + changed, outcome.deleted + deleted)
-            times = [datetime.fromisoformat(task["updated_at"]) for task in page.tasks if task.get("updated_at")]
-            until = max([*times, *([until] if until else [])], default=None)
-            context.store.extend_sync(project, lease_s=LEASE_S)
+        began = client.server_time() or datetime.now(UTC)
+        if turn.since is not None:
+            since = min(turn.since - OVERLAP, store.oldest_heard(project) or turn.since)
+            for page in client.task_pages(project.project_id, changed_since=since):
+                outcome += reader.read(page.tasks)
+                store.extend_sync(project, lease_s=LEASE_S)
+        store.note_changes_read(project, began)  # what changes while all tasks are looked at is read the next time
+        if is_full:
+            is_thorough = everything or turn.full_synced_at is None
+            for page in client.task_pages(project.project_id, after=0 if everything else turn.full_after or 0):
+                outcome += reader.read(page.tasks if is_thorough else reader.differing(page.tasks))
+                store.extend_sync(project, lease_s=LEASE_S, full_after=page.tasks[-1]["id"])
         is_complete = True
     finally:
-        context.store.end_sync(project, until, is_complete=is_complete)
+        store.end_sync(project, is_complete=is_complete, is_full=is_complete and is_full)
     if outcome.changed or outcome.deleted:
         logger.info("project %d: webhooks had missed %s", project.project_id, outcome)
     return outcome
@@ -75,11 +88,9 @@ def sync_all(context: JobContext, *, not_within_s: float = 0.0) -> SyncOutcome:
     total = SyncOutcome()
     for project in context.store.projects_of(label_studio_url(context.settings)):
         try:
-            found = sync_project(context, project, not_within_s=not_within_s) or SyncOutcome()
+            total += sync_project(context, project, not_within_s=not_within_s) or SyncOutcome()
         except LabelingError as error:
             logger.warning("project %d: its annotations are read again later: %s", project.project_id, error)
-            continue
-        total = SyncOutcome(total.tasks + found.tasks, total.changed + found.changed, total.deleted + found.deleted)
     return total
 
 
@@ -106,33 +117,51 @@ def _catch_up(context: JobContext) -> None:
         process_event(context, event_id)
 
 
-def _sync_task(
-    context: JobContext, client: LabelStudioClient, project: Project, task: dict[str, Any]
-) -> tuple[int, int]:
-    """How many annotations of the task had changed, and how many were gone, without our knowing."""
-    task_id = int(task["id"])
-    ours = context.store.annotations_of_tasks(project, [task_id])  # before Label Studio's: theirs are no older
-    counts = [task.get(name) for name in ("total_annotations", "cancelled_annotations")]
-    annotations = client.list_annotations(task_id) if ours or counts != [0, 0] else []
-    erased = context.store.erased(project)
-    annotations = [annotation for annotation in annotations if not erased.covers(annotation)]
-    known = context.store.annotation_times(project, [annotation["id"] for annotation in annotations])
-    missed = [item for item in annotations if _time(item) not in known.get(item["id"], set())]
-    gone = sorted(ours.keys() - {annotation["id"] for annotation in annotations})
-    for payload in _events(project, task, missed, gone):
-        event_id = context.store.record_event(payload["action"], payload, label_studio_url=project.label_studio_url)
-        process_event(context, event_id)
-    return len(missed), len(gone)
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the annotations of tasks, and records what we do not know."""
+
+    context: JobContext
+    client: LabelStudioClient
+    project: Project
+    erased: Erased
+
+    def differing(self, tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The tasks of which Label Studio counts other annotations than we know."""
+        known = self.context.store.annotations_of_tasks(self.project, [task["id"] for task in tasks])
+
+        def is_different(task: dict[str, Any]) -> bool:
+            states = list(known.get(task["id"], {}).values())
+            return _counts(task) != [states.count("submitted"), states.count("skipped")]
+
+        return [task for task in tasks if is_different(task)]
+
+    def read(self, tasks: list[dict[str, Any]]) -> SyncOutcome:
+        """Read them, one by one."""
+        return sum((self._read_task(task) for task in tasks if task["id"] not in self.erased.tasks), SyncOutcome())
+
+    def _read_task(self, task: dict[str, Any]) -> SyncOutcome:
+        context, project, task_id = self.context, self.project, int(task["id"])
+        ours = context.store.annotations_of_tasks(project, [task_id]).get(task_id, {})  # theirs are no older
+        annotations = self.client.list_annotations(task_id) if ours or _counts(task) != [0, 0] else []
+        annotations = [annotation for annotation in annotations if not self.erased.covers(annotation)]
+        known = context.store.annotation_times(project, [annotation["id"] for annotation in annotations])
+        missed = [item for item in annotations if _time(item) not in known.get(item["id"], set())]
+        gone = sorted(ours.keys() - {annotation["id"] for annotation in annotations})
+        for payload in _events(project, task, missed, gone):
+            event_id = context.store.record_event(payload["action"], payload, label_studio_url=project.label_studio_url)
+            process_event(context, event_id)
+        return SyncOutcome(1, len(missed), len(gone))
 
 
 def _events(
     project: Project, task: dict[str, Any], missed: list[dict[str, Any]], gone: list[int]
 ) -> Iterator[dict[str, Any]]:
     """Payloads such as webhooks have, in the order in which things happened."""
-    facts = {"project": {"id": project.project_id, "label_config": project.label_config}, "reconciled": True}
+    facts = {"project": {"id": project.project_id, "label_config": project.label_config}}
     for annotation in sorted(missed, key=lambda item: str(item.get("updated_at"))):
         shown = {"id": task["id"], "data": task.get("data")}
-        yield {"action": "ANNOTATION_UPDATED", "annotation": annotation, "task": shown, **facts}
+        yield {"action": FOUND, "annotation": annotation, "task": shown, **facts}
     if gone:
         yield {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": each} for each in gone], **facts}
 
@@ -140,3 +169,12 @@ def _events(
 def _time(annotation: dict[str, Any]) -> datetime | None:
     at = annotation.get("updated_at")
     return datetime.fromisoformat(at) if isinstance(at, str) else None
+
+
+def _counts(task: dict[str, Any]) -> list[Any]:
+    """How many annotations Label Studio counts: submitted, skipped."""
+    return [task.get(name) for name in ("total_annotations", "cancelled_annotations")]
+
+
+def _is_long_ago(moment: datetime | None) -> bool:
+    return moment is None or moment < datetime.now(UTC) - FULL_EVERY

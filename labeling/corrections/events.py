@@ -9,13 +9,14 @@ from labeling.corrections.compare import SentPrediction, event_annotations, revi
 from labeling.errors import LabelConfigError, LabelingError, StoreError
 from labeling.prompts.label_config import LabelConfig, parse_label_config
 from labeling.prompts.plan import PromptPlan, plan_prompts
+from labeling.store.annotation_syncs import FOUND
 from labeling.store.correction_records import AskedPrompt, EventRecord, Review
 from labeling.store.records import PredictedRegionRecord, Project, WantedPrediction
 from labeling.store.store import Store
 
 logger = logging.getLogger(__name__)
 
-_REVIEWED = {"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED"}
+_REVIEWED = {"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED", FOUND}
 _DELETED = "ANNOTATIONS_DELETED"
 _MAX_ERROR_CHARACTERS = 1000
 

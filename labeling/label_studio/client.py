@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any, Self
 
@@ -95,23 +96,29 @@ class LabelStudioClient:
         lacking_version: str | None = None,
         only_unlabeled: bool = False,
         changed_since: datetime | None = None,
+        after: int = 0,
+        min_predictions: int = 0,
         page_size: int = 100,
     ) -> Iterator[TaskPage]:
         """Pages of a project's tasks by ascending id; tasks that come, go or are predicted meanwhile make no gap.
 
         `lacking_version`: only tasks that hold no prediction of it. `only_unlabeled`: only those without annotations.
         `changed_since`: only those that changed then or later; that their annotations did is such a change.
+        `after`: only those whose id is larger.
+        `min_predictions`: only those that hold at least so many, of all versions.
         """
         wanted = [_condition("total_annotations", "equal", "Number", 0)] if only_unlabeled else []
         if lacking_version is not None:
             wanted.append(_condition("predictions_model_versions", "not_contains", "List", [lacking_version]))
+        if min_predictions > 0:
+            wanted.append(_condition("total_predictions", "greater_or_equal", "Number", min_predictions))
         if changed_since is not None:
             moment = changed_since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             wanted.append(_condition("updated_at", "greater_or_equal", "Datetime", moment))
-        last = 0
+        last = after
         while True:
-            after = _condition("id", "greater", "Number", last)
-            query = {"filters": {"conjunction": "and", "items": [after, *wanted]}, "ordering": ["tasks:id"]}
+            items = [_condition("id", "greater", "Number", last), *wanted]
+            query = {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
             params = {"project": project_id, "page": 1, "page_size": page_size, "query": json.dumps(query)}
             what = f"The tasks of project {project_id} could not be read"
             answer = self.call(
@@ -173,11 +180,11 @@ class LabelStudioClient:
                 return answer.json() if answer.content else None
         raise self._refusal(what, answer.status_code, answer.text)
 
-    def server_date(self) -> str | None:
-        """The Date header of Label Studio's answers, such as "Tue, 15 Nov 1994 08:12:31 GMT"."""
+    def server_time(self) -> datetime | None:
+        """What time it is for Label Studio, to the second; None if it does not say."""
         with self._errors("Label Studio's clock could not be read"):
             date: str | None = self._http.get(f"{self.url}/health").headers.get("Date")
-            return date
+            return None if date is None else parsedate_to_datetime(date)
 
     def authorization(self) -> str:
         """The Authorization header's value for files behind Label Studio's login. Never send it to another origin."""

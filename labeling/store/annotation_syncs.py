@@ -11,6 +11,9 @@ from labeling.store.predictions import project_record
 from labeling.store.records import Project
 from labeling.store.tables import ProjectRow, utc_now
 
+FOUND = "ANNOTATION_FOUND"
+"""The action of events that tell what was read from Label Studio, not what a webhook brought."""
+
 
 class SyncStore:
     """The part of `Store` that is about reading annotations from Label Studio."""
@@ -36,7 +39,7 @@ class SyncStore:
             if (row.lease_until is not None and row.lease_until > now) or is_fresh:
                 return None
             row.lease_until = now + timedelta(seconds=lease_s)
-            return SyncTurn(row.synced_until)
+            return SyncTurn(row.synced_until, row.full_synced_at, row.full_after)
 
     def oldest_heard(self, project: Project) -> datetime | None:
         """When the oldest annotation was changed of which an event told us after the last complete sync had ended.
@@ -48,20 +51,29 @@ class SyncStore:
             .join(EventRow, ReviewRow.event_id == EventRow.id)
             .join(SyncRow, ReviewRow.project_row_id == SyncRow.project_row_id)
             .where(ReviewRow.project_row_id == project.id, EventRow.processed_at >= SyncRow.synced_at)
+            .where(EventRow.action != FOUND)
         )
         with self._database.reading() as session:
             return session.scalar(query)
 
-    def extend_sync(self, project: Project, *, lease_s: float) -> None:
-        """Keep the turn for another `lease_s` seconds."""
+    def extend_sync(self, project: Project, *, lease_s: float, full_after: int | None = None) -> None:
+        """Keep the turn for another `lease_s` seconds; the pass over all tasks got up to the task `full_after`."""
         with self._database.writing() as session:
-            session.get_one(SyncRow, project.id).lease_until = utc_now() + timedelta(seconds=lease_s)
+            row = session.get_one(SyncRow, project.id)
+            row.lease_until = utc_now() + timedelta(seconds=lease_s)
+            row.full_after = row.full_after if full_after is None else full_after
 
-    def end_sync(self, project: Project, until: datetime | None, *, is_complete: bool = True) -> None:
-        """Give the turn back. All tasks changed before `until` (None: as before) were read, if it is complete."""
+    def note_changes_read(self, project: Project, until: datetime) -> None:
+        """All tasks that changed before `until`, by Label Studio's clock, were read, or are in the pass over all."""
+        with self._database.writing() as session:
+            session.get_one(SyncRow, project.id).synced_until = until
+
+    def end_sync(self, project: Project, *, is_complete: bool, is_full: bool = False) -> None:
+        """Give the turn back; `is_full`: all tasks were looked at."""
+        now = utc_now()
         with self._database.writing() as session:
             row = session.get_one(SyncRow, project.id)
             row.lease_until = None
-            if is_complete:
-                row.synced_at = utc_now()
-                row.synced_until = until or row.synced_until
+            row.synced_at = now if is_complete else row.synced_at
+            if is_full:
+                row.full_synced_at, row.full_after = now, None

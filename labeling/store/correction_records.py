@@ -191,9 +191,14 @@ class Erasure:
 
 @dataclass(frozen=True)
 class SyncTurn:
-    """Leave to read a project's annotations from Label Studio: those of tasks changed after `since` (None: all)."""
+    """Leave to read a project's annotations from Label Studio: those of tasks changed after `since` (None: never read).
+
+    `full_synced_at`: when all tasks were last looked at; `full_after`: the task up to which an open pass over them got.
+    """
 
     since: datetime | None
+    full_synced_at: datetime | None
+    full_after: int | None
 
 
 @dataclass(frozen=True)

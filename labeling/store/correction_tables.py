@@ -18,7 +18,6 @@ class EventRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     action: Mapped[str] = mapped_column(String(64))
     payload: Mapped[dict[str, Any]]
-    payload_sha256: Mapped[str] = mapped_column(String(64), index=True)
     label_studio_url: Mapped[str | None] = mapped_column(String(500))
     received_at: Mapped[datetime] = mapped_column(default=utc_now)
     processed_at: Mapped[datetime | None]
@@ -105,7 +104,10 @@ class ExclusionRow(Base):
 
 
 class SyncRow(Base):
-    """How far the annotations of a project were read from Label Studio, and who reads them now."""
+    """How far the annotations of a project were read from Label Studio, and who reads them now.
+
+    `full_after`: the task up to which the open pass over all tasks got; None: no pass is open.
+    """
 
     __tablename__ = "annotation_syncs"
 
@@ -114,6 +116,8 @@ class SyncRow(Base):
     )
     synced_until: Mapped[datetime | None]
     synced_at: Mapped[datetime | None]
+    full_synced_at: Mapped[datetime | None]
+    full_after: Mapped[int | None]
     lease_until: Mapped[datetime | None]
 
 

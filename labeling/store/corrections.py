@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session, contains_eager, selectinload
@@ -15,6 +15,7 @@ from labeling.store.correction_records import (
     CorrectionRecord,
     Review,
     ReviewRecord,
+    ReviewState,
 )
 from labeling.store.correction_tables import CorrectionRow, EventRow, ReviewRow
 from labeling.store.database import Database
@@ -125,16 +126,19 @@ class CorrectionStore:
                 times.setdefault(annotation_id, set()).update([at] if at else [])
         return times
 
-    def annotations_of_tasks(self, project: Project, task_ids: Iterable[int]) -> dict[int, int]:
-        """The annotations of tasks that are not deleted, as far as we know: annotation id -> task id."""
-        query = select(ReviewRow.annotation_id, ReviewRow.task_id).where(
+    def annotations_of_tasks(self, project: Project, task_ids: Iterable[int]) -> dict[int, dict[int, ReviewState]]:
+        """The annotations of tasks that are not deleted, as far as we know: task id -> annotation id -> state."""
+        query = select(ReviewRow.task_id, ReviewRow.annotation_id, ReviewRow.state).where(
             ReviewRow.project_row_id == project.id,
             ReviewRow.task_id.in_(list(task_ids)),
             ReviewRow.is_current,
             ReviewRow.state != "deleted",
         )
+        known: dict[int, dict[int, ReviewState]] = {}
         with self._database.reading() as session:
-            return {annotation_id: task_id for annotation_id, task_id in session.execute(query) if task_id is not None}
+            for task_id, annotation_id, state in session.execute(query):
+                known.setdefault(task_id or 0, {})[annotation_id] = cast(ReviewState, state)
+        return known
 
     def _review_row(self, event_id: int, project: Project, review: Review) -> ReviewRow:
         return ReviewRow(

@@ -1,6 +1,5 @@
 """Webhook events as they came."""
 
-import hashlib
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +8,7 @@ from sqlalchemy import select, update
 from labeling.errors import StoreError
 from labeling.store.correction_records import EventRecord
 from labeling.store.correction_tables import EventRow
-from labeling.store.database import Database, to_json_text
+from labeling.store.database import Database
 from labeling.store.tables import utc_now
 
 
@@ -24,8 +23,7 @@ class EventStore:
 
         Waits half a second at most for another writer: then StoreError, and the payload must be kept elsewhere.
         """
-        digest = hashlib.sha256(to_json_text(payload).encode()).hexdigest()
-        row = EventRow(action=action[:64], payload=payload, payload_sha256=digest, label_studio_url=label_studio_url)
+        row = EventRow(action=action[:64], payload=payload, label_studio_url=label_studio_url)
         with self._webhook_database.writing() as session:
             session.add(row)
             session.flush()

@@ -56,8 +56,17 @@ class LabelStudioDouble:
         self._changed[self.annotations.pop(annotation_id)["task"]] = self._now()
         return {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": annotation_id}], "project": self._project()}
 
-    def task_pages(self, project_id: int, *, changed_since: datetime | None = None) -> Iterator[TaskPage]:
-        changed = [task for task, at in self._changed.items() if changed_since is None or at >= changed_since]
+    def server_time(self) -> datetime:
+        return BEGAN + timedelta(hours=self._changes)
+
+    def task_pages(
+        self, project_id: int, *, changed_since: datetime | None = None, after: int = 0
+    ) -> Iterator[TaskPage]:
+        changed = [
+            task
+            for task, at in self._changed.items()
+            if task > after and (changed_since is None or at >= changed_since)
+        ]
         for start in range(0, len(changed), 2):
             yield TaskPage([self._task(task) for task in changed[start : start + 2]], len(changed) - start)
 
@@ -74,7 +83,7 @@ class LabelStudioDouble:
 
     def _now(self) -> datetime:
         self._changes += 1
-        return BEGAN + timedelta(hours=self._changes)
+        return self.server_time()
 
     def _project(self) -> dict[str, Any]:
         return {"id": 5, "label_config": CONFIG}

@@ -244,6 +244,22 @@ def test_only_what_changed_is_read_again(open_context) -> None:
     assert label_studio.reads == [7, 50]  # the last one that changed before is looked at once more
 
 
+def test_once_a_day_all_tasks_are_counted(open_context, monkeypatch: pytest.MonkeyPatch) -> None:
+    label_studio = LabelStudioDouble(tasks=6)
+    context = open_context(label_studio)
+    for task in range(1, 7):
+        label_studio.create(task)
+    reconcile.sync_project(context, project_of(context))
+    label_studio.reads.clear()
+    label_studio.annotations.pop(2)  # without a trace: the task's own time of change stays
+    label_studio.annotations[3]["was_cancelled"] = True
+    assert reconcile.sync_project(context, project_of(context)) == reconcile.SyncOutcome(1)
+    monkeypatch.setattr(reconcile, "FULL_EVERY", -reconcile.FULL_EVERY)
+    assert reconcile.sync_project(context, project_of(context)) == reconcile.SyncOutcome(3, 0, 1)
+    assert label_studio.reads == [6, 6, 2, 3]
+    assert reconcile.sync_project(context, project_of(context), everything=True) == reconcile.SyncOutcome(7)
+
+
 def test_a_label_studio_that_fails_in_the_middle(open_context, monkeypatch: pytest.MonkeyPatch) -> None:
     label_studio = LabelStudioDouble(tasks=6)
     context = open_context(label_studio)
@@ -259,10 +275,13 @@ def test_a_label_studio_that_fails_in_the_middle(open_context, monkeypatch: pyte
         patch.setattr(label_studio, "list_annotations", fail)
         with pytest.raises(LabelStudioError):
             reconcile.sync_project(context, project_of(context))
+        assert set(state(context)) == {1, 2, 3}
         assert reconcile.sync_all(context) == reconcile.SyncOutcome()
-    assert set(state(context)) == {1, 2, 3}
+    late = label_studio.update(1, lead_time=7.0)  # read already, and changed since
+    label_studio.reads.clear()
     reconcile.sync_all(context)
     assert state(context) == truth(label_studio)
+    assert late["annotation"]["id"] == 1 and label_studio.reads == [1, 6, 3, 4, 5, 6]  # what changed, then the rest
 
 
 def test_one_reader_at_a_time(open_context) -> None:
@@ -271,7 +290,7 @@ def test_one_reader_at_a_time(open_context) -> None:
     turn = context.store.begin_sync(project, lease_s=60)
     assert turn is not None
     assert reconcile.sync_project(context, project) is None
-    context.store.end_sync(project, None)
+    context.store.end_sync(project, is_complete=True)
     assert reconcile.sync_project(context, project, not_within_s=60) is None
     assert reconcile.sync_project(context, project) is not None
 

@@ -171,8 +171,8 @@ def test_what_is_known_of_annotations(store: Store, project: Project, review) ->
     save(store, project, review(7, at=NINE + timedelta(seconds=1)), review(9, at=NINE), deletion(10))
     save(store, project, deletion(9))
     assert store.annotation_times(project, [7, 8, 9, 10, 11]) == {7: {NINE, NINE + timedelta(seconds=1)}, 9: {NINE}}
-    assert store.annotations_of_tasks(project, [4]) == {7: 4}
-    assert store.annotations_of_tasks(project, [4, 5, 6]) == {7: 4, 8: 5}
+    assert store.annotations_of_tasks(project, [4]) == {4: {7: "submitted"}}
+    assert store.annotations_of_tasks(project, [4, 5, 6]) == {4: {7: "submitted"}, 5: {8: "submitted"}}
 
 
 def test_a_tasks_image(store: Store, project: Project) -> None:
