@@ -39,22 +39,43 @@ def live_model(settings: Settings, store: Store, project: Project | None) -> str
     return settings.model if version is None else version.folder
 
 
+def model_of_version(settings: Settings, store: Store, version: str, config: LabelConfig) -> str | None:
+    """The model that makes a version under a label config; None where its weights are gone or its prompts changed."""
+    known = store.find_model(version.rpartition(" · ")[0])
+    model = settings.model if known is None else known.folder
+    return model if model_version(model, config) == version else None
+
+
 class Wishes:
     """Wishes for the tasks of one project, under its label config and model version of now.
 
-    The model is the project's live one, or `model` (a folder), as before that one goes live.
+    The model is the project's live one, or `model` (a folder), as before that one goes live. `as_pinned`: that of the
+    version which the project is pinned to, if there still is one: annotators see no other.
+    `shown_version`: what Label Studio tells of that, if it does.
 
     Raises LabelConfigError, with advice, where the label config cannot be used; StoreError where the store fails.
     """
 
     def __init__(
-        self, settings: Settings, store: Store, project_id: int, label_config: str, model: str | None = None
+        self,
+        settings: Settings,
+        store: Store,
+        project_id: int,
+        label_config: str,
+        model: str | None = None,
+        *,
+        as_pinned: bool = False,
+        shown_version: str | None = None,
     ) -> None:
         self.config: LabelConfig = parse_label_config(label_config)
         self._store = store
-        self._blind_share = settings.blind_share
-        self.project: Project = store.upsert_project(label_studio_url(settings), project_id, label_config)
+        self.blind_share = settings.blind_share
+        self.project: Project = store.upsert_project(
+            label_studio_url(settings), project_id, label_config, shown_version
+        )
         self._erased = store.erased(self.project).tasks
+        if as_pinned and model is None and self.project.shown_version:
+            model = model_of_version(settings, store, self.project.shown_version, self.config)
         self.model_version = model_version(model or live_model(settings, store, self.project), self.config)
 
     def want(self, task: Task, *, delivery: Delivery, asked: Interaction | None = None) -> WantedPrediction:
@@ -80,7 +101,7 @@ class Wishes:
 
     def is_blind(self, task: Task) -> bool:
         """Whether the task is of the share that gets no prediction (BLIND_SHARE), only what its annotator asks for."""
-        return is_blind(self.project.project_id, task.id, self._blind_share)
+        return is_blind(self.project.project_id, task.id, self.blind_share)
 
     def is_erased(self, task: Task) -> bool:
         """Whether everything about the task was deleted on request: nothing of it may be recorded again."""
@@ -136,7 +157,9 @@ def follow_event(settings: Settings, store: Store, connection: "Redis", event_id
             return _want_new_tasks(settings, store, connection, TasksCreated.model_validate(event.payload))
         if event.action in ("PROJECT_UPDATED", "START_TRAINING"):
             named = ProjectUpdated.model_validate(event.payload).project
-            project = store.upsert_project(label_studio_url(settings), named.id, named.label_config)
+            project = store.upsert_project(
+                label_studio_url(settings), named.id, named.label_config, named.model_version
+            )
             if event.action == "START_TRAINING":
                 corrections = store.count_corrections(project)
                 store.want_finetune(f"finetune-event-{event_id}", project, corrections=corrections)
@@ -148,7 +171,19 @@ def follow_event(settings: Settings, store: Store, connection: "Redis", event_id
 
 
 def _want_new_tasks(settings: Settings, store: Store, connection: "Redis", event: TasksCreated) -> int:
-    wishes = Wishes(settings, store, event.project.id, event.project.label_config)
+    """Of the version that annotators see and, while a run over the project is open, of the run's too: it may be pinned
+    when the run ends.
+    """
+    project = event.project
+    wishes = Wishes(
+        settings, store, project.id, project.label_config, as_pinned=True, shown_version=project.model_version
+    )
     rows = list(wishes.want_all(event.tasks))
     enqueue_wishes(connection, rows)
+    run = store.find_open_run(wishes.project)
+    if run is not None and run.model_version != wishes.model_version:
+        model = model_of_version(settings, store, run.model_version, wishes.config)
+        if model is not None:
+            of_run = Wishes(settings, store, project.id, project.label_config, model)
+            enqueue_wishes(connection, of_run.want_all(event.tasks))
     return len(rows)

@@ -71,10 +71,11 @@ class PredictRequest(Message):
 
 
 class ProjectState(Message):
-    """The `project` of a webhook."""
+    """The `project` of a webhook. `model_version`: a version that annotators see, or an ML backend's title."""
 
     id: RowId
     label_config: LabelConfigXml
+    model_version: str | None = None
 
 
 class ProjectUpdated(Message):

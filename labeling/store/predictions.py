@@ -14,6 +14,7 @@ from labeling.prompts.plan import PromptPlan
 from labeling.store.blobs import BlobStore
 from labeling.store.database import Database
 from labeling.store.records import (
+    Delivered,
     Delivery,
     PredictedRegionRecord,
     PredictionStatus,
@@ -132,21 +133,21 @@ class PredictionStore:
                 session.add_all(regions)
             return cast(Delivery, _row(session, prediction_id).delivery)
 
-    def deliver_now(self, prediction_id: int) -> WantedPrediction | None:
+    def deliver_now(self, prediction_id: int) -> Delivered | None:
         """End a wait: the row with its result, now `delivered`; or None, and then it will be pushed when it is ready.
 
-        A row that was sent before is returned as it is.
+        A row that was sent before is returned as it is, with the time since then.
         """
         with self._database.writing() as session:
             ready = _where(prediction_id, "ready").where(PredictionRow.delivery == "sync")
             while True:
                 if _change(session, ready.values(status="delivered")):
-                    return _wanted(_row(session, prediction_id))
+                    return Delivered(_wanted(_row(session, prediction_id)), None)
                 if _change(session, _where(prediction_id, "wanted").values(delivery="push")):
                     return None
                 row = _row(session, prediction_id)
                 if row.status in ("published", "delivered"):
-                    return _wanted(row)
+                    return Delivered(_wanted(row), (utc_now() - row.updated_at).total_seconds())
                 if row.status in ("failed", "cancelled") or row.delivery == "push":
                     return None  # otherwise it became ready between the two updates
 
@@ -330,4 +331,4 @@ def _wanted(row: PredictionRow) -> WantedPrediction:
 
 def project_record(row: ProjectRow) -> Project:
     """A project's row as it is handed out."""
-    return Project(row.id, row.label_studio_url, row.project_id, row.label_config)
+    return Project(row.id, row.label_studio_url, row.project_id, row.label_config, row.shown_version)

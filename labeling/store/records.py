@@ -14,12 +14,17 @@ PredictionStatus = Literal["wanted", "ready", "published", "delivered", "failed"
 
 @dataclass(frozen=True)
 class Project:
-    """A project of one Label Studio. `id` is our row, `project_id` Label Studio's number."""
+    """A project of one Label Studio. `id` is our row, `project_id` Label Studio's number.
+
+    `shown_version`: what its `model_version` was when we were last told: annotators see predictions of this version, or
+    of that which the backend of this title tells; None: we were never told.
+    """
 
     id: int
     label_studio_url: str
     project_id: int
     label_config: str
+    shown_version: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,14 @@ class WantedPrediction:
     score: float | None
     attempts: int
     label_studio_prediction_id: int | None
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """An answer to Label Studio. `sent_s_ago`: since when it has this prediction already; None: since now."""
+
+    prediction: WantedPrediction
+    sent_s_ago: float | None
 
 
 @dataclass(frozen=True)

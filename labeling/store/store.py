@@ -72,8 +72,10 @@ class Store(
     def __exit__(self, *_: Any) -> None:
         self.close()
 
-    def upsert_project(self, label_studio_url: str, project_id: int, label_config: str) -> Project:
-        """The project of this URL and number, with its label config brought up to date."""
+    def upsert_project(
+        self, label_studio_url: str, project_id: int, label_config: str, shown_version: str | None = None
+    ) -> Project:
+        """The project of this URL and number, with its label config and, if given, what it shows brought up to date."""
         url = label_studio_url.rstrip("/")
         with self._database.writing() as session:
             row = _project_row(session, url, project_id)
@@ -85,6 +87,7 @@ class Store(
                 except IntegrityError:  # another process was faster
                     row = _project_row(session, url, project_id) or row
             row.label_config = label_config
+            row.shown_version = row.shown_version if shown_version is None else shown_version
             session.flush()
             return project_record(row)
 

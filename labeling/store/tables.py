@@ -37,7 +37,7 @@ class Base(DeclarativeBase):
 
 
 class ProjectRow(Base):
-    """A project of one Label Studio; its label config is the newest that was seen."""
+    """A project of one Label Studio; its label config and the version that it shows are the newest that were seen."""
 
     __tablename__ = "projects"
     __table_args__ = (UniqueConstraint("label_studio_url", "project_id", name="uq_projects_url_project"),)
@@ -46,6 +46,7 @@ class ProjectRow(Base):
     label_studio_url: Mapped[str] = mapped_column(String(500))
     project_id: Mapped[int]
     label_config: Mapped[str]
+    shown_version: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 

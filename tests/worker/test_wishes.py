@@ -11,6 +11,7 @@ from labeling.errors import LabelConfigError
 from labeling.label_studio.messages import Task
 from labeling.settings import Settings
 from labeling.store import Store
+from labeling.store.operations_records import RunOptions
 from worker.queues import connect
 from worker.wishes import DEFAULT_LABEL_STUDIO_URL, Wishes, follow_event
 
@@ -83,3 +84,45 @@ def test_the_blind_slice_gets_only_what_its_annotator_asks_for(plain: Settings, 
     assert 60 < len(seeing) < 90
     assert {wish.task_id for wish in wishes.want_all(tasks)} == seeing
     assert not any(Wishes(plain, kept, 1, CONFIG).is_blind(task) for task in tasks)
+
+
+def make_model(store: Store, folder: Path, name: str) -> str:
+    """A fine-tuned version that serves by default."""
+    folder.mkdir()
+    (folder / "config.json").write_text(f'{{"model_name": "{name}"}}')
+    store.add_model(name, str(folder), "base")
+    store.set_live_model(name)
+    return Wishes(Settings(), store, 3, CONFIG).model_version
+
+
+def created(number: int, shown: str, config: str = CONFIG) -> dict[str, Any]:
+    project = {"id": 3, "label_config": config, "model_version": shown}
+    return {"project": project, "tasks": [{"id": number, "data": {"image": "a.png"}}]}
+
+
+def test_new_tasks_of_a_pinned_project_get_the_version_that_is_seen(
+    follow: Callable[..., int], plain: Settings, kept: Store, tmp_path: Path
+) -> None:
+    old = make_model(kept, tmp_path / "tuned", "tuned-1")
+    base = Wishes(plain, kept, 3, CONFIG, plain.model).model_version
+    new = make_model(kept, tmp_path / "tuned again", "tuned-2")
+
+    def version_of_task(number: int, shown: str, config: str = CONFIG) -> set[str]:
+        follow("TASKS_CREATED", created(number, shown, config))
+        found = [wish for row in kept.stale_predictions(-1) if (wish := kept.get_prediction(row)).task_id == number]
+        return {wish.model_version for wish in found}
+
+    assert [version_of_task(*asked) for asked in [(1, old), (2, base), (3, "ARGenSeg")]] == [{old}, {base}, {new}]
+    project = kept.find_project(3)
+    assert project is not None and project.shown_version == "ARGenSeg"
+    follow("PROJECT_UPDATED", {"project": created(0, old)["project"]})
+    assert Wishes(plain, kept, 3, CONFIG, as_pinned=True).model_version == old  # as when a task is opened
+    assert Wishes(plain, kept, 3, CONFIG).model_version == new
+
+    kept.begin_run(project, new, RunOptions())
+    assert version_of_task(4, old) == {old, new}, "the run may end with a pin on the new one"
+    kept.end_runs(project, "finished")
+
+    assert version_of_task(5, old, CONFIG.replace("red", "blue")) not in ({old}, {new}), "the old prompts are gone"
+    kept.delete_model("tuned-1")
+    assert version_of_task(6, old) == {new}, "the old weights are gone"

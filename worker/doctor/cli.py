@@ -55,8 +55,10 @@ def checks(settings: Settings, number: int | None, with_model: bool) -> list[Che
         Check("spool", partial(storage.spool, settings)),
         Check("redis", partial(queues.redis, settings)),
         Check("workers", partial(queues.workers, settings)),
-        Check("model", partial(model.weights, settings), 60.0),
-        Check("segmentation", partial(model.segmentation, settings, is_wanted=with_model), model.SEGMENT_LIMIT_S),
+        Check("model", partial(model.weights, settings, number), 60.0),
+        Check(
+            "segmentation", partial(model.segmentation, settings, number, is_wanted=with_model), model.SEGMENT_LIMIT_S
+        ),
         Check("backend", partial(backend.backend, settings)),
         Check("label studio", partial(label_studio.server, settings), 40.0),
         Check("token", partial(label_studio.token, settings), 40.0),

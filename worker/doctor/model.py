@@ -12,6 +12,7 @@ from PIL import Image
 from labeling.settings import Settings
 from labeling.versions import weights_name
 from worker.doctor.findings import Finding, failure, ok, skipped, warning
+from worker.projects.open_project import served_model
 
 SEGMENT_LIMIT_S = 300.0
 _WEIGHTS = (".safetensors", ".pt", ".bin")
@@ -19,25 +20,27 @@ _SEGMENT = "from argenseg_model.cli import segment; segment()"
 _SHOWN_CHARACTERS = 300
 
 
-def weights(settings: Settings) -> Iterator[Finding]:
-    """Found, and which ones?"""
-    folder = _folder(settings.model)
+def weights(settings: Settings, number: int | None = None) -> Iterator[Finding]:
+    """Those of the model that serves project `number` (None: the default): found, and which ones?"""
+    model = served_model(settings, number)
+    folder = _folder(model)
     if folder is None:
         yield warning(
-            f"{settings.model!r} is no folder: the worker loads it from the Hub.",
+            f"{model!r} is no folder: the worker loads it from the Hub.",
             "Download it, and set ARGENSEG_MODEL to its folder, if the worker has no way to the Hub.",
         )
         return
     if not any(file.suffix in _WEIGHTS for file in folder.iterdir()):
         yield failure(
-            f"{folder} holds no weights.", "Set ARGENSEG_MODEL to a folder with config.json and .safetensors."
+            f"{folder} holds no weights.",
+            "Set ARGENSEG_MODEL to a folder with config.json and .safetensors. argenseg models list tells what serves.",
         )
         return
-    name, digest = weights_name(settings.model)
+    name, digest = weights_name(model)
     yield ok(f"{name}, weights {digest[:12]}, in {folder}.")
 
 
-def segmentation(settings: Settings, *, is_wanted: bool) -> Iterator[Finding]:
+def segmentation(settings: Settings, number: int | None = None, *, is_wanted: bool) -> Iterator[Finding]:
     """Load it in a process of its own, as a worker does, and segment a tiny picture."""
     if not is_wanted:
         yield skipped("Not loaded; argenseg doctor --model does that.")
@@ -46,7 +49,7 @@ def segmentation(settings: Settings, *, is_wanted: bool) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "picture.png"
         Image.new("RGB", (64, 64), "white").save(picture)
-        options = ["--prompt", "everything", "--model", settings.model, "--device", settings.device]
+        options = ["--prompt", "everything", "--model", served_model(settings, number), "--device", settings.device]
         command = [sys.executable, "-c", _SEGMENT, str(picture), *options, "--out", str(Path(folder) / "out")]
         try:
             subprocess.run(command, capture_output=True, text=True, timeout=SEGMENT_LIMIT_S - 10, check=True)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from functools import wraps
+from itertools import islice
 
 from PIL import Image
 
@@ -12,9 +13,10 @@ from labeling.settings import Settings
 from labeling.store.store import Store
 from worker.doctor.findings import Finding, failure, ok, skipped, warning
 from worker.projects.connection import find_backend, find_webhooks, has_credentials, same_address, webhook_faults
-from worker.projects.open_project import open_project, require_client
+from worker.projects.open_project import OpenProject, open_project, require_client
 from worker.projects.versions import shown_version
 from worker.supervisor.up import backend_url
+from worker.wishes import model_of_version
 
 _DELIVERY_S = 10.0
 _SHOWN_PROMPTS = 5
@@ -140,16 +142,27 @@ def version(settings: Settings, project: int) -> Iterator[Finding]:
         elif not held.get(shown):
             yield failure(f"Annotators see {shown}, of which there is no prediction.", f"{predict} --pin.")
         elif shown != opened.version:
-            text = f"Annotators see {shown}; tasks are predicted with {opened.version} now, new ones too."
-            yield warning(text, f"Predict the rest, then move the pin: {predict} --pin.")
+            yield _pinned_to_another(settings, opened, shown)
         else:
             yield ok(f"Annotators see {shown} ({held[shown]} predictions), pinned.")
+        unseen = sum(page.remaining for page in islice(opened.client.task_pages(project, lacking_version=shown), 1))
+        if held.get(shown) and shown != opened.version and unseen:
+            yield warning(f"{unseen} tasks have no prediction of {shown}: they show no masks.", f"{predict} --pin.")
         if lacking:
             yield warning(f"{lacking} tasks have no prediction of {opened.version}.", f"{predict}.")
         if failed := opened.store.failed_tasks(opened.project, opened.version):
             yield warning(
                 f"{len(failed)} tasks failed, such as {failed[0].task_id}: {failed[0].reason}", f"{predict} --failed."
             )
+
+
+def _pinned_to_another(settings: Settings, opened: OpenProject, shown: str) -> Finding:
+    mend = f"Move the pin to {opened.version}: argenseg predict --project {opened.number} --pin."
+    if model_of_version(settings, opened.store, shown, opened.wishes.config) is None:
+        text = f"Annotators see {shown}, whose weights are gone or whose prompts were changed: new tasks show no masks."
+    else:
+        text = f"Annotators see {shown}, new tasks get it too; the live version is {opened.version}."
+    return warning(text, mend)
 
 
 def _image_advice(config: LabelConfig) -> str:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from redis import Redis
 
 from labeling.label_studio.client import LabelStudioClient
+from labeling.label_studio.messages import Task
 from labeling.settings import Settings
 from labeling.store.records import Project
 from labeling.store.store import Store
 from worker.errors import WorkerError
 from worker.queues import connect
-from worker.wishes import Wishes
+from worker.wishes import Wishes, label_studio_url, live_model
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,18 @@ class OpenProject:
         """The model version of now: the one that tasks are predicted with."""
         return self.wishes.model_version
 
-    def tasks_without_prediction(self) -> int:
-        """How many tasks hold no prediction of the version of now in Label Studio."""
-        page = next(self.client.task_pages(self.number, lacking_version=self.version, page_size=1), None)
-        return 0 if page is None else page.remaining
+    def tasks_without_prediction(self, *, only_unlabeled: bool = False) -> int:
+        """How many tasks lack a prediction of the version of now in Label Studio; blind ones are to have none."""
+        has_blind = self.wishes.blind_share > 0
+        pages = self.client.task_pages(
+            self.number,
+            lacking_version=self.version,
+            only_unlabeled=only_unlabeled,
+            page_size=100 if has_blind else 1,
+        )
+        if not has_blind:
+            return next((page.remaining for page in pages), 0)
+        return sum(not self.wishes.is_blind(Task.model_validate(task)) for page in pages for task in page.tasks)
 
 
 @contextmanager
@@ -60,7 +69,8 @@ def open_project(settings: Settings, number: int) -> Iterator[OpenProject]:
     client = require_client(settings)
     found = client.get_project(number)
     with Store.open(settings.database_url, settings.blob_url) as store:
-        wishes = Wishes(settings, store, number, str(found["label_config"]))
+        shown = str(found.get("model_version") or "")
+        wishes = Wishes(settings, store, number, str(found["label_config"]), shown_version=shown)
         yield OpenProject(
             store=store,
             client=client,
@@ -68,9 +78,16 @@ def open_project(settings: Settings, number: int) -> Iterator[OpenProject]:
             wishes=wishes,
             title=str(found.get("title") or ""),
             task_count=int(found.get("task_number") or 0),
-            shown=str(found.get("model_version") or ""),
+            shown=shown,
         )
     client.close()
+
+
+def served_model(settings: Settings, number: int | None) -> str:
+    """The model that serves project `number` now; None: a project that has no live version of its own."""
+    with Store.open(settings.database_url, settings.blob_url) as store:
+        project = None if number is None else store.find_project(number, label_studio_url(settings))
+        return live_model(settings, store, project)
 
 
 def require_client(settings: Settings) -> LabelStudioClient:

@@ -53,12 +53,9 @@ class Outlook:
 def outlook(project: OpenProject, options: RunOptions, limit: int | None) -> Outlook:
     """Look at what there is to do, before anything is asked for. WorkerError if Redis does not answer."""
     version = project.version
-    pages = project.client.task_pages(
-        project.number, lacking_version=version, only_unlabeled=options.only_unlabeled, page_size=1
-    )
-    page = next(pages, None)
+    lacking = project.tasks_without_prediction(only_unlabeled=options.only_unlabeled)
     progress = look(project)
-    lacking = max((page.remaining if page else 0) - len(project.store.failed_tasks(project.project, version)), 0)
+    lacking = max(lacking - len(project.store.failed_tasks(project.project, version)), 0)
     if limit is not None:
         lacking = min(lacking, progress.under_way + limit)
     try:

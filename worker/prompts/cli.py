@@ -15,11 +15,12 @@ from labeling.errors import LabelingError
 from labeling.label_studio.images import fetch_image
 from labeling.prompts.label_config import parse_label_config
 from labeling.settings import Settings
+from labeling.versions import weights_name
 from worker import command_line
 from worker.errors import SegmentationRefused, WorkerError
 from worker.gpu_worker.model_child import ARGENSEG, ModelOptions, Question
 from worker.gpu_worker.model_process import ModelProcess, SegmentedPrompt
-from worker.projects.open_project import require_client
+from worker.projects.open_project import require_client, served_model
 from worker.prompts import trial
 
 _SHOWN_PROBLEMS = 5
@@ -38,7 +39,7 @@ def prompts() -> None:
 @click.option("--label", "label_name", help="The label that is meant, if the label config has several.")
 @click.option("--prompt", "texts", multiple=True, help="A wording to try; several prompts in one: 'a; b'. Repeat it.")
 @click.option("--tasks", "limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
-@click.option("--model", help="A folder, a Hub id, or 'starter' (ARGENSEG_MODEL, default starter).")
+@click.option("--model", help="A folder, a Hub id, or 'starter' (default: the project's live version).")
 @click.option("--device", help="auto, cpu or cuda (DEVICE, default auto).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @command_line.label_studio_options
@@ -62,9 +63,9 @@ def try_prompts(
     Example: argenseg prompts try --project 3 --label nucleus --prompt "every nucleus" --prompt "dark purple nuclei"
     """
     settings = command_line.start(
-        log_level="WARNING", label_studio_url=label_studio_url, api_key=api_key, model=model, device=device
+        log_level="WARNING", label_studio_url=label_studio_url, api_key=api_key, device=device
     )
-    try_in_project(settings, number, label_name, texts, limit, as_json=as_json)
+    try_in_project(settings, number, label_name, texts, limit, model=model, as_json=as_json)
 
 
 def try_in_project(
@@ -74,10 +75,12 @@ def try_in_project(
     texts: tuple[str, ...],
     limit: int,
     *,
+    model: str | None = None,
     as_json: bool,
     loader: str = ARGENSEG,
 ) -> None:
     """`argenseg prompts try` with read settings. `loader` makes the segmenter in the model process (ModelOptions)."""
+    model = model or served_model(settings, number)
     with closing(require_client(settings)) as client:
         config = parse_label_config(str(client.get_project(number)["label_config"]))
         control, label = trial.find_label(config, label_name)
@@ -100,27 +103,29 @@ def try_in_project(
                 raise answer
             return answer
 
-        options = ModelOptions(settings.model, settings.device, settings.max_image_pixels, "WARNING", loader)
+        options = ModelOptions(model, settings.device, settings.max_image_pixels, "WARNING", loader)
         with closing(ModelProcess(options)) as process:
             trials = trial.try_wordings(tasks, results, fetch, segment)
             progress = Console(stderr=True)
             tried = list(track(trials, "Trying", len(tasks), console=progress, transient=True))
-    _report(results, tried, label.label, as_json)
+    _report(results, tried, label.label, weights_name(model)[0], as_json)
 
 
-def _report(results: list[trial.WordingResult], tried: list[trial.TriedTask], label: str | None, as_json: bool) -> None:
+def _report(
+    results: list[trial.WordingResult], tried: list[trial.TriedTask], label: str | None, model: str, as_json: bool
+) -> None:
     problems = [task for task in tried if task.problem is not None]
     used = [task.seconds for task in tried if task.problem is None]
     seconds = sum(used) / (len(used) * len(results)) if used else None
     if as_json:
         left_out = [{"task": task.task_id, "problem": task.problem} for task in problems]
         wordings = [result.to_json() for result in results]
-        report = {"label": label, "tasks": len(used), "seconds": seconds, "left_out": left_out, "prompts": wordings}
-        click.echo(json.dumps(report, ensure_ascii=False, indent=2))
+        report = {"label": label, "model": model, "tasks": len(used), "seconds": seconds, "left_out": left_out}
+        click.echo(json.dumps(report | {"prompts": wordings}, ensure_ascii=False, indent=2))
         return
     console = Console()
     pace = "" if seconds is None else f", {seconds:.2f} s for each and prompt"
-    title = f"{len(used)} annotated tasks{pace}" + (f", label {label}" if label else "")
+    title = f"{model}: {len(used)} annotated tasks{pace}" + (f", label {label}" if label else "")
     table = Table("prompt", "IoU (95 %)", "object F1", "false positives", title=title)
     for result in sorted(results, key=lambda result: -(result.mean_iou() or (0.0,))[0]):
         mean, f1, alarms = result.mean_iou(), result.object_f1(), result.false_alarms

@@ -69,8 +69,13 @@ def test_redis_and_its_workers(settings: Settings, redis_server: RedisServer) ->
     assert "argenseg up" in only(queues.redis(settings)).mend
 
 
-def test_weights(connected: Settings) -> None:
+def test_weights(connected: Settings, project: OpenProject) -> None:
     assert "tiny, weights" in only(model.weights(connected)).text
+    (connected.data_dir / "tuned").mkdir()
+    project.store.add_model("tuned", str(connected.data_dir / "tuned"), "tiny")
+    project.store.set_live_model("tuned", project.project)
+    assert states(model.weights(connected)) == ["ok"]
+    assert "tuned holds no weights" in only(model.weights(connected, 5)).text
     empty = connected.data_dir / "empty"
     empty.mkdir()
     assert states(model.weights(connected.model_copy(update={"model": str(empty)}))) == ["failure"]
@@ -156,11 +161,16 @@ def test_what_annotators_see(project: OpenProject, connected: Settings, label_st
     label_studio.project["model_version"] = "gone"
     assert told()[0].startswith("failure: Annotators see gone, of which there is no prediction")
     label_studio.add_prediction(1, "gone")
-    assert "new ones too" in told()[0]
+    assert "weights are gone" in told()[0] and told()[1].startswith("warning: 4 tasks have no prediction of gone")
     for task in label_studio.tasks:
         label_studio.add_prediction(task, project.version)
     label_studio.project["model_version"] = project.version
     assert told() == [f"ok: Annotators see {project.version} (5 predictions), pinned."]
+    (connected.data_dir / "tuned").mkdir()
+    (connected.data_dir / "tuned" / "config.json").write_text('{"model_name": "tuned"}')
+    project.store.add_model("tuned", str(connected.data_dir / "tuned"), "tiny")
+    project.store.set_live_model("tuned", project.project)
+    assert "new tasks get it too; the live version is tuned" in told()[0] and len(told()) == 2
 
 
 Doctor = Callable[..., tuple[int, str]]

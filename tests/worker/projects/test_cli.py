@@ -81,6 +81,15 @@ def test_a_project_from_the_first_look_to_the_pin(
     assert argenseg("versions", "prune", "--project", "5") == (0, "0 predictions were deleted.\n")
 
 
+def test_the_blind_slice_is_left_out(connected: Settings, redis_connection: Redis, project: OpenProject) -> None:
+    environment = {**environment_of(connected), "BLIND_SHARE": "0.5"}
+    told = CliRunner().invoke(main, ["predict", "--project", "5", "--no-wait"], env=environment).output
+    wanted = project.store.counts()["wanted"]
+    assert 0 < wanted < 5
+    assert f"{wanted} of its 5 tasks, 50% of them left blind (BLIND_SHARE), lack masks" in told
+    assert f"{wanted} tasks are queued" in told
+
+
 def test_cancel(argenseg: Argenseg) -> None:
     assert "5 tasks are queued" in argenseg("predict", "--project", "5", "--no-wait")[1]
     assert argenseg("predict", "--project", "5", "--cancel")[1].startswith("5 tasks are taken back")

@@ -15,8 +15,10 @@ from backend.cli import main
 from labeling.errors import LabelConfigError
 from labeling.prompts.label_config import parse_label_config
 from labeling.settings import Settings
+from labeling.store import Store
 from worker.errors import WorkerError
 from worker.prompts import cli, trial
+from worker.wishes import label_studio_url
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="box" toName="image">'
@@ -92,6 +94,16 @@ def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda *texts, limit=20, as_json=True: cli.try_in_project(
         settings, 3, "ball", texts, limit, as_json=as_json, loader=LOADER
     )
+
+
+def test_the_projects_live_version_is_asked(run: Any, settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    run(limit=1)
+    assert json.loads(capsys.readouterr().out)["model"].startswith("starter")
+    with Store.open(settings.database_url, settings.blob_url) as store:
+        store.add_model("tuned", str(settings.data_dir / "tuned"), "starter")
+        store.set_live_model("tuned", store.upsert_project(label_studio_url(settings), 3, CONFIG))
+    run(limit=1)
+    assert json.loads(capsys.readouterr().out)["model"] == "tuned"
 
 
 def test_wordings_are_measured_on_annotated_tasks(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
