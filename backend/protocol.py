@@ -13,6 +13,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 from redis import RedisError
 
+from backend.double_opens import JUST_NOW_S, LIMIT_S, is_shown_without
 from backend.messages import read_message
 from backend.services import Services
 from labeling.errors import LabelConfigError, StoreError
@@ -92,7 +93,7 @@ def _say_once(project_id: int, note: str) -> None:
 def predict_tasks(services: Services, message: PredictRequest) -> list[Any]:
     """One result for each task, in their order: a prediction, or `[]`."""
     try:
-        wishes = Wishes(services.settings, services.store, message.project, message.label_config)
+        wishes = Wishes(services.settings, services.store, message.project, message.label_config, as_pinned=True)
     except (LabelConfigError, StoreError) as error:
         logger.warning("Project %d: nothing is predicted. %s", message.project, error)
         return [NOT_YET for _ in message.tasks]
@@ -128,7 +129,10 @@ def answer_at_once(services: Services, wishes: Wishes, task: Task, asked: Intera
         return NOT_YET
     if delivered is None:
         return NOT_YET
-    return {"result": delivered.result, "score": delivered.score, "model_version": delivered.model_version}
+    sent, is_again = delivered.prediction, delivered.sent_s_ago is not None and delivered.sent_s_ago < JUST_NOW_S
+    if is_again and asked is None and services.background.call(LIMIT_S, is_shown_without, services.settings, sent):
+        return NOT_YET
+    return {"result": sent.result, "score": sent.score, "model_version": sent.model_version}
 
 
 def wait_for_mask(services: Services, wish: WantedPrediction) -> None:

@@ -55,7 +55,8 @@ def predict(
 ) -> None:
     """Draw the masks of a whole project: of every task that has none of the current prompts and weights.
 
-    The work is in the queue: Ctrl-C, a closed terminal or a restart stop the showing only.
+    The work is in the queue: Ctrl-C, a closed terminal or a restart stop the showing only. The share of the tasks that
+    BLIND_SHARE names gets no masks: give this command the value that the backend has.
 
     Example: argenseg predict --project 3 --only-unlabeled --pin
     """
@@ -122,18 +123,23 @@ def pin_version(number: int, version: str | None, label_studio_url: str | None, 
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @command_line.label_studio_options
 def prune_versions(number: int, yes: bool, label_studio_url: str | None, api_key: str | None) -> None:
-    """Delete predictions that we sent and that newer ones of ours replaced. Nobody else's, and no annotation.
+    """Delete predictions that we sent and that newer ones of ours replaced, and second copies. Nobody else's, and no
+    annotation.
+
+    Do it while nobody annotates: a page that shows a deleted prediction cannot be submitted before it is loaded again.
 
     Example: argenseg versions prune --project 3
     """
     with _opened(number, label_studio_url, api_key) as (project, console):
-        found = versioning.prunable(project)
-        if found and not yes:
-            click.confirm(
-                f"Delete {len(found)} predictions of {len({each.model_version for each in found})} versions?",
-                abort=True,
-            )
+        found, copies = versioning.prunable(project), versioning.second_copies(project)
+        if (found or copies) and not yes:
+            of_versions = f"{len(found)} predictions of {len({each.model_version for each in found})} versions"
+            click.confirm(f"Delete {of_versions}, and {len(copies)} second copies?", abort=True)
         deleted = sum(versioning.prune(project, found))
+        for copy in copies:
+            project.client.delete_prediction(copy)
+        if copies:
+            console.print(f"{len(copies)} second copies were deleted.")
         console.print(f"{deleted} predictions were deleted.")
         if deleted < len(found):
             console.print(f"{len(found) - deleted} were gone already, or are not what we sent: they were left alone.")
@@ -179,9 +185,12 @@ def _predict(
 
 
 def _outlook_text(project: OpenProject, before: Outlook) -> str:
+    blind = (
+        f", {project.wishes.blind_share:.0%} of them left blind (BLIND_SHARE)," if project.wishes.blind_share else ""
+    )
     if not before.tasks:
-        return f"None of its {project.task_count} tasks lacks masks of it."
-    texts = [f"{before.tasks} of its {project.task_count} tasks lack masks of it"]
+        return f"None of its {project.task_count} tasks{blind} lacks masks of it."
+    texts = [f"{before.tasks} of its {project.task_count} tasks{blind} lack masks of it"]
     if before.under_way:
         texts[0] += f" ({before.under_way} of them are queued already)"
     if before.ahead:
@@ -219,7 +228,6 @@ def _finish(project: OpenProject, console: Console, run: PredictionRun) -> None:
     if open_run is None or open_run.id != run.id:
         console.print("The run was cancelled.")
         return
-    project.store.end_runs(project.project, "finished")
     held = project.client.prediction_counts(project.number).get(project.version, 0)
     console.print(f"Label Studio holds {held} predictions of {project.version}.", soft_wrap=True)
     failed = _say_failures(project, console, shown_tasks=_SHOWN_TASKS)
@@ -231,6 +239,7 @@ def _finish(project: OpenProject, console: Console, run: PredictionRun) -> None:
         console.print(f"They are not pinned, because tasks failed. Retry those, or pin all the same: {pin}")
     elif held and versioning.shown_version(project) not in ("", project.version):
         console.print(f"Annotators still see {versioning.shown_version(project)}: {pin}", soft_wrap=True)
+    project.store.end_runs(project.project, "finished")  # till now, new tasks got its version too
     if failed:
         sys.exit(1)
 

@@ -62,12 +62,32 @@ def pin(project: OpenProject, version: str) -> None:
             f" (argenseg predict --project {project.number}), or see argenseg versions list --project {project.number}."
         )
     project.client.change_project(project.number, model_version=version)
+    ours = project.project
+    project.store.upsert_project(ours.label_studio_url, ours.project_id, ours.label_config, version)
 
 
 def prunable(project: OpenProject) -> list[SentPrediction]:
     """Predictions that we sent and that neither annotators see nor a task would miss: a newer one is there."""
     kept = {project.version, project.shown, shown_version(project)}
     return project.store.superseded_predictions(project.project, sorted(kept - {""}))
+
+
+def second_copies(project: OpenProject) -> list[int]:
+    """Label Studio's numbers of predictions of ours that it stored twice, as when two pages opened a task at once.
+
+    Copies have the same version and the same region ids; the first one of each is not among them.
+    """
+    found = []
+    for page in project.client.task_pages(project.number, min_predictions=2):
+        for task in page.tasks:
+            seen = set()
+            for held in sorted(project.client.list_predictions(task["id"]), key=lambda held: int(held["id"])):
+                regions = tuple(str(region.get("id")) for region in held["result"] or [])
+                if (held["model_version"], regions) not in seen:
+                    seen.add((held["model_version"], regions))
+                elif regions and project.store.find_predicted_region(project.project, task["id"], regions[0]):
+                    found.append(int(held["id"]))
+    return found
 
 
 def prune(project: OpenProject, predictions: list[SentPrediction]) -> Iterator[bool]:

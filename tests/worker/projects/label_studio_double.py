@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -56,9 +57,10 @@ class LabelStudioDouble:
             number = max(self.tasks, default=0) + 1
             self.tasks[number] = {"id": number, "data": {"image": image}, "total_annotations": annotations}
 
-    def add_prediction(self, task: int, version: str) -> int:
+    def add_prediction(self, task: int, version: str, *region_ids: str) -> int:
         number = max(self.predictions, default=100) + 1
-        fields = {"id": number, "task": task, "model_version": version, "result": [], "score": None, "project": 5}
+        fields = {"id": number, "task": task, "model_version": version, "score": None, "project": 5}
+        fields["result"] = [{"id": region_id} for region_id in region_ids]
         self.predictions[number] = {
             **fields,
             "created_at": "2026-01-01T00:00:00Z",
@@ -91,6 +93,8 @@ class LabelStudioDouble:
                 return (
                     (200, {**task, "predictions": [], "annotations": []}) if task else (404, {"detail": "No such task"})
                 )
+            case ("GET", "predictions"):
+                return 200, [held for held in self.predictions.values() if held["task"] == int(query["task"])]
             case ("GET" | "DELETE", "predictions", number):
                 if int(number) not in self.predictions:
                     return 404, {"detail": "No such prediction"}
@@ -125,12 +129,14 @@ class LabelStudioDouble:
         }
         lacked = asked.get("predictions_model_versions", [None])[0]
         having = {held["task"] for held in self.predictions.values() if held["model_version"] == lacked}
+        predictions = Counter(held["task"] for held in self.predictions.values())
         found = [
             task
             for number, task in sorted(self.tasks.items())
             if number > asked["id"]
             and number not in having
             and task["total_annotations"] <= asked.get("total_annotations", 1000)
+            and predictions[number] >= asked.get("total_predictions", 0)
         ]
         return 200, {"tasks": found[: int(query["page_size"])], "total": len(found)}
 

@@ -1,16 +1,18 @@
 """Versions: which there are, which one is seen, and what may be deleted."""
 
+import numpy as np
 import pytest
 
-from labeling.predictions import Prediction
+from labeling.predictions import PredictedRegion, Prediction
 from labeling.prompts.plan import plan_prompts
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.settings import Settings
 from labeling.store.operations_records import SentPrediction
 from labeling.store.records import TaskWish
 from tests.worker.projects.label_studio_double import LabelStudioDouble
 from worker.errors import WorkerError
 from worker.projects.open_project import OpenProject, open_project
-from worker.projects.versions import list_versions, pin, prunable, prune
+from worker.projects.versions import list_versions, pin, prunable, prune, second_copies
 
 OLD = "tiny · 000000"
 
@@ -49,6 +51,22 @@ def test_the_pin_moves_only_to_what_is_there(project: OpenProject, label_studio:
     send(project, label_studio, 1, project.version)
     pin(project, project.version)
     assert label_studio.project["model_version"] == project.version
+    known = project.store.find_project(5)
+    assert known is not None and known.shown_version == project.version
+
+
+def test_what_label_studio_stored_twice(project: OpenProject, label_studio: LabelStudioDouble) -> None:
+    wish = TaskWish(1, {}, plan_prompts(project.wishes.config, {}))
+    (row,) = project.store.want_predictions(project.project, [wish], project.version, delivery="sync")
+    regions = tuple(PredictedRegion(name, "l0", "x", 0.5, CroppedMask.of(np.ones((4, 4), bool))) for name in "ab")
+    project.store.finish_prediction(row.id, Prediction([{"id": "a"}, {"id": "b"}], 0.5, project.version, regions))
+    first, second = (label_studio.add_prediction(1, project.version, "a", "b") for _ in range(2))
+    label_studio.add_prediction(1, OLD, "a", "b")
+    label_studio.add_prediction(1, project.version, "a")
+    for _ in range(2):
+        label_studio.add_prediction(2, project.version, "somebody's")
+        label_studio.add_prediction(3, project.version)
+    assert second_copies(project) == [second] and first < second
 
 
 def test_only_our_replaced_predictions_are_deleted(project: OpenProject, label_studio: LabelStudioDouble) -> None:
