@@ -28,7 +28,7 @@ COMMANDS = {
     "versions": Command("worker.projects.cli:versions", "Choose the predictions that annotators see; remove old ones."),
     "doctor": Command("worker.doctor.cli:doctor", "Check every link, and say how to mend what is broken."),
     "corrections": Command("worker.corrections_cli:corrections", "List, export, exclude, delete or find corrections."),
-    "stats": Command("worker.corrections_cli:stats", "How predictions fared: accepted, edited, deleted, time saved."),
+    "stats": Command("worker.statistics_cli:stats", "How predictions fared: accepted, edited, deleted, time saved."),
     "finetune": Command("worker.finetune.cli:finetune", "Teach the live model what was corrected; a gate decides."),
     "models": Command("worker.finetune.cli:models", "The fine-tuned versions: list, show, promote, rollback, delete."),
     "scheduler": Command("worker.finetune.cli:scheduler", "Fine-tune when it is time."),

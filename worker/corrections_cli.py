@@ -1,4 +1,4 @@
-"""The commands `argenseg corrections` and `argenseg stats`: what annotators corrected, to see, take along, measure."""
+"""The commands `argenseg corrections`: what annotators corrected, to see, to take along, to leave out."""
 
 import json
 from collections.abc import Callable
@@ -8,20 +8,22 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from labeling.corrections.intervals import Figure
-from labeling.corrections.statistics import Statistics, compute_statistics
 from labeling.datasets.build import DataSetOptions, build_data_set
 from labeling.datasets.export import collect, export_coco, export_hugging_face
 from labeling.datasets.images import ImageKeeper
 from labeling.errors import LabelingError
-from labeling.store.correction_records import CorrectionFilter, ErasureScope, Exclusion, ExclusionScope
+from labeling.store.correction_records import (
+    CorrectionFilter,
+    CorrectionRecord,
+    ErasureScope,
+    Exclusion,
+    ExclusionScope,
+)
 from labeling.store.records import Project
 from labeling.store.store import Store
 from worker import reconcile
-from worker.command_line import label_studio_options, start
+from worker.command_line import echo_csv, label_studio_options, print_table, start
 from worker.erasure import erase
 from worker.jobs import JobContext
 from worker.wishes import label_studio_url
@@ -64,8 +66,9 @@ def corrections() -> None:
 @_filters
 @click.option("--history", "with_history", is_flag=True, help="Also the states before the newest, and deleted ones.")
 @click.option("--excluded", "with_excluded", is_flag=True, help="Also what is excluded.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object in a line.")
-def list_command(as_json: bool, **options: Any) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object in a line, with all fields.")
+@click.option("--csv", "as_csv", is_flag=True, help="CSV with all fields.")
+def list_command(as_json: bool, as_csv: bool, **options: Any) -> None:
     """List corrections, one region a line.
 
     Example: argenseg corrections list --project 1 --annotator 3
@@ -76,17 +79,12 @@ def list_command(as_json: bool, **options: Any) -> None:
     if as_json:
         for item in found:
             click.echo(json.dumps(asdict(item), default=_json))
-        return
-    table = Table("project", "task", "annotation", "region", "label", "what", "IoU", "boundary", "pixels", "by", "at")
-    for item in found:
-        numbers = [f"{item.iou:.3f}", f"{item.boundary_iou:.3f}"] if item.kind == "edited" else ["", ""]
-        label = item.label or "–"
-        if item.label_before not in (None, item.label):
-            label = f"{item.label_before} → {label}"
-        row = [item.project_id, item.task_id, item.annotation_id, item.region_id, label, item.kind, *numbers]
-        table.add_row(*map(str, [*row, item.changed_pixels, item.annotator_id, f"{item.at:%Y-%m-%d %H:%M}"]))
-    Console().print(table)
-    click.echo(f"{len(found)} corrections")
+    elif as_csv:
+        echo_csv([asdict(item) for item in found])
+    else:
+        headers = ("project", "task", "annotation", "region", "label", "what", "IoU", "boundary", "pixels", "by", "at")
+        print_table(headers, map(_shown, found))
+        click.echo(f"{len(found)} corrections")
 
 
 @corrections.command()
@@ -116,7 +114,7 @@ def export(folder: Path, form: str, label_studio_url: str | None, api_key: str |
     """Write what annotators submitted, with the images, to a new folder.
 
     coco and coco-polygons: annotations.json. huggingface: load_dataset("imagefolder", data_dir=FOLDER). manifest: a
-    training set of argenseg, divided into train and holdout (of the filters, only --project counts).
+    training set of argenseg, divided into train and holdout; there --version means annotations that began from it.
 
     Example: argenseg corrections export cells --project 1 --format coco --label cell
     """
@@ -126,7 +124,8 @@ def export(folder: Path, form: str, label_studio_url: str | None, api_key: str |
     with JobContext.open(settings) as context:
         keeper = ImageKeeper(context.store, context.client, settings)
         if form == "manifest":
-            made = build_data_set(context.store, keeper, folder, DataSetOptions(options["project_id"]))
+            wanted = _wanted(options)
+            made = build_data_set(context.store, keeper, folder, DataSetOptions(wanted.project_id, wanted=wanted))
             click.echo(f"{len(made.manifest.items)} items, {made.digest[:12]}, in {folder / 'manifest.jsonl'}")
             for reason, count in sorted(made.left_out.items()):
                 click.echo(f"left out {count}: {reason}", err=True)
@@ -209,60 +208,14 @@ def sync(project: int | None, everything: bool, label_studio_url: str | None, ap
             click.echo(f"project {row.project_id}: {outcome.tasks} tasks looked at, {found}")
 
 
-@click.command()
-@_project_option
-@click.option("--since", type=click.DateTime(), help="Only annotations from this time on (UTC).")
-@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
-def stats(project: int | None, since: datetime | None, as_json: bool) -> None:
-    """How predictions fared, by label, prompt, version and week, with 95 % intervals.
-
-    Example: argenseg stats --project 1
-    """
-    settings = start(log_level="WARNING")
-    wanted = CorrectionFilter(project, since=since.replace(tzinfo=UTC) if since else None)
-    with Store.open(settings.database_url, settings.blob_url) as store:
-        statistics = compute_statistics(store.list_reviews(wanted), blind_share=settings.blind_share)
-    if as_json:
-        click.echo(json.dumps(asdict(statistics)))
-    else:
-        _print(statistics)
-
-
-def _print(statistics: Statistics) -> None:
-    console = Console()
-    names = ("accepted", "edited", "deleted", "added", "IoU", "boundary IoU", "false pos.", "lead time")
-    table = Table("label", "prompt", "version", "week", "n", *names)
-    for row in statistics.rows:
-        shares = [_percent(figure) for figure in (row.accepted, row.edited, row.deleted, row.added)]
-        overlaps = [_number(row.iou, 2), _number(row.boundary_iou, 2)]
-        table.add_row(
-            *(row.label or "–", row.prompt, row.model_version or "–", row.week, str(row.annotations)),
-            *(*shares, *overlaps, _percent(row.false_positives), _number(row.lead_time_s, 0, " s")),
-        )
-    console.print(table)
-    calibration = Table("score", "regions", "mean score", "mean IoU", "kept")
-    for each in statistics.calibration:
-        figures = [f"{each.mean_score:.2f}", f"{each.mean_iou:.2f}", _percent(each.kept)]
-        calibration.add_row(f"{each.low:.1f}–{each.high:.1f}", str(each.kept.count), *figures)
-    console.print(calibration)
-    time = statistics.time_saved
-    console.print(f"{statistics.annotations} annotations, {statistics.skipped} skipped tasks")
-    blind = _number(time.blind_s, 0, " s")
-    console.print(f"lead time with predictions {_number(time.assisted_s, 0, ' s')}, without (blind slice) {blind}")
-    if time.ratio.value is not None:
-        console.print(f"with predictions it takes {_number(time.ratio, 2)} times as long")
-
-
-def _percent(figure: Figure) -> str:
-    if figure.value is None or figure.low is None or figure.high is None:
-        return "–"
-    return f"{figure.value:.0%} ({figure.low:.0%}–{figure.high:.0%})"
-
-
-def _number(figure: Figure, digits: int, unit: str = "") -> str:
-    if figure.value is None:
-        return "–"
-    return f"{figure.value:.{digits}f}{unit} ({figure.low:.{digits}f}–{figure.high:.{digits}f})"
+def _shown(item: CorrectionRecord) -> list[object]:
+    """A row of the table."""
+    label = item.label or "–"
+    if item.label_before not in (None, item.label):
+        label = f"{item.label_before} → {label}"
+    overlaps = [f"{item.iou:.3f}", f"{item.boundary_iou:.3f}"] if item.kind == "edited" else ["", ""]
+    row = [item.project_id, item.task_id, item.annotation_id, item.region_id, label, item.kind, *overlaps]
+    return [*row, item.changed_pixels, item.annotator_id, f"{item.at:%Y-%m-%d %H:%M}"]
 
 
 def _project(store: Store, project_id: int, url: str) -> Project:

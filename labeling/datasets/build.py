@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -22,11 +22,15 @@ from labeling.store.store import Store
 
 @dataclass(frozen=True)
 class DataSetOptions:
-    """What goes into a data set: one project's corrections (Label Studio's number) or all, and how images are drawn."""
+    """What goes into a data set: one project's corrections (Label Studio's number) or all, and how images are drawn.
+
+    `wanted` chooses among annotations, by `model_version` those that began from it; and by `label` among their prompts.
+    """
 
     project_id: int | None = None
     holdout_share: float = HOLDOUT_SHARE
     parent_digest: str | None = None
+    wanted: CorrectionFilter = field(default_factory=CorrectionFilter)
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,11 @@ def build_data_set(store: Store, keeper: ImageKeeper, folder: Path, options: Dat
     Only submitted annotations count, in their newest state: no prediction that nobody submitted, no skipped task. The
     same corrections and exclusions make the same digest. StoreError if the store fails.
     """
-    reviews = store.list_reviews(CorrectionFilter(project_id=options.project_id, with_excluded=True))
+    wanted = options.wanted
+    whole = replace(wanted, project_id=options.project_id, label=None, model_version=None, with_excluded=True)
+    reviews = [each for each in store.list_reviews(whole) if wanted.model_version in (None, each.model_version)]
     left_out: Counter[str] = Counter()
-    answers, images = _collect(store, keeper, reviews, left_out)
+    answers, images = _collect(store, keeper, reviews, wanted.label, left_out)
     sides = store.place_images(
         lambda known: place_images(known, [images[sha256].hashed for sha256 in sorted(images)], options.holdout_share)
     )
@@ -77,7 +83,7 @@ def build_data_set(store: Store, keeper: ImageKeeper, folder: Path, options: Dat
 
 
 def _collect(
-    store: Store, keeper: ImageKeeper, reviews: Iterable[ReviewRecord], left_out: Counter[str]
+    store: Store, keeper: ImageKeeper, reviews: Iterable[ReviewRecord], label: str | None, left_out: Counter[str]
 ) -> tuple[dict[tuple[str, str], list[Evidence]], dict[str, KeptImage]]:
     """Evidence by image content and prompt, and the images, which are fetched once for each task."""
     answers: dict[tuple[str, str], list[Evidence]] = {}
@@ -85,7 +91,7 @@ def _collect(
     tasks: dict[tuple[int, int], KeptImage | str] = {}
     for review in reviews:
         found = list(evidence_of(review))
-        usable = [each for each in found if isinstance(each, Evidence)]
+        usable = [each for each in found if isinstance(each, Evidence) and label in (None, each.label)]
         left_out.update(each.reason for each in found if isinstance(each, LeftOut))
         if not usable or review.task_id is None:
             continue

@@ -1,6 +1,9 @@
 """The commands, on a store with two corrected tasks."""
 
+import csv
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ from click.testing import CliRunner, Result
 from argenseg_model.manifest import Manifest
 from backend.cli import main
 from labeling.settings import Settings
-from labeling.store import Store
+from labeling.store import Correction, Review, Store
 from tests.worker.conftest import bright_square
 from tests.worker.label_studio_double import CONFIG, LabelStudioDouble
 from worker.jobs import JobContext, process_event
@@ -53,6 +56,22 @@ def test_list_and_its_filters(run) -> None:
     assert listed(run, "--task", "1") == [1]
     assert listed(run, "--version", "v1") == listed(run, "--since", "2099-01-01") == listed(run, "--label", "x") == []
     assert "2 corrections" in run("corrections", "list").output
+
+
+def test_lists_go_into_other_programs(run, store: Store) -> None:
+    """No row is cut where the output is no terminal; what others wrote is neither markup nor a formula."""
+    told = LabelStudioDouble().create(3)
+    told["annotation"] |= {"id": 9, "updated_at": "2036-11-22T23:00:00Z"}
+    told["annotation"]["result"][0]["value"]["rectanglelabels"] = ["=1+1 [bold]" + "long " * 40]
+    event_id = store.record_event("ANNOTATION_CREATED", told, label_studio_url=URL)
+    process_event(JobContext(Settings(), store, None, None), event_id)  # type: ignore[arg-type]
+    lines = run("corrections", "list").output.splitlines()
+    assert len(lines) == 3 + 3 + 2  # the table's frame, a line for each correction, and how many
+    assert any("=1+1 [bold]" + "long " * 40 in line for line in lines)
+    rows = list(csv.DictReader(io.StringIO(run("corrections", "list", "--csv").stdout)))
+    assert [row["annotation_id"] for row in rows] == ["1", "2", "9"]
+    assert rows[2]["label"].startswith("'=1+1") and rows[2]["at"] == "2036-11-22T23:00:00+00:00"
+    assert run("corrections", "list", "--label", "none", "--csv").stdout == ""
 
 
 def test_show(run) -> None:
@@ -115,6 +134,20 @@ def test_stats(run) -> None:
     assert "2 annotations" in run("stats", "--project", "5").output
     told = json.loads(run("stats", "--json").stdout)
     assert (told["annotations"], told["rows"]) == (2, [])  # nothing had been predicted
+    assert run("stats", "--csv").stdout == ""
+
+
+def test_stats_have_a_line_for_each_label_prompt_version_and_week(run, store: Store) -> None:
+    project = store.find_project(5, URL)
+    assert project is not None
+    region = Correction("r", "rectanglelabels", "red", "accepted", None, None, 1.0, 1.0, 0, label_before="red")
+    review = Review(9, 1, "submitted", (replace(region, prompt="all that is red " * 9, score=0.93),), prediction_id=1)
+    store.save_reviews(store.record_event("ANNOTATION_CREATED", {}), project, [review])
+    table = run("stats", "--project", "5").output
+    assert "all that is red " * 9 in table and "100% (21%–100%)" in table
+    (row,) = csv.DictReader(io.StringIO(run("stats", "--project", "5", "--csv").stdout))
+    assert (row["label"], row["annotations"], row["accepted"], row["accepted_count"]) == ("red", "1", "1.0", "1")
+    assert float(row["accepted_low"]) == pytest.approx(0.2065, abs=1e-4) and row["iou"] == ""
 
 
 def test_sync_needs_label_studio(run) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from labeling.datasets.build import DataSet, DataSetOptions, build_data_set
 from labeling.datasets.images import ImageKeeper
 from labeling.settings import Settings
-from labeling.store import AskedPrompt, Correction, Exclusion, Project, Review, Store
+from labeling.store import AskedPrompt, Correction, CorrectionFilter, Exclusion, Project, Review, Store
 
 NINE = datetime(2026, 11, 22, 9, tzinfo=UTC)
 RED, CELL, CELL_TOO = AskedPrompt("red", "red ball"), AskedPrompt("cell", "every cell"), AskedPrompt("cell", "a blob")
@@ -101,6 +101,22 @@ def test_weights_follow_what_the_annotator_did(save: Save, build: Save, square: 
         ("negative:1/6", "red ball"): (0.25, 0),
         ("correction:1/7", "red ball"): (1.0, pixels),
     }
+
+
+def test_filters_choose_annotations_and_prompts(save: Save, build: Save, square: np.ndarray) -> None:
+    save(1, 1, region("edited", square), model_version="v1", asked=(RED, CELL))
+    save(2, 2, region("edited", square), model_version="v2", annotator_id=2)
+    save(3, 3, region("edited", square), model_version="v1", asked=(AskedPrompt(None, "all"),))
+
+    def sources(**wanted: Any) -> set[tuple[str, str]]:
+        return set(told(build(f"set {wanted}", wanted=CorrectionFilter(**wanted))))
+
+    first = {("correction:1/1", "red ball"), ("negative:1/1", "every cell")}
+    assert sources(task_id=1) == first
+    assert sources(annotator_id=2) == sources(model_version="v2") == {("correction:1/2", "red ball")}
+    assert sources(label="cell") == {("negative:1/1", "every cell")}  # that no cell is there is an answer, too
+    assert sources(until=NINE + timedelta(minutes=2)) == first
+    assert sources(since=NINE + timedelta(minutes=3), label="red") == set()
 
 
 def test_what_never_counts(save: Save, build: Save, store: Store, project: Project, square: np.ndarray) -> None:
