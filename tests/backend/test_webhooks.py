@@ -31,6 +31,22 @@ def test_a_locked_store_sends_events_to_the_spool(client: FlaskClient, store: St
     assert store.get_event(1).payload == CREATED["json"]
 
 
+def test_a_full_disk_of_the_store_sends_events_to_the_spool(
+    client: FlaskClient, store: Store, settings: Settings
+) -> None:
+    with store._webhook_database.engine.connect() as connection:  # its pool hands it out again
+        connection.exec_driver_sql("PRAGMA max_page_count=1")  # SQLite says SQLITE_FULL, as where a disk is
+    event = {**CREATED, "json": CREATED["json"] | {"filler": "x" * 1_000_000}}
+    assert send(client, event).status_code == 201
+    with pytest.raises(StoreError, match="full"):
+        drain(spool_folder(settings), store, "")
+    assert len(list(spool_folder(settings).iterdir())) == 1
+    with store._webhook_database.engine.connect() as connection:
+        connection.exec_driver_sql(f"PRAGMA max_page_count={2**31}")
+    assert drain(spool_folder(settings), store, "") == [1]
+    assert store.get_event(1).payload == event["json"]
+
+
 @pytest.mark.parametrize("redis", ["dead_redis", "silent_redis"])
 def test_redis_is_down(redis: str, settings: Settings, store: Store, request: pytest.FixtureRequest) -> None:
     client = create_app(settings, store, request.getfixturevalue(redis)).test_client()

@@ -188,6 +188,8 @@ def test_nothing_is_lost_and_nothing_doubled(
                     process_event(dying, event_id)
             with suppress(Killed):
                 reconcile.sync_project(dying, project_of(context))
+            with suppress(Killed):
+                spool.drain(spool.spool_folder(configured), dying.store, URL)
             recover(context)
             reconcile.sync_project(context, project_of(context))
             assert state(context) == truth(label_studio)

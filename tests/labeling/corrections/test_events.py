@@ -1,6 +1,8 @@
 """From a stored event to stored corrections, on a real store."""
 
 import copy
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +215,19 @@ def test_a_missing_mask_is_the_events_error(store: Store, tmp_path: Path, browse
             file.unlink()
     assert process(store, browser_event) == 0
     assert "missing" in last_event(store).error
+
+
+def test_a_disk_that_is_full_leaves_the_event_for_later(
+    store: Store, browser_event, published: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event_id = store.record_event("ANNOTATION_CREATED", browser_event, label_studio_url=URL)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(StoreError, match="free space"):
+            process_event(store, event_id)
+    assert store.unprocessed_events(0) == [event_id]
+    assert store.list_corrections() == []
+    assert process_event(store, event_id) == 4
 
 
 def test_a_store_that_does_not_work_leaves_the_event_for_later(
