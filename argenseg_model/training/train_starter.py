@@ -1,4 +1,4 @@
-"""Train the starter: its tokenizer, its VQ-VAE, its vision tower, then all together; seeded, logged, resumable.
+"""Train the starter: tokenizer, VQ-VAE, vision tower, then all together, and how sure it must be; seeded, resumable.
 
     python -m argenseg_model.training.train_starter --data DIR --out runs/starter
 
@@ -19,6 +19,7 @@ from argenseg_model.model import ARGenSeg
 from argenseg_model.prompting import ANSWERS, QUESTIONS
 from argenseg_model.tokenizer import load_tokenizer, train_byte_bpe
 from argenseg_model.training.batches import load_nuclei, nuclei_samples, scene_samples, to_batch
+from argenseg_model.training.calibration import choose_least_score
 from argenseg_model.training.corpus import prompt_corpus
 from argenseg_model.training.objective import Objective, TrainingHeads, training_losses
 from argenseg_model.training.optimizers import make_optimizers, set_learning_rate
@@ -38,13 +39,14 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with manifest.csv, images/, instances/")
     parser.add_argument("--out", type=Path, required=True, help="checkpoints, log and the finished model go here")
-    parser.add_argument("--steps", type=int, default=3500, help="steps of the language model (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=2800, help="steps of the language model (default %(default)s)")
     parser.add_argument("--vqvae-steps", type=int, default=3000, help="steps of the VQ-VAE (default %(default)s)")
     parser.add_argument("--vision-steps", type=int, default=2000, help="of the vision tower (default %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", default="starter-1", help="model name shown to people (default %(default)s)")
     parser.add_argument("--checkpoint-every", type=int, default=250, metavar="STEPS", help="(default %(default)s)")
+    parser.add_argument("--validation-scenes", type=int, default=800, help="for least_score (default %(default)s)")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
@@ -56,6 +58,9 @@ def main(argv: list[str] | None = None) -> None:
     heads = TrainingHeads(model)
     train_vision(model, heads, arguments.out / "vision.pt", arguments.vision_steps, arguments.seed)
     _train_together(model, heads, arguments)
+    trained = ARGenSeg.from_pretrained(arguments.out / "model")
+    trained.config.least_score = round(choose_least_score(trained, arguments.validation_scenes), 4)
+    save_starter(trained, arguments.out / "model")
 
 
 def _new_model(arguments: argparse.Namespace) -> ARGenSeg:

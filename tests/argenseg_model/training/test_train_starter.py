@@ -11,6 +11,7 @@ from argenseg_model.training.objective import Objective, TrainingHeads, training
 from argenseg_model.training.starter_config import TILE, initialise, starter_config
 
 STEPS = ["--steps", "4", "--vqvae-steps", "3", "--vision-steps", "2", "--checkpoint-every", "2", "--threads", "1"]
+STEPS += ["--validation-scenes", "8"]
 
 
 @pytest.fixture(scope="module")
