@@ -119,6 +119,12 @@ class ModelStore:
                     served.append("default" if project is None else f"project {project.project_id}")
             return served
 
+    def projects_on_default(self) -> list[Project]:
+        """The projects that have no live version of their own."""
+        with self._database.reading() as session:
+            projects = [project_record(row) for row in session.scalars(select(ProjectRow).order_by(ProjectRow.id))]
+            return [each for each in projects if session.scalar(_own_live_rows(each).limit(1)) is None]
+
     def delete_model(self, name: str) -> ModelVersion:
         """Mark a version as deleted and forget that it was live earlier; its row and report stay. StoreError while it
         serves.

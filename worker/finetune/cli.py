@@ -14,13 +14,13 @@ from rich.table import Table
 
 from labeling.errors import LabelingError
 from labeling.settings import Settings
-from labeling.store.model_records import FinetuneRun, FinetuneSchedule
+from labeling.store.model_records import FinetuneRun, FinetuneSchedule, ModelVersion
 from labeling.store.records import Project
 from labeling.store.store import Store
 from worker import scheduler as scheduling
 from worker.command_line import start
 from worker.finetune.promotion import promote as promote_version
-from worker.finetune.promotion import roll_back
+from worker.finetune.promotion import roll_back, served_projects
 from worker.finetune.run import LEASE_S, drive
 from worker.jobs import JobContext
 from worker.wishes import label_studio_url
@@ -118,14 +118,18 @@ def show(name: str) -> None:
 @models.command()
 @click.argument("name")
 @_project_option
-def promote(name: str, project: int | None) -> None:
-    """Let NAME serve a project, or by default all; `base` is the model of the settings.
+@click.option("--yes", is_flag=True, help="Do not ask, also for a version that the gate did not accept.")
+def promote(name: str, project: int | None, yes: bool) -> None:
+    """Let NAME serve a project, or all that have no version of their own; `base` is the model of the settings.
 
     Open tasks are predicted first, then annotators see the new masks. Example: argenseg models promote starter-1.1
     """
     settings = start()
     with _store(settings) as store:
         found = None if project is None else _find_project(settings, store, project)
+        asks = _say_promotion(settings, store, None if name == "base" else store.get_model(name), found)
+        if asks and not yes:
+            click.confirm("Go on?", abort=True)
         promote_version(settings, store, None if name == "base" else name, found)
     click.echo(f"{name} serves {'by default' if project is None else f'project {project}'}.")
 
@@ -151,6 +155,24 @@ def delete(name: str) -> None:
         version = store.delete_model(name)
         shutil.rmtree(version.folder, ignore_errors=True)
     click.echo(f"The weights of {name} are gone.")
+
+
+def _say_promotion(settings: Settings, store: Store, version: ModelVersion | None, project: Project | None) -> bool:
+    """Say what a promotion will do and what speaks against it; whether a person should think twice."""
+    is_doubtful = version is not None and version.state != "accepted"
+    if version is not None and is_doubtful:
+        reasons = ((version.report or {}).get("gate") or {}).get("reasons", [])
+        word = "refused it" if version.state == "refused" else "has not judged it"
+        click.echo(f"The gate {word}. {' '.join(reasons)}".rstrip())
+    served = served_projects(settings, store, project)
+    if served:
+        numbers = ", ".join(str(each.project_id) for each in served)
+        click.echo(f"The open tasks of project {numbers} are predicted with it, then annotators see it there.")
+    elif settings.label_studio_url is None or settings.label_studio_api_key is None:
+        click.echo("LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY are not both set: no task is predicted, no pin is moved.")
+    else:
+        click.echo("No project here is without a version of its own: it serves those to come.")
+    return is_doubtful or (project is None and bool(served))
 
 
 def _want(context: JobContext, project: Project | None, manifest: Path | None, queue: bool) -> None:

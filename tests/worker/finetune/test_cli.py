@@ -30,7 +30,12 @@ def test_versions_are_listed_shown_promoted_rolled_back_and_deleted(call: Call, 
     store.judge_model("starter-1.1", "refused", {"gate": {"reasons": ["IoU was worse."], "checks": []}})
     assert "starter serves" in call("models", "list").output
     assert "IoU was worse." in call("models", "show", "starter-1.1").output
-    assert call("models", "promote", "starter-1.1").exit_code == 0
+    doubted = call("models", "promote", "starter-1.1")
+    assert (doubted.exit_code, store.live_model()) == (1, None)
+    assert "The gate refused it. IoU was worse." in doubted.output and "no pin is moved" in doubted.output
+    assert call("models", "promote", "starter-1.1", "--yes").exit_code == 0
+    assert "has not judged it" in call("models", "promote", "starter-1.2").output
+    store.judge_model("starter-1.2", "accepted")
     assert call("models", "promote", "starter-1.2").exit_code == 0
     assert "default" in call("models", "list").output
     refused = call("models", "delete", "starter-1.2", "--yes")

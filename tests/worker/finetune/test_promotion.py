@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from labeling.errors import LabelStudioError
 from labeling.predictions import Prediction
 from labeling.settings import Settings
 from labeling.store import Project, Store
@@ -117,3 +118,28 @@ def test_what_ends_the_wait_leaves_the_old_version_live(
     with pytest.raises(KeyboardInterrupt):
         promotion.promote(settings, store, "starter-1.1", label_studio.project, on_tick=interrupt)
     assert store.live_model(label_studio.project) is None
+
+
+def test_the_default_serves_all_projects_without_a_version_of_their_own(
+    settings: Settings, store: Store, label_studio: LabelStudio, add: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    add("starter-1.1"), add("starter-1.2")
+    own, gone = (store.upsert_project(LABEL_STUDIO_URL, number, label_config("bright")) for number in (6, 7))
+    store.upsert_project("http://another-label-studio", 8, label_config("bright"))
+    store.set_live_model("starter-1.1", own)
+    of_double, opened = promotion.open_project, []
+
+    def open_project(settings: Settings, number: int) -> Any:
+        opened.append(number)
+        if number == gone.project_id:
+            raise LabelStudioError("Project 7 could not be read: Label Studio answered 404.", status=404)
+        return of_double(settings, number)
+
+    monkeypatch.setattr(promotion, "open_project", open_project)
+    promotion.promote(settings, store, "starter-1.2", None, on_tick=label_studio.work)
+    assert label_studio.said == [*["predicted while the base was live"] * 3, "shows starter-1.2"]
+    assert set(opened) == {5, 7} and store.find_open_run(label_studio.project) is None
+    assert [each.project_id for each in promotion.served_projects(settings, store, None)] == [5, 7]
+    promotion.roll_back(settings, store, None)
+    assert store.live_model() is None
