@@ -93,8 +93,6 @@ def build_prediction(
                     to_name=item.to_name,
                     score=score,
                     region_id=region_id,
-                    width=width,
-                    height=height,
                 )
             )
             regions.append(PredictedRegion(region_id, item.label, item.prompt, score, CroppedMask.of(drawn.mask)))

@@ -68,12 +68,11 @@ def region_dict(
     to_name: str,
     score: float | None,
     region_id: str,
-    width: int,
-    height: int,
 ) -> dict[str, Any]:
-    """The region as Label Studio stores it, on an image of `width` x `height` px (upright)."""
+    """The region as Label Studio stores it."""
     if label is not None and not kind.endswith("labels"):
         raise RegionError(f"A region of the plain tag {kind!r} carries no label ({label!r}).")
+    height, width = drawn.mask.shape
     return {
         "id": region_id,
         "type": kind,

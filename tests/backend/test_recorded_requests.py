@@ -12,8 +12,9 @@ from labeling.corrections.events import process_event
 from labeling.predictions import PredictedRegion, Prediction
 from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
-from labeling.regions.brush import brush_mask, brush_region
+from labeling.regions.brush_rle import encode
 from labeling.regions.cropped_mask import CroppedMask
+from labeling.regions.kinds import region_mask
 from labeling.settings import Settings
 from labeling.store import Store, WantedPrediction
 from labeling.versions import model_version
@@ -185,7 +186,8 @@ def test_an_updated_project_is_remembered(
 def test_a_corrected_brush_becomes_a_correction(client: FlaskClient, store: Store, settings: Settings) -> None:
     """The annotator erased a part of the region br255, which was predicted for task 4."""
     event = recorded("webhook_annotation_created_corrected_brush")
-    corrected = brush_mask(event["json"]["annotation"]["result"][0])
+    drawn = event["json"]["annotation"]["result"][0]
+    corrected = region_mask(drawn)
     predicted = corrected.copy()
     predicted[:40] = True
     project = store.upsert_project(settings.label_studio_url or "", 1, event["json"]["project"]["label_config"])
@@ -194,15 +196,7 @@ def test_a_corrected_brush_becomes_a_correction(client: FlaskClient, store: Stor
     wish = store.want_prediction(
         project, task["id"], task["data"], plan_prompts(config, task["data"]), "tiny-1 · 000000", delivery="push"
     )
-    region = brush_region(
-        predicted,
-        label="red",
-        from_name="brush",
-        to_name="image",
-        region_type="brushlabels",
-        score=0.9,
-        region_id="br255",
-    )
+    region = drawn | {"value": drawn["value"] | {"rle": encode(predicted)}}
     kept = PredictedRegion("br255", "red", "red", 0.9, CroppedMask.of(predicted))
     store.finish_prediction(wish.id, Prediction([region], 0.9, wish.model_version, (kept,)))
     store.mark_published(wish.id, 619)

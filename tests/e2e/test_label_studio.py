@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from argenseg_model.metrics import iou
-from labeling.regions.brush import brush_mask
+from labeling.regions.kinds import region_mask
 from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo, wait_for
 from worker.supervisor.demo.check import check_demo
 from worker.supervisor.demo.sample_project import NUCLEI, SampleProject, label_config
@@ -51,7 +51,7 @@ def test_many_tasks_are_answered_empty_and_their_masks_are_pushed(demo: RunningD
         (prediction,) = wait_for(f"the pushed masks of task {task}", lambda task=task: api.predictions(task))
         (region,) = prediction["result"]
         assert region["type"] == "brushlabels" and region["value"]["brushlabels"] == ["Nucleus"]
-        assert iou(brush_mask(region), NUCLEI.truth(image)) > MIN_IOU
+        assert iou(region_mask(region), NUCLEI.truth(image)) > MIN_IOU
     api.connect(project, demo.backend_url)
     api.retrieve_predictions(project)
     assert [len(api.predictions(task)) for task in tasks] == [1, 1, 1], "the same version is predicted once"
@@ -64,7 +64,7 @@ def test_a_task_that_is_opened_holds_its_mask_at_once(demo: RunningDemo) -> None
     api.connect(project, demo.backend_url)
     assert api.predictions(live) == api.predictions(pinned) == []
     (prediction,) = api.call("GET", f"/api/tasks/{live}", params={"project": project})["predictions"]
-    assert iou(brush_mask(prediction["result"][0]), NUCLEI.truth(IMAGES[0])) > MIN_IOU
+    assert iou(region_mask(prediction["result"][0]), NUCLEI.truth(IMAGES[0])) > MIN_IOU
     api.call("PATCH", f"/api/projects/{project}", json={"model_version": prediction["model_version"]})
     assert api.call("GET", f"/api/tasks/{pinned}", params={"project": project})["predictions"]
     assert demo.store.counts(project) == {"delivered": 2}
@@ -88,7 +88,7 @@ def test_a_typed_prompt_returns_its_mask(demo: RunningDemo) -> None:
     answer = api.call("POST", f"/api/ml/{backend}/interactive-annotating", json=body)
     (region,) = answer["data"]["result"]
     assert region["type"] == "brushlabels" and region["from_name"] == "mask"
-    assert iou(brush_mask(region), NUCLEI.truth(IMAGES[0])) > MIN_IOU
+    assert iou(region_mask(region), NUCLEI.truth(IMAGES[0])) > MIN_IOU
 
 
 def test_a_skipped_task_leaves_no_correction(demo: RunningDemo) -> None:

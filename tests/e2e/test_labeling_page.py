@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext
 
 from argenseg_model.metrics import iou
-from labeling.regions.brush import brush_mask
+from labeling.regions.kinds import region_mask
 from tests.e2e.label_studio_api import RunningDemo, wait_for
 from tests.e2e.labeling_page import LabelingPage
 from worker.supervisor.demo.sample_project import SampleProject, SampleTask
@@ -31,7 +31,7 @@ def test_a_mask_is_drawn_erased_a_little_submitted_and_stored(
     project, task = sample_task(demo, SHOWN)
     (prediction,) = project.task(task.id)["predictions"]
     (region,) = prediction["result"]
-    predicted = brush_mask(region)
+    predicted = region_mask(region)
 
     page = LabelingPage(browser_context.new_page(), demo.label_studio.url, project.id, task.id)
     page.wait_for_regions(1)

@@ -59,10 +59,9 @@ def ring_with_a_bay(height: int, width: int) -> NDArray[np.bool_]:
 
 def predict(api: LabelStudioApi, task: int, kind: str, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Post the mask as a prediction; what the prediction encodes."""
-    height, width = mask.shape
     drawn = draw_regions(kind, mask)
     label = "ring" if kind.endswith("labels") else None
-    place = {"from_name": kind, "to_name": "image", "width": width, "height": height}
+    place = {"from_name": kind, "to_name": "image"}
     result = [
         region_dict(each, kind=kind, label=label, score=0.9, region_id=f"r{index}", **place)
         for index, each in enumerate(drawn)

@@ -7,7 +7,7 @@ import pytest
 from labeling.errors import RegionError
 from labeling.predictions import PredictedMask, Prediction, build_prediction, validate_prediction
 from labeling.prompts.label_config import parse_label_config
-from labeling.regions.brush import brush_mask, brush_region
+from labeling.regions.kinds import region_mask
 
 PLAIN = '<View><Image name="image" value="$image"/><Brush name="brush" toName="image"/></View>'
 
@@ -22,7 +22,7 @@ def test_masks_become_regions_with_ids_of_their_own(square, predict) -> None:
     assert [region["id"] for region in prediction.result] == [region.region_id for region in prediction.regions]
     assert len({region.region_id for region in [*prediction.regions, *predict(square, ~square).regions]}) == 4
     for region, source in zip(prediction.result, prediction.regions, strict=True):
-        assert np.array_equal(brush_mask(region), source.mask)
+        assert np.array_equal(region_mask(region), source.mask)
         assert region["value"]["brushlabels"] == ["red"]
     assert prediction.to_json() == {"result": prediction.result, "score": pytest.approx(0.9), "model_version": "v1"}
 
@@ -145,21 +145,12 @@ def test_the_score_must_be_from_0_to_1(config, score: float) -> None:
         validate_prediction(Prediction([], score, "v1"), config)
 
 
-def test_label_studios_own_rules_are_asked_too(square, config, monkeypatch) -> None:
+def test_label_studios_own_rules_are_asked_too(square, config, predict, monkeypatch) -> None:
     """Ours are stricter today; the SDK knows what a later Label Studio wants."""
     monkeypatch.setattr(
         "label_studio_sdk.label_interface.interface.LabelInterface.validate_prediction",
         lambda self, prediction, return_errors: ["Region 0: new rule" + "x" * 5000],
     )
-    region = brush_region(
-        square,
-        label="red",
-        from_name="brush",
-        to_name="image",
-        region_type="brushlabels",
-        score=None,
-        region_id="a",
-    )
     with pytest.raises(RegionError, match="new rule") as refusal:
-        validate_prediction(Prediction([region], None, "v1"), config)
+        validate_prediction(predict(square), config)
     assert len(str(refusal.value)) < 500

@@ -52,8 +52,7 @@ def predicted(region_id: str, mask: np.ndarray, prediction_id: int = 1, **change
 
 def draw(kind: str, region_id: str, mask: np.ndarray, label: str | None = "red") -> dict[str, Any]:
     (drawn,) = draw_regions(kind, mask)
-    height, width = mask.shape
-    tags = {"from_name": "tag", "to_name": "image", "score": 0.9, "width": width, "height": height}
+    tags = {"from_name": "tag", "to_name": "image", "score": 0.9}
     return region_dict(drawn, kind=kind, label=label, region_id=region_id, **tags)
 
 

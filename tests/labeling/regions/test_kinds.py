@@ -23,10 +23,9 @@ LOSSLESS = [kind for kind in KINDS if not kind.startswith("rectangle")]  # at to
 
 
 def as_region(drawn: DrawnRegion, kind: str) -> dict[str, Any]:
-    height, width = drawn.mask.shape
     label = "red" if kind.endswith("labels") else None
     tags: dict[str, Any] = {"kind": kind, "label": label, "from_name": "mask", "to_name": "image"}
-    return region_dict(drawn, **tags, score=0.5, region_id="r1", width=width, height=height)
+    return region_dict(drawn, **tags, score=0.5, region_id="r1")
 
 
 @given(MASKS, st.sampled_from(KINDS), st.sampled_from([0.0, 0.5, 1.0, 3.0]))
@@ -70,9 +69,7 @@ def test_a_plain_tag_has_no_label(square) -> None:
     (drawn,) = draw_regions("brush", square)
     assert as_region(drawn, "brush")["value"].keys() == {"format", "rle"}
     with pytest.raises(RegionError, match="carries no label"):
-        region_dict(
-            drawn, kind="brush", label="red", from_name="a", to_name="b", score=None, region_id="1", width=16, height=12
-        )
+        region_dict(drawn, kind="brush", label="red", from_name="a", to_name="b", score=None, region_id="1")
 
 
 @pytest.mark.parametrize(

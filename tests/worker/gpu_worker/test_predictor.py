@@ -12,7 +12,7 @@ from PIL import Image
 from rq import Retry
 
 from labeling.errors import ImageFetchError
-from labeling.regions.brush import brush_mask
+from labeling.regions.kinds import region_mask
 from labeling.store.store import Store
 from tests.worker.conftest import LABEL_STUDIO_URL, RedisServer, Want
 from worker.errors import (
@@ -89,8 +89,8 @@ def test_all_prompts_of_a_task_are_one_model_call_and_one_stored_prediction(
     assert ready.status == "ready"
     assert ready.result is not None
     assert [region["value"]["brushlabels"] for region in ready.result] == [["l0"], ["l1"]]
-    assert brush_mask(ready.result[0])[5:15, 5:15].all()
-    assert brush_mask(ready.result[0]).sum() == 100
+    assert region_mask(ready.result[0])[5:15, 5:15].all()
+    assert region_mask(ready.result[0]).sum() == 100
     assert ready.score == 0.75
     assert len(store.predicted_regions(wanted.id)) == 2
     image = store.images_of_tasks(wanted.project, [wanted.task_id])[wanted.task_id]

@@ -12,7 +12,8 @@ from rich.table import Table
 from argenseg_model.metrics import iou
 from labeling.predictions import Prediction, validate_prediction
 from labeling.prompts.label_config import parse_label_config
-from labeling.regions.brush import brush_mask, brush_region
+from labeling.regions import brush_rle
+from labeling.regions.kinds import region_mask
 from labeling.store.correction_records import CorrectionFilter, CorrectionRecord
 from labeling.store.store import Store
 from worker.supervisor.demo.sample_project import SampleProject, SampleTask, is_holdout, label_config
@@ -100,19 +101,10 @@ def check_lesson(project: SampleProject, store: Store, min_images: int, console:
 
 def erase_upper_half(region: dict[str, Any]) -> dict[str, Any]:
     """A brush region without the upper half of its mask's pixels: what an annotator's eraser would leave."""
-    mask = brush_mask(region)
+    mask = region_mask(region)
     drawn = np.flatnonzero(mask)
     mask.flat[drawn[: len(drawn) // 2]] = False
-    label = next(iter(region["value"].get(region["type"], [])), None)
-    return brush_region(
-        mask,
-        label=label,
-        from_name=region["from_name"],
-        to_name=region["to_name"],
-        region_type=region["type"],
-        score=region.get("score"),
-        region_id=region["id"],
-    )
+    return {**region, "value": {**region["value"], "rle": brush_rle.encode(mask)}}
 
 
 def _prediction(project: SampleProject, task: SampleTask, model_version: str) -> dict[str, Any]:
@@ -126,5 +118,5 @@ def _prediction(project: SampleProject, task: SampleTask, model_version: str) ->
 def _union(regions: list[dict[str, Any]], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     union = np.zeros(shape, dtype=bool)
     for region in regions:
-        union |= brush_mask(region)
+        union |= region_mask(region)
     return union

@@ -12,7 +12,7 @@ from typing import Any
 from argenseg_model.images import load_image
 from labeling.datasets.perceptual_hash import perceptual_hash
 from labeling.prompts.label_config import parse_label_config
-from labeling.regions.brush import brush_region
+from labeling.regions.kinds import draw_regions, region_dict
 from labeling.store.correction_records import ImageSplit
 from labeling.store.store import Store
 from worker.supervisor.demo.sample_project import FILES, Sample, SampleProject, SampleTask, is_holdout, label_config
@@ -39,12 +39,13 @@ def true_annotation(project: SampleProject, task: SampleTask, model_version: str
     predictions = [each for each in project.task(task.id)["predictions"] if each["model_version"] == model_version]
     predicted = next((region for prediction in predictions for region in prediction["result"]), None)
     control = parse_label_config(label_config()).controls[0]
-    region = brush_region(
-        project.sample.truth(task.image_id),
+    (drawn,) = draw_regions(control.type, project.sample.truth(task.image_id))
+    region = region_dict(
+        drawn,
+        kind=control.type,
         label=control.labels[0].label,
         from_name=control.name,
         to_name=control.to_name,
-        region_type=control.type,
         score=predicted["score"] if predicted else None,
         region_id=predicted["id"] if predicted else uuid.uuid4().hex[:10],
     )
