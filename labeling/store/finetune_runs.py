@@ -101,10 +101,11 @@ class FinetuneRunStore:
             session.execute(open_run.values(change))
 
     def release_finetune(self, run_id: int, holder: str) -> None:
-        """Let another process take the run up at once."""
+        """Let go of a running run: it is wanted again, and whoever takes it up goes on where it was."""
+        mine = update(FinetuneRunRow).where(FinetuneRunRow.id == run_id, FinetuneRunRow.holder == holder)
         with self._database.writing() as session:
-            mine = update(FinetuneRunRow).where(FinetuneRunRow.id == run_id, FinetuneRunRow.holder == holder)
-            session.execute(mine.values(leased_until=None))
+            released = {"status": "wanted", "holder": None, "leased_until": None}
+            session.execute(mine.where(FinetuneRunRow.status == "running").values(released))
 
     def stop_finetunes(self, project: Project | None = None) -> int:
         """Ask the open runs (of one project) to stop; those that nobody runs end at once. Returns how many they are."""
@@ -116,7 +117,7 @@ class FinetuneRunStore:
             for row in rows:
                 row.stop_requested = True
                 if row.status == "wanted":
-                    row.status, row.error, row.ended_at = "stopped", "It was stopped before it began.", utc_now()
+                    row.status, row.error, row.ended_at = "stopped", "It was stopped while it waited.", utc_now()
             return len(rows)
 
     def get_finetune(self, run_id: int) -> FinetuneRun:

@@ -43,7 +43,8 @@ def finetune(
 ) -> None:  # fmt: skip
     """Teach the live model what was corrected; a gate decides whether the new version serves.
 
-    Without options: the runs so far. Ctrl-C leaves a run to the scheduler, which goes on from its checkpoint.
+    Without options: the runs so far. Ctrl-C leaves a run to a scheduler, or to the same command given again, which go
+    on from its checkpoint.
 
     \b
     Examples:
@@ -180,14 +181,23 @@ def _want(context: JobContext, project: Project | None, manifest: Path | None, q
     corrections = 0 if project is None else store.count_corrections(project)
     path = None if manifest is None else str(manifest.absolute())
     run = store.want_finetune(f"finetune-by-hand-{uuid.uuid4().hex}", project, corrections=corrections, manifest=path)
+    if run is None and not queue and (run := _find_open_run(store, project, path)) is not None:
+        click.echo(f"Run {run.id} is open already: going on with it.")
     if run is None:
         raise click.ClickException("A run for this is open already. See argenseg finetune, or stop it with --stop.")
     if not queue:
         with _stop_on_signal() as stop:
             run = _drive_here(context, run, stop)
     _print_runs([run])
+    if not queue and run.status == "wanted":
+        click.echo("It was interrupted. A scheduler goes on with it, or the same command again.")
     if run.status == "failed":
         raise click.exceptions.Exit(1)
+
+
+def _find_open_run(store: Store, project: Project | None, manifest: str | None) -> FinetuneRun | None:
+    same = (run for run in store.list_finetunes() if run.project == project and run.manifest == manifest)
+    return next((run for run in same if run.status not in _ENDED), None)
 
 
 def _drive_here(context: JobContext, run: FinetuneRun, stop: threading.Event) -> FinetuneRun:

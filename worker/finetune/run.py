@@ -24,11 +24,13 @@ from worker.finetune.promotion import promote
 from worker.finetune.report import write_report
 from worker.finetune.scenes_holdout import write_scenes_holdout
 from worker.jobs import JobContext
-from worker.queues import GPU, open_queue
+from worker.queues import GPU, is_urgent, open_queue
 
 logger = logging.getLogger(__name__)
 
 LEASE_S = 60.0
+BULK_CYCLE_S = 20.0
+SHARE_BESIDE_BULK = 0.25  # of the time is training's: else it would wait for the end of a project of thousands
 _PICTURES = 8
 
 
@@ -68,13 +70,17 @@ class Hold:
         self.renewed_at = time.monotonic()
 
     def is_busy(self) -> bool:
-        """Whether a GPU worker has something to do."""
+        """Whether training has to make way: always where somebody waits for a mask, most of the time for a bulk job."""
         queue = open_queue(self.context.connection, GPU)
+        started = queue.started_job_registry
         try:
-            started = queue.started_job_registry
-            return bool(queue.count or self.context.connection.zcount(started.key, time.time(), "+inf"))
+            leased = self.context.connection.zrangebyscore(started.key, time.time(), "+inf")
+            jobs = [*queue.get_job_ids(0, 1), *(started.parse_job_id(entry) for entry in leased)]
         except RedisError:
             return False
+        if any(is_urgent(job) for job in jobs):  # what is urgent is at the queue's front
+            return True
+        return bool(jobs) and time.monotonic() % BULK_CYCLE_S >= BULK_CYCLE_S * SHARE_BESIDE_BULK
 
 
 def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callable[[], bool]) -> None:

@@ -56,6 +56,7 @@ def test_a_dead_holders_run_is_taken_up_with_what_was_fixed(store: Store, projec
     assert store.renew_finetune(run.id, "host-a", 30) is None
     assert store.begin_finetune(run.id, "starter-1.2", "starter-1").candidate == "starter-1.1"
     store.release_finetune(run.id, "host-b")
+    assert store.get_finetune(run.id).status == "wanted"
     assert store.claim_finetune("host-c", 30).id == run.id
 
 
@@ -70,6 +71,17 @@ def test_stopping(store: Store, project: Project) -> None:
     store.end_finetune(running.id, "stopped")
     assert store.last_finetune(project) is None
     assert [run.slot for run in store.list_finetunes()] == ["two", "one"]
+
+
+def test_a_run_that_was_let_go_can_be_stopped_and_is_not_brought_back_by_its_old_holder(
+    store: Store, project: Project
+) -> None:
+    store.want_finetune("one", project)
+    run = store.claim_finetune("host-a", 30)
+    store.release_finetune(run.id, "host-a")
+    store.stop_finetunes(project)
+    store.release_finetune(run.id, "host-a")
+    assert store.get_finetune(run.id).status == "stopped" and store.claim_finetune("host-b", 30) is None
 
 
 def test_a_projects_own_schedule(store: Store, project: Project) -> None:

@@ -68,6 +68,19 @@ def test_a_run_is_queued_listed_and_stopped(call: Call, store: Store) -> None:
     assert store.list_finetunes()[0].status == "stopped"
 
 
+def test_an_interrupted_run_waits_and_the_same_command_goes_on_with_it(
+    call: Call, store: Store, redis_server: object
+) -> None:
+    project = store.upsert_project(LABEL_STUDIO_URL, 3, "<View/>")
+    store.want_finetune("one", project)
+    run = store.claim_finetune("somebody", 30)
+    assert run is not None
+    store.release_finetune(run.id, "somebody")  # as Ctrl-C does
+    told = call("finetune", "--project", "3", "--from-corrections").output
+    assert f"Run {run.id} is open already: going on with it." in told
+    assert [(each.id, each.status) for each in store.list_finetunes()] == [(run.id, "failed")]  # nothing to learn from
+
+
 def test_without_corrections_a_run_says_what_is_missing(call: Call, store: Store, redis_server: object) -> None:
     store.upsert_project(LABEL_STUDIO_URL, 3, "<View/>")
     result = call("finetune", "--project", "3", "--from-corrections")
