@@ -20,7 +20,7 @@ _CHANNELS = 4
 _WORD_BITS = 8
 _SIZE_BITS = np.array([3, 4, 8, 16], dtype=np.int64)  # of a run's length, by size class
 _LONGEST_RUN = 1 << 16
-_BLOCK = 1 << 18
+_BLOCK = 1 << 20
 _HEADER_BITS = 32 + 5 + 4 * 4
 _HEADER_TAIL = (_WORD_BITS - 1) << 16 | 2 << 12 | 3 << 8 | 7 << 4 | 15  # word size and run sizes, each minus one
 _read_u64 = struct.Struct(">Q").unpack_from
