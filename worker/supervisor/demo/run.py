@@ -116,7 +116,7 @@ def _welcome(server: LabelStudioServer, nuclei: SampleProject, lesson: SamplePro
         "Switch on Auto-Annotation, type what to segment under the image, press Add, accept the suggestion.\n"
         "Import an image of your own: its mask arrives a moment later (open the task, or reload its page).\n\n"
         f"[bold]{server.url}/projects/{lesson.id}/data[/bold]   the model learns from you\n"
-        "It has never seen stained tissue. Paint the nuclei of the first four tasks (label Nucleus, brush), submit.\n"
+        "It was never taught stained tissue. Put the masks of the first four tasks right (Nucleus, brush), submit.\n"
         "Tasks with a star were corrected beforehand: models are measured on them and do not learn from them.\n"
         "Then Settings, Model, the dots beside ARGenSeg, Start Training. It takes some minutes; how far it is and its\n"
         f"report: here, and on [bold]{local_backend_url(settings)}/finetune[/bold]\n"
