@@ -92,7 +92,10 @@ def _create_engine(url: str, busy_timeout_s: float) -> Engine:
         if not parsed.database or parsed.database == ":memory:":
             raise StoreError("DATABASE_URL must name a file, such as sqlite:////data/argenseg.db.")
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    except (ArgumentError, ImportError, OSError) as error:
+    except ImportError as error:
+        advice = 'Install its driver: pip install "argenseg-labeling[postgresql]".'
+        raise StoreError(f"The database of DATABASE_URL cannot be used: {error}. {advice}") from error
+    except (ArgumentError, OSError) as error:
         raise StoreError(f"The database cannot be used: {error}. Check DATABASE_URL.") from error
     engine = create_engine(parsed, connect_args={"timeout": busy_timeout_s}, json_serializer=to_json_text)
     event.listen(engine, "connect", _configure_sqlite)

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine
 
 from labeling.errors import StoreError
 from labeling.store import Store
@@ -34,12 +33,15 @@ def test_many_processes_open_a_fresh_folder_at_once(tmp_path: Path) -> None:
         assert store.find_project(1) is not None
 
 
-def test_the_migrations_make_the_tables(sqlite_file: Path) -> None:
-    engine = create_engine(f"sqlite:///{sqlite_file}")
-    with engine.connect() as connection:
+def test_the_migrations_make_the_tables(store: Store) -> None:
+    with store._database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
-    engine.dispose()
+
+
+def test_a_missing_driver_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"MySQLdb.*argenseg-labeling\[postgresql\]"):
+        Store.open("mysql://localhost/argenseg", str(tmp_path))
 
 
 def test_sqlite_is_durable_and_concurrent(sqlite_file: Path, store: Store) -> None:
