@@ -1,0 +1,73 @@
+"""The demo's parts that need no Label Studio: the lesson's images, and the news of fine-tune runs."""
+
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from argenseg_model.images import load_image
+from labeling.datasets.perceptual_hash import NEAR_BITS, distances, perceptual_hash
+from labeling.datasets.splits import HashedImage, place_images
+from labeling.settings import Settings
+from labeling.store import Store
+from worker.finetune.progress import run_folder
+from worker.supervisor.demo import training_news
+from worker.supervisor.demo.lesson import LESSON, place_lesson
+from worker.supervisor.demo.sample_project import NUCLEI, Sample, is_holdout
+from worker.supervisor.demo.training_news import TrainingNews
+
+
+@pytest.mark.parametrize("sample", [NUCLEI, LESSON])
+def test_each_image_has_its_truth(sample: Sample) -> None:
+    for name, content in sample.images().items():
+        truth = sample.truth(name)
+        assert truth.shape == load_image(content).size[::-1] and 0 < truth.mean() < 0.7, name
+
+
+def test_the_lessons_open_tasks_come_first_and_its_holdout_is_enough_for_the_gate() -> None:
+    sides = [is_holdout(name) for name in LESSON.images()]
+    assert sides == sorted(sides) and sum(sides) >= Settings().gate_min_images
+
+
+def test_no_photograph_of_the_lesson_is_on_both_sides(store: Store) -> None:
+    images = LESSON.images()
+    photographs = [{name.rpartition("_")[2] for name in images if is_holdout(name) == side} for side in (True, False)]
+    assert not photographs[0] & photographs[1]
+    place_lesson(store)
+    place_lesson(store)  # at the next start
+    placed = list(store.place_images(lambda known: []).values())
+    assert {each.side for each in placed} == {"train", "holdout"} and len(placed) == len(images)
+    hashes = {side: [each.perceptual_hash for each in placed if each.side == side] for side in ("train", "holdout")}
+    assert np.min([distances(one, hashes["train"]).min() for one in hashes["holdout"]]) > NEAR_BITS
+    others = [HashedImage(name, perceptual_hash(load_image(content))) for name, content in NUCLEI.images().items()]
+    assert all(each.side != "quarantine" for each in place_images(placed, others))
+
+
+def test_news_of_a_run_are_told_once(store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_news, "_LOOK_EVERY_S", 0.0)
+    console = Console(record=True, width=200)
+
+    def told() -> str:
+        assert not news.tell()
+        return console.export_text()
+
+    store.want_finetune("earlier", None)
+    store.stop_finetunes()
+    news = TrainingNews(settings, store, console)
+    assert told() == ""
+    store.want_finetune("now", None)
+    assert "a new version): waits for a scheduler" in told()
+    run = store.claim_finetune("me", 60.0)
+    assert run is not None
+    store.begin_finetune(run.id, "starter-1.1", "starter")
+    folder = run_folder(settings, run)
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({"options": {"steps": 100}}))
+    (folder / "log.jsonl").write_text('{"step": 40, "codes": 0.5}\n')
+    assert "(starter-1.1): learning, step 40 of 100" in told()
+    assert told() == ""
+    store.end_finetune(run.id, "refused", report={"gate": {"reasons": ["IoU [0.1] was worse."]}})
+    last = told()
+    assert "goes on serving" in last and "IoU [0.1] was worse." in last and f"/finetune/{run.id}" in last
+    assert told() == ""
