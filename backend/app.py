@@ -38,7 +38,8 @@ def create_app(settings: Settings, store: Store, connection: "Redis") -> Flask:
 
     @app.get("/")
     def status() -> Response:
-        return jsonify(status="UP", model=weights_name(settings.model)[0], predictions=store.counts())
+        name, share = weights_name(settings.model)[0], settings.blind_share
+        return jsonify(status="UP", model=name, blind_share=share, predictions=store.counts())
 
     return app
 

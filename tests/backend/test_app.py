@@ -43,7 +43,8 @@ def test_with_the_credentials(guarded: FlaskClient) -> None:
 
 
 def test_status(client: FlaskClient) -> None:
-    assert client.get("/").json == {"status": "UP", "model": "tiny-1", "predictions": {}}
+    told = {"status": "UP", "model": "tiny-1", "blind_share": 0.0, "predictions": {}}
+    assert client.get("/").json == told
     send(client, recorded("predict_batch"))
     assert client.get("/").json["predictions"] == {"wanted": 10}
 

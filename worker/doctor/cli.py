@@ -12,7 +12,7 @@ from labeling.errors import SettingsError
 from labeling.settings import Settings
 from worker import command_line
 from worker.doctor import backend, label_studio, model, project, queues, storage
-from worker.doctor.findings import Check, Finding, failure, ok, run_checks
+from worker.doctor.findings import Check, Finding, failure, ok, run_checks, skipped
 
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failure": ("✗", "red"), "skipped": ("–", "dim")}
 _LINK_WIDTH = 20
@@ -47,8 +47,8 @@ def doctor(
 
 
 def checks(settings: Settings, number: int | None, with_model: bool) -> list[Check]:
-    """All of them, in the order in which they are shown."""
-    return [
+    """All of them, in the order in which they are shown; without Label Studio's address only those of this machine."""
+    here = [
         Check("data folder", partial(storage.data_folder, settings)),
         Check("database", partial(storage.database, settings), 60.0),
         Check("masks", partial(storage.blobs, settings)),
@@ -60,6 +60,11 @@ def checks(settings: Settings, number: int | None, with_model: bool) -> list[Che
             "segmentation", partial(model.segmentation, settings, number, is_wanted=with_model), model.SEGMENT_LIMIT_S
         ),
         Check("backend", partial(backend.backend, settings)),
+    ]
+    if _missing(settings):
+        return [*here, Check("label studio", lambda: [skipped("Not looked at, nor what depends on it: see settings.")])]
+    return [
+        *here,
         Check("label studio", partial(label_studio.server, settings), 40.0),
         Check("token", partial(label_studio.token, settings), 40.0),
         Check("clock", partial(label_studio.clock, settings), 40.0),
@@ -73,21 +78,18 @@ def checks(settings: Settings, number: int | None, with_model: bool) -> list[Che
 
 
 def _settings_finding(settings: Settings) -> Finding:
-    missing = [
-        name
-        for name, value in (
-            ("LABEL_STUDIO_URL", settings.label_studio_url),
-            ("LABEL_STUDIO_API_KEY", settings.label_studio_api_key),
-        )
-        if not value
-    ]
-    if missing:
+    if missing := _missing(settings):
         finding = failure(f"{' and '.join(missing)} not set: masks cannot be sent.", "Set them in the environment.")
     elif not str(settings.label_studio_url).startswith(("http://", "https://")):
         finding = failure(f"LABEL_STUDIO_URL is {settings.label_studio_url}.", "Begin it with http:// or https://.")
     else:
         finding = ok(f"Read; data in {settings.data_dir}, model {settings.model}.")
     return Finding(finding.state, finding.text, finding.mend, "settings")
+
+
+def _missing(settings: Settings) -> list[str]:
+    needed = {"LABEL_STUDIO_URL": settings.label_studio_url, "LABEL_STUDIO_API_KEY": settings.label_studio_api_key}
+    return [name for name, value in needed.items() if not value]
 
 
 def _show(findings: list[Finding]) -> None:

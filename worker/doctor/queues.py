@@ -6,7 +6,7 @@ from redis import Redis, RedisError
 from rq import worker_registration
 
 from labeling.settings import Settings
-from worker.doctor.findings import Finding, failure, ok, warning
+from worker.doctor.findings import Finding, failure, ok, skipped, warning
 from worker.queues import GPU, MAX_QUEUED_JOBS, PUBLISH, connect, open_queue, redis_socket
 
 _OLDEST = (6, 2)
@@ -20,7 +20,7 @@ def redis(settings: Settings) -> Iterator[Finding]:
         server = connection.info()
     except RedisError as error:
         where = "REDIS_URL" if settings.redis_url else f"the embedded one at {redis_socket(settings)}"
-        yield failure(f"Redis ({where}) does not answer: {error}.", "Start argenseg up, or put REDIS_URL right.")
+        yield failure(f"Redis ({where}) does not answer ({error}).", "Start argenseg up, or put REDIS_URL right.")
         return
     version = str(server.get("redis_version", "0"))
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
@@ -36,6 +36,11 @@ def redis(settings: Settings) -> Iterator[Finding]:
 def workers(settings: Settings) -> Iterator[Finding]:
     """For each queue: what waits, and is there somebody to do it?"""
     connection = connect(settings)
+    try:
+        connection.ping()
+    except RedisError:
+        yield skipped("Not known while Redis does not answer.")
+        return
     for name, command in _WORKED_BY.items():
         depth, alive = open_queue(connection, name).count, _alive(connection, name)
         text = f"Queue {name}: {depth} jobs wait, {alive} {command}{'s' if alive != 1 else ''}."

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 import click
 from rich.console import Console
-from rich.table import Column, Table
 
 from labeling.store.operations_records import PredictionRun, RunOptions
 from worker import command_line
@@ -91,15 +90,13 @@ def list_versions(number: int, label_studio_url: str | None, api_key: str | None
 
     Example: argenseg versions list --project 3
     """
-    with _opened(number, label_studio_url, api_key) as (project, console):
-        table = Table(
-            Column("version", no_wrap=True), "in Label Studio", "sent by us", "under way", "failed", "", box=None
-        )
+    with _opened(number, label_studio_url, api_key) as (project, _):
+        rows = []
         for version in versioning.list_versions(project):
             marks = [("current", version.is_current), ("seen by annotators", version.is_shown)]
             numbers = (version.held, version.ours, version.under_way, version.failed)
-            table.add_row(version.name, *map(str, numbers), ", ".join(mark for mark, holds in marks if holds))
-        console.print(table)
+            rows.append((version.name, *numbers, ", ".join(mark for mark, holds in marks if holds)))
+        command_line.print_table(("version", "in Label Studio", "sent by us", "under way", "failed", ""), rows)
 
 
 @versions.command("pin")

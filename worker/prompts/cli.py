@@ -7,9 +7,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import track
-from rich.table import Table
 
 from labeling.errors import LabelingError
 from labeling.label_studio.images import fetch_image
@@ -123,20 +121,17 @@ def _report(
         report = {"label": label, "model": model, "tasks": len(used), "seconds": seconds, "left_out": left_out}
         click.echo(json.dumps(report | {"prompts": wordings}, ensure_ascii=False, indent=2))
         return
-    console = Console()
     pace = "" if seconds is None else f", {seconds:.2f} s for each and prompt"
-    title = f"{model}: {len(used)} annotated tasks{pace}" + (f", label {label}" if label else "")
-    table = Table("prompt", "IoU (95 %)", "object F1", "false positives", title=title)
+    click.echo(f"{model}: {len(used)} annotated tasks{pace}" + (f", label {label}" if label else ""))
+    rows = []
     for result in sorted(results, key=lambda result: -(result.mean_iou() or (0.0,))[0]):
         mean, f1, alarms = result.mean_iou(), result.object_f1(), result.false_alarms
-        table.add_row(
-            escape(result.wording.text) + (" (now)" if result.wording.is_current else ""),
-            "–" if mean is None else f"{mean[0]:.3f} ({mean[1]:.2f}–{mean[2]:.2f})",
-            "–" if f1 is None else f"{f1:.3f}",
-            f"{sum(alarms)} of {len(alarms)}" if alarms else "–",
-        )
-    console.print(table)
+        measured = "–" if mean is None else f"{mean[0]:.3f} ({mean[1]:.2f}–{mean[2]:.2f})"
+        found = f"{sum(alarms)} of {len(alarms)}" if alarms else "–"
+        wording = result.wording.text + (" (now)" if result.wording.is_current else "")
+        rows.append((wording, measured, "–" if f1 is None else f"{f1:.3f}", found))
+    command_line.print_table(("prompt", "IoU (95 %)", "object F1", "false positives"), rows)
     for task in problems[:_SHOWN_PROBLEMS]:
-        console.print(f"Task {task.task_id} is left out: {task.problem}", markup=False)
+        click.echo(f"Task {task.task_id} is left out: {task.problem}")
     if len(problems) > _SHOWN_PROBLEMS:
-        console.print(f"So are {len(problems) - _SHOWN_PROBLEMS} more.")
+        click.echo(f"So are {len(problems) - _SHOWN_PROBLEMS} more.")

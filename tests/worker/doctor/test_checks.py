@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 
+import httpx
 import pytest
 from click.testing import CliRunner
 from redis import Redis
@@ -87,6 +88,16 @@ def test_weights(connected: Settings, project: OpenProject) -> None:
 
 def test_a_backend_that_is_down(connected: Settings) -> None:
     assert states(backend.backend(connected.model_copy(update={"port": 1}))) == ["failure"]
+
+
+def test_a_backend_with_another_blind_share(connected: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"status": "UP", "blind_share": 0.1}
+    monkeypatch.setattr(httpx, "get", lambda *_, **__: httpx.Response(200, json=told))
+    found = list(backend.backend(connected))
+    assert [each.state for each in found] == ["ok", "warning"] and "10% of the tasks blind" in found[1].text
+    assert states(backend.backend(connected.model_copy(update={"blind_share": 0.1}))) == ["ok"]
+    told.pop("blind_share")
+    assert states(backend.backend(connected)) == ["ok"]
 
 
 def test_label_studio_that_is_well(connected: Settings) -> None:
@@ -205,3 +216,4 @@ def test_settings_that_cannot_be_read_or_lack_something(doctor: Doctor) -> None:
     assert code == 1 and "PORT" in output and "Traceback" not in output
     code, output = doctor(LABEL_STUDIO_URL="", LABEL_STUDIO_API_KEY="")
     assert code == 1 and "LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY not set" in output
+    assert output.count("LABEL_STUDIO_URL") == 1 and ".." not in output  # what follows from it is not told again
