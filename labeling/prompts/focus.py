@@ -11,7 +11,7 @@ from labeling.regions.instances import label_instances
 from labeling.regions.kinds import region_mask
 
 _BOX_MARGIN = 16  # px of surroundings
-_POINT_MARGIN = 96
+_POINT_MARGINS = 96, 128  # at least and at most: a tiled model needs a second for 256 x 256 px on a CPU
 _NEAR = 0.015  # of the image's diagonal: a point so near to an object is meant for it
 
 
@@ -46,11 +46,13 @@ class Focus:
 def focus_window(focus: Focus, width: int, height: int) -> tuple[int, int, int, int]:
     """The part of an image (px) that a focus needs: left, top, right, bottom, with surroundings for context.
 
-    Around points it leaves room for an object of an eighth of the image (at least 96 px) to each side; a larger one is
-    seen, and found, in part.
+    Around positive points it leaves room for an object of an eighth of the image (at least 96, at most 128 px) to each
+    side; a larger one is seen, and found, in part. A negative point elsewhere has nothing to take away.
     """
-    margin = max(_POINT_MARGIN, max(width, height) // 8) if focus.points else _BOX_MARGIN
-    points = [(point.x * width / 100, point.y * height / 100) for point in focus.points]
+    least, most = _POINT_MARGINS
+    margin = min(max(least, max(width, height) // 8), most) if focus.points else _BOX_MARGIN
+    meant = [point for point in focus.points if point.is_positive] or focus.points
+    points = [(point.x * width / 100, point.y * height / 100) for point in meant]
     spots = np.array([*points, *(corner for box in focus.boxes for corner in _corners(box, width, height))])
     left, top = np.floor(spots.min(axis=0)).astype(int) - margin
     right, bottom = np.ceil(spots.max(axis=0)).astype(int) + margin
