@@ -11,7 +11,7 @@ from labeling.regions.instances import label_instances
 from labeling.regions.kinds import region_mask
 
 _BOX_MARGIN = 16  # px of surroundings
-_POINT_MARGINS = 96, 128  # at least and at most: a tiled model needs a second for 256 x 256 px on a CPU
+_POINT_MARGINS = 96, 120  # at least and at most: for 240 x 240 px a tiled model needs most of a second on a CPU
 _NEAR = 0.015  # of the image's diagonal: a point so near to an object is meant for it
 
 
@@ -46,7 +46,7 @@ class Focus:
 def focus_window(focus: Focus, width: int, height: int) -> tuple[int, int, int, int]:
     """The part of an image (px) that a focus needs: left, top, right, bottom, with surroundings for context.
 
-    Around positive points it leaves room for an object of an eighth of the image (at least 96, at most 128 px) to each
+    Around positive points it leaves room for an object of an eighth of the image (at least 96, at most 120 px) to each
     side; a larger one is seen, and found, in part. A negative point elsewhere has nothing to take away.
     """
     least, most = _POINT_MARGINS

@@ -100,6 +100,6 @@ def test_a_window_is_small_on_a_large_image() -> None:
     assert focus_window(Focus((Box(10, 20, 5, 5),)), 4000, 3000) == (384, 584, 616, 766)
     assert focus_window(Focus(points=(Point(50, 50),)), 640, 480) == (224, 144, 416, 336)
     corner = Point(0, 100)
-    assert focus_window(Focus(points=(corner,)), 4000, 3000) == (0, 2872, 128, 3000)
-    assert focus_window(Focus(points=(corner, Point(90, 5, is_positive=False))), 4000, 3000) == (0, 2872, 128, 3000)
+    assert focus_window(Focus(points=(corner,)), 4000, 3000) == (0, 2880, 120, 3000)
+    assert focus_window(Focus(points=(corner, Point(90, 5, is_positive=False))), 4000, 3000) == (0, 2880, 120, 3000)
     assert focus_window(Focus((Box(500, 500, 5, 5),)), 40, 30) == (39, 29, 40, 30)
