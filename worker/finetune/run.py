@@ -22,7 +22,7 @@ from worker.finetune.manifests import build_manifest
 from worker.finetune.progress import run_folder
 from worker.finetune.promotion import promote
 from worker.finetune.report import write_report
-from worker.finetune.scenes_holdout import write_scenes_holdout
+from worker.finetune.scenes_holdout import SCENES, write_scenes_holdout
 from worker.jobs import JobContext
 from worker.queues import GPU, is_urgent, open_queue
 
@@ -116,7 +116,7 @@ def _learn_and_judge(hold: Hold) -> tuple[bool, dict[str, object]]:
     model = _train(hold, run.base, run.candidate, manifest, folder)
     store.add_model(run.candidate, str(model), run.base, run.project)
 
-    scenes = write_scenes_holdout(settings.data_dir / "finetune" / "scenes").folder / "manifest.jsonl"
+    scenes = write_scenes_holdout(settings.data_dir / "finetune" / f"scenes-{SCENES}").folder / "manifest.jsonl"
     live_rows = _measure(hold, base, manifest, folder / "live") + _measure(hold, base, scenes, folder / "live-scenes")
     candidate_rows = _measure(hold, str(model), manifest, folder / "candidate")
     candidate_rows += _measure(hold, str(model), scenes, folder / "candidate-scenes")

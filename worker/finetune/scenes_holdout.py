@@ -4,12 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from argenseg_model.manifest import Manifest, ManifestItem, encode_mask
 from argenseg_model.scenes import draw_scene, sample_prompt
+from argenseg_model.scenes.vocabulary import MICROSCOPY_WORDS
 
-SCENES, PROMPTS, SIDE, LEVEL = 24, 3, 128, 3
+SCENES, PROMPTS, ABSENT, SIDE, LEVEL = 120, 4, 2, 64, 3
+_TRIES = 12  # the same may be drawn twice, and nuclei are asked for of microscope images only
 SEED = 20_261_122  # no training run draws from it
 
 
@@ -21,9 +24,13 @@ def write_scenes_holdout(folder: Path) -> Manifest:
     folder.mkdir(parents=True, exist_ok=True)
     rng, items = np.random.default_rng(SEED), []
     for number in range(SCENES):
-        scene, name = draw_scene(rng, SIDE, LEVEL), f"scene-{number:02}"
+        scene, name = draw_scene(rng, SIDE, LEVEL), f"scene-{number:03}"
         Image.fromarray(scene.image).save(folder / f"{name}.png")
-        asked = dict(sample_prompt(scene, rng, LEVEL, absent=i == 0)[:2] for i in range(PROMPTS))
+        asked: dict[str, NDArray[np.bool_]] = {}
+        for _ in range(_TRIES):
+            prompt, mask, _ = sample_prompt(scene, rng, LEVEL, absent=len(asked) < ABSENT)
+            if len(asked) < PROMPTS and not any(word in prompt.lower() for word in MICROSCOPY_WORDS):
+                asked.setdefault(prompt, mask)
         same: dict[str, Any] = {
             "image": f"{name}.png",
             "width": SIDE,

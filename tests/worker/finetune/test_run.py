@@ -173,7 +173,7 @@ def test_a_run_that_was_interrupted_goes_on_where_it_was(
     for moment in range(1, 6):
         ticks = iter(range(100))
         drive(context, claim(), "me", lambda ticks=ticks, moment=moment: next(ticks) >= moment)  # type: ignore[misc]
-        if store.list_finetunes()[0].status != "running":
+        if store.list_finetunes()[0].status != "wanted":  # released: it is to go on
             break
     else:
         drive(context, claim(), "me", lambda: False)
