@@ -36,6 +36,7 @@ from argenseg_model.manifest import Manifest
 from argenseg_model.model import ARGenSeg
 from argenseg_model.training.adapters import add_adapters, merge_adapters, trained_parameters
 from argenseg_model.training.batches import to_batch
+from argenseg_model.training.calibration import choose_least_score
 from argenseg_model.training.manifest_samples import ManifestSamples
 from argenseg_model.training.objective import Objective, TrainingHeads, training_losses
 from argenseg_model.training.optimizers import make_optimizers, set_learning_rate
@@ -44,6 +45,7 @@ from argenseg_model.training.samples import Sample
 
 FINISHED, STOPPED = 0, os.EX_TEMPFAIL
 LOSS_WEIGHTS = {"text": 0.1, "codes": 1.0}
+CALIBRATION_SCENES = 400
 OBJECTIVE = Objective(softness=0.02, noise=0.3, foreground=1.5, kept=0.5)
 
 
@@ -213,10 +215,16 @@ class _Run:
         return int(saved["step"])
 
     def finish(self) -> None:
-        """Write the new model, then the word that it is whole."""
+        """Write the new model, then the word that it is whole.
+
+        Where the model says how sure it must be (`least_score`), that is found anew: its scores are others now.
+        """
         if self.has_adapters:
             merge_adapters(self.model)
         self.model.config.model_name = self._options.name
+        if self.model.config.least_score:
+            self.model.eval()
+            self.model.config.least_score = round(choose_least_score(self.model, CALIBRATION_SCENES), 4)
         self.model.to(self._stored_dtype).save_pretrained(self._out / "model")
         with replace_file(self._out / "finished.json") as partial:
             partial.write_text(json.dumps({"name": self._options.name, "steps": self._options.steps}) + "\n")

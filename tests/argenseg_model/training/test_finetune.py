@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from argenseg_model import ARGenSeg
 from argenseg_model.manifest import Manifest, ManifestError, ManifestItem, encode_mask
+from argenseg_model.training import finetune as finetuning
 from argenseg_model.training.adapters import add_adapters, merge_adapters
 from argenseg_model.training.finetune import FinetuneError, FinetuneOptions, finetune
 from argenseg_model.training.manifest_samples import ManifestSamples
@@ -75,6 +76,18 @@ def test_a_run_leaves_a_model_with_its_name_and_a_curve(source: Path, manifest: 
     assert not torch.equal(before["lm_head.weight"], after["lm_head.weight"])
     assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("image_tokenizer"))
     assert not (tmp_path / "out" / "checkpoint.pt").exists()
+
+
+def test_how_sure_it_must_be_is_found_anew(
+    byte_bpe: Any, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its scores are others than before; a model without such a bound gets none."""
+    monkeypatch.setattr(finetuning, "choose_least_score", lambda model, scenes: 0.123456)
+    for before, after in ((0.4, 0.1235), (0.0, 0.0)):
+        source, out = tmp_path / f"from-{before}", tmp_path / f"out-{before}"
+        small_model(byte_bpe, image_mode="tile", tile_overlap=8, least_score=before).save_pretrained(source)
+        assert finetune(source, manifest, out, replace(OPTIONS, steps=1))
+        assert ARGenSeg.from_pretrained(out / "model").config.least_score == after
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(source: Path, manifest: Manifest, tmp_path: Path) -> None:
