@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import load_file
 from torch import Tensor
 
 from argenseg_model import ARGenSeg, ARGenSegConfig
 from argenseg_model.processing import image_to_pixels, mask_to_pixels
 from argenseg_model.tokenizer import Tokenizer, train_byte_bpe
+from tests.argenseg_model.checkpoint_files import Tensors, contents
 from tests.argenseg_model.parity import recipe
 
 EXPECTED = Path(__file__).parent / "parity" / "expected"
@@ -97,3 +99,17 @@ def byte_bpe(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 def small(byte_bpe: Tokenizer) -> ARGenSeg:
     """Squashes images, as the release does. Do not change it: take `small_model` for a model of your own."""
     return small_model(byte_bpe)
+
+
+@pytest.fixture(scope="session")
+def official(one_case: ParityCase) -> Tensors:
+    """The weights of one of the recipe's checkpoints, by the release's names."""
+    return load_file(one_case.folder / "model.safetensors")
+
+
+@pytest.fixture(scope="session")
+def saved(small: ARGenSeg, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of `small` in our layout, by name."""
+    folder = tmp_path_factory.mktemp("saved")
+    small.save_pretrained(folder)
+    return contents(folder)
