@@ -217,4 +217,3 @@ def test_settings_that_cannot_be_read_or_lack_something(doctor: Doctor) -> None:
     code, output = doctor(LABEL_STUDIO_URL="", LABEL_STUDIO_API_KEY="")
     assert code == 1 and "LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY not set" in output
     assert output.count("LABEL_STUDIO_URL") == 1 and ".." not in output  # what follows from it is not told again
-    assert output.count("LABEL_STUDIO_URL") == 1 and ".." not in output  # what follows from it is not told again
