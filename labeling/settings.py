@@ -96,10 +96,6 @@ class Settings(BaseSettings):
         """The folder of fetched images, named by their content."""
         return self.data_dir / "images"
 
-    def redis_connection_url(self) -> str:
-        """`redis_url`, or the embedded Redis's socket as a `unix://` URL."""
-        return self.redis_url or f"unix://{self.redis_socket}"
-
 
 def read_settings(**options: Any) -> Settings:
     """The environment's settings, with those options over them that are not None. SettingsError names what is wrong."""

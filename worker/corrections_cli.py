@@ -163,6 +163,20 @@ def exclude(scope: str, value: str, project: int, reason: str, undo: bool) -> No
 
 
 @corrections.command()
+@click.option("--project", type=int, required=True, help="Label Studio's number of the project.")
+def exclusions(project: int) -> None:
+    """List what was excluded or deleted, and why.
+
+    Example: argenseg corrections exclusions --project 1
+    """
+    settings = start(log_level="WARNING")
+    with Store.open(settings.database_url, settings.blob_url) as store:
+        found = store.list_exclusions(_project(store, project, label_studio_url(settings)))
+    rows = ((each.scope, each.value, "deleted" if each.erased else "excluded", each.reason) for each in found)
+    print_table(("what", "number", "how", "why"), rows)
+
+
+@corrections.command()
 @click.option("--task", type=int, help="Everything about this task: annotations, predictions, its image.")
 @click.option("--annotation", type=int, help="Everything about this annotation.")
 @click.option("--annotator", type=int, help="All that this user of Label Studio submitted, or ever will.")

@@ -50,8 +50,10 @@ class _Outcome:
 
 def _process(store: Store, event: EventRecord) -> _Outcome:
     if event.action not in {*_REVIEWED, _DELETED}:
-        if _project_number(event) is not None:  # it may carry tasks
-            store.scrub_event(event, _project(store, event))
+        number = _project_number(event)
+        known = None if number is None else store.find_project(number, event.label_studio_url)
+        if known is not None:  # it may carry tasks that were erased
+            store.scrub_event(event, known)
         return _Outcome(notes=("not about annotations",))
     project = _project(store, event)
     event = store.scrub_event(event, project)

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-HASH_BITS = 256
 NEAR_BITS = 48
 """Up to this distance two images count as nearly the same. Measured on 150 microscopy images of the nuclei data: the
 same image re-encoded, scaled, brightened or noisy is up to 16 bits away, with 4 px cropped on all sides up to 46;

@@ -95,7 +95,9 @@ def _create_engine(url: str, busy_timeout_s: float) -> Engine:
     except ImportError as error:
         advice = 'Install its driver: pip install "argenseg-labeling[postgresql]".'
         raise StoreError(f"The database of DATABASE_URL cannot be used: {error}. {advice}") from error
-    except (ArgumentError, OSError) as error:
+    except ArgumentError:  # its text, and what it came from, may hold the password
+        raise StoreError("DATABASE_URL is no database's URL, such as postgresql://user:password@host/name.") from None
+    except OSError as error:
         raise StoreError(f"The database cannot be used: {error}. Check DATABASE_URL.") from error
     engine = create_engine(parsed, connect_args={"timeout": busy_timeout_s}, json_serializer=to_json_text)
     event.listen(engine, "connect", _configure_sqlite)

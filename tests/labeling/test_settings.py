@@ -20,7 +20,7 @@ def test_defaults() -> None:
     assert settings.data_dir == home
     assert settings.database_url == f"sqlite:///{home}/argenseg.db"
     assert settings.blob_url == f"{home}/blobs"
-    assert settings.redis_connection_url() == f"unix://{home}/redis/redis.sock"
+    assert settings.redis_socket == home / "redis" / "redis.sock"
     assert (settings.host, settings.port, settings.threads, settings.model) == ("127.0.0.1", 9090, 8, "starter")
     assert settings.label_studio_url is None
     assert not settings.allow_private_image_hosts
@@ -39,7 +39,7 @@ def test_the_names_that_users_know(monkeypatch: pytest.MonkeyPatch, url: str, ke
     assert settings.label_studio_api_key.get_secret_value() == "secret"
     assert (settings.model, settings.data_dir) == ("/m", Path("/d"))
     assert settings.database_url == "sqlite:////d/argenseg.db"
-    assert settings.redis_connection_url() == "redis://r:6380/1"
+    assert settings.redis_url == "redis://r:6380/1"
 
 
 def test_a_set_database_and_empty_names(monkeypatch: pytest.MonkeyPatch) -> None:

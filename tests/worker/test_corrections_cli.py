@@ -84,7 +84,9 @@ def test_exclude_and_take_it_back(run) -> None:
     run("corrections", "exclude", "annotator", "2", "--project", "5", "--reason", "in training")
     assert listed(run) == [1]
     assert listed(run, "--excluded") == [1, 2]
+    assert "in training" in run("corrections", "exclusions", "--project", "5").output
     run("corrections", "exclude", "annotator", "2", "--project", "5", "--undo")
+    assert "in training" not in run("corrections", "exclusions", "--project", "5").output
     assert listed(run) == [1, 2]
     assert (
         "could be taken back"

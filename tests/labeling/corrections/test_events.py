@@ -172,6 +172,11 @@ def test_what_is_wrong_is_kept_with_the_event(store: Store, browser_event, chang
     assert event.payload == browser_event
 
 
+def test_an_event_about_something_else_makes_no_project_known(store: Store) -> None:
+    assert process(store, {"project": {"id": 99}}, "TASKS_CREATED") == 0
+    assert store.find_project(99) is None
+
+
 def test_one_broken_annotation_does_not_stop_the_others(store: Store, browser_event) -> None:
     annotations = [{"id": 6}, browser_event["annotation"]]
     assert process(store, browser_event | {"annotation": annotations}, "ANNOTATIONS_CREATED") == 3

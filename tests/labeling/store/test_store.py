@@ -1,6 +1,7 @@
 import multiprocessing
 import sqlite3
 from pathlib import Path
+from traceback import format_exception
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -76,6 +77,13 @@ def test_a_database_of_a_newer_argenseg(sqlite_file: Path, tmp_path: Path) -> No
 def test_databases_that_cannot_be_used(tmp_path: Path, url: str) -> None:
     with pytest.raises(StoreError, match="DATABASE_URL"):
         Store.open(url, str(tmp_path / "blobs"))
+
+
+def test_a_database_url_is_not_told_with_its_password(tmp_path: Path) -> None:
+    password = "".join(["hunter", "2"])  # a traceback quotes this line
+    with pytest.raises(StoreError) as error:
+        Store.open(f"postgresql//user:{password}@host/db", str(tmp_path / "blobs"))
+    assert password not in "".join(format_exception(error.value))
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
