@@ -117,9 +117,13 @@ def _learn_and_judge(hold: Hold) -> tuple[bool, dict[str, object]]:
     store.add_model(run.candidate, str(model), run.base, run.project)
 
     scenes = write_scenes_holdout(settings.data_dir / "finetune" / f"scenes-{SCENES}").folder / "manifest.jsonl"
-    live_rows = _measure(hold, base, manifest, folder / "live") + _measure(hold, base, scenes, folder / "live-scenes")
-    candidate_rows = _measure(hold, str(model), manifest, folder / "candidate")
-    candidate_rows += _measure(hold, str(model), scenes, folder / "candidate-scenes")
+    live_rows, candidate_rows = (
+        _measure(hold, each, manifest, folder / name)
+        + _measure(
+            hold, each, scenes, scenes.parent / weights_name(each)[1][:16]
+        )  # the winner's serve the next run too
+        for each, name in ((base, "live"), (str(model), "candidate"))
+    )
     snapshot = Manifest.read(manifest).split("holdout").digest()[:12]
     verdict = decide(live_rows, candidate_rows, snapshot, GateRules(min_images=settings.gate_min_images))
     report = write_report(folder, candidate=run.candidate, live=weights_name(base)[0], verdict=verdict,

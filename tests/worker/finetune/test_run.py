@@ -136,6 +136,20 @@ def test_a_winner_goes_live_and_can_be_rolled_back(
     assert store.live_model().name == "starter-1.1"
 
 
+def test_what_a_winner_did_on_scenes_is_not_measured_again(
+    context: JobContext, store: Store, claim: Claim, processes: Processes
+) -> None:
+    run = claim()
+    drive(context, run, "me", lambda: False)
+    assert processes.ran == ["finetune", *["evaluation_cli"] * 4]
+    store.want_finetune("later", run.project, manifest=run.manifest)
+    later = store.claim_finetune("me", LEASE_S)
+    assert later is not None
+    drive(context, later, "me", lambda: False)
+    assert store.get_finetune(later.id).base == store.get_model("starter-1.1").folder
+    assert processes.ran[5:] == ["finetune", *["evaluation_cli"] * 3]
+
+
 def test_a_loser_is_kept_with_its_report_and_does_not_serve(
     context: JobContext, store: Store, claim: Claim, processes: Processes
 ) -> None:
