@@ -99,9 +99,16 @@ def show(annotation: int, project: int | None) -> None:
     wanted = CorrectionFilter(project, annotation_id=annotation, with_history=True, with_excluded=True)
     with Store.open(settings.database_url, settings.blob_url) as store:
         reviews = store.list_reviews(wanted)
+        images = [
+            store.images_of_tasks(review.project, [review.task_id]).get(review.task_id) if review.task_id else None
+            for review in reviews
+        ]
     if not reviews:
         raise LabelingError(f"There is no annotation {annotation} in the store. See: argenseg corrections sync.")
-    states = [asdict(review) | {"project": review.project.project_id} for review in reviews]
+    states = [
+        asdict(review) | {"project": review.project.project_id, "image": None if image is None else asdict(image)}
+        for review, image in zip(reviews, images, strict=True)
+    ]
     click.echo(json.dumps(states, indent=2, default=_json))
 
 

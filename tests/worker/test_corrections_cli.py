@@ -77,6 +77,7 @@ def test_lists_go_into_other_programs(run, store: Store) -> None:
 def test_show(run) -> None:
     (state,) = json.loads(run("corrections", "show", "1").stdout)
     assert (state["state"], state["project"], len(state["corrections"])) == ("submitted", 5, 1)
+    assert state["image"]["reference"] == bright_square() and state["image"]["sha256"] is None  # nobody fetched it yet
     assert "no annotation 9" in run("corrections", "show", "9", fails=True).output
 
 
