@@ -80,4 +80,5 @@ def _percent(figure: Figure) -> str:
 def _number(figure: Figure, digits: int, unit: str = "") -> str:
     if figure.value is None:
         return "–"
-    return f"{figure.value:.{digits}f}{unit} ({figure.low:.{digits}f}–{figure.high:.{digits}f})"
+    interval = "too few" if figure.low is None else f"{figure.low:.{digits}f}–{figure.high:.{digits}f}"
+    return f"{figure.value:.{digits}f}{unit} ({interval})"

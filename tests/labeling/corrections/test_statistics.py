@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labeling.corrections.blind_slice import is_blind
-from labeling.corrections.intervals import median, median_ratio, share
+from labeling.corrections.intervals import Figure, median, median_ratio, share
 from labeling.corrections.statistics import Row, compute_statistics
 from labeling.store import AskedPrompt, CorrectionRecord, Project, ReviewRecord
 
@@ -149,6 +149,13 @@ def test_wilsons_interval(hits: int, total: int, low: float, high: float) -> Non
     """Numbers of statsmodels' proportion_confint(method="wilson")."""
     figure = share(hits, total)
     assert (figure.low, figure.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+
+
+def test_too_few_values_have_no_interval() -> None:
+    assert median([0.5]) == Figure(0.5, None, None, 1)
+    assert median([0.5] * 30, [*"abcde"] * 6) == Figure(0.5, None, None, 30)  # regions of five images
+    assert median([0.5] * 6) == Figure(0.5, 0.5, 0.5, 6)
+    assert median_ratio([1.0] * 30, [2.0] * 5) == Figure(0.5, None, None, 35)
 
 
 def test_the_bootstrap_covers_the_true_median() -> None:
