@@ -21,24 +21,23 @@ T = TypeVar("T")
 
 
 class Background:
-    """Runs functions in threads. What fails is logged and left to the sweeper: the store knows what is unfinished."""
+    """Runs functions in threads. What fails is logged and left to the sweeper: the store knows what is unfinished.
+
+    What is waited for has threads of its own: thousands of jobs that are being queued do not hold it up.
+    """
 
     def __init__(self, threads: int = 4, max_pending: int = 1000) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="background")
+        self._awaited = ThreadPoolExecutor(threads, thread_name_prefix="awaited")
         self._places = threading.BoundedSemaphore(max_pending)
 
-    def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T] | None":
-        """Run it when a thread is free. None, and a line in the log, if too much is waiting already."""
-        if not self._places.acquire(blocking=False):
-            logger.warning("Too much is waiting; %s is left to the sweeper.", function.__name__)
-            return None
-        future = self._pool.submit(function, *args, **kwargs)
-        future.add_done_callback(partial(self._done, function.__name__))
-        return future
+    def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Run it when a thread is free; only a line in the log if too much is waiting already."""
+        self._run(self._pool, function, *args, **kwargs)
 
     def call(self, timeout_s: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """Run it and wait for its result; None if it failed, or took longer (then it goes on without us)."""
-        future = self.submit(function, *args, **kwargs)
+        future = self._run(self._awaited, function, *args, **kwargs)
         if future is None:
             return None
         wait([future], timeout_s)
@@ -51,6 +50,17 @@ class Background:
     def close(self) -> None:
         """Drop what has not begun."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._awaited.shutdown(wait=False, cancel_futures=True)
+
+    def _run(
+        self, pool: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> "Future[T] | None":
+        if not self._places.acquire(blocking=False):
+            logger.warning("Too much is waiting; %s is left to the sweeper.", function.__name__)
+            return None
+        future = pool.submit(function, *args, **kwargs)
+        future.add_done_callback(partial(self._done, function.__name__))
+        return future
 
     def _done(self, name: str, future: "Future[T]") -> None:
         self._places.release()

@@ -20,6 +20,7 @@ from labeling.errors import LabelConfigError, StoreError
 from labeling.label_studio.messages import PredictRequest, SetupRequest, Task
 from labeling.prompts.interaction import Interaction, read_interaction
 from labeling.prompts.label_config import parse_label_config
+from labeling.settings import Settings
 from labeling.store.records import WantedPrediction
 from labeling.store.store import Store
 from labeling.versions import model_version, weights_name
@@ -61,7 +62,7 @@ def set_up_project(services: Services, message: SetupRequest) -> str:
     """Remember the project's label config and return its model version, at once, whatever the store does.
 
     Label Studio shows the masks of exactly this version. So for a label config that cannot be predicted it is the last
-    one whose masks were sent: they stay visible.
+    one whose masks were sent, and while the store does not answer the one that was told last: they stay visible.
     """
     url = label_studio_url(services.settings)
     try:
@@ -73,9 +74,16 @@ def set_up_project(services: Services, message: SetupRequest) -> str:
     for note in config.notes:
         _say_once(message.project, note)
     store, settings = services.store, services.settings
-    project = services.background.call(_SETUP_STORE_S, store.upsert_project, url, message.project, message.label_config)
-    model = services.background.call(_SETUP_STORE_S, live_model, settings, store, project)
-    return model_version(model or settings.model, config)
+    services.background.submit(store.upsert_project, url, message.project, message.label_config)
+    model = services.background.call(_SETUP_STORE_S, _serving_model, settings, store, message.project)
+    if model is None:
+        model = services.told_models.get(message.project, settings.model)
+    services.told_models[message.project] = model
+    return model_version(model, config)
+
+
+def _serving_model(settings: Settings, store: Store, project_id: int) -> str:
+    return live_model(settings, store, store.find_project(project_id, label_studio_url(settings)))
 
 
 def _last_sent_version(store: Store, url: str, project_id: int) -> str | None:

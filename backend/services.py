@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from redis import Redis
 
@@ -33,10 +33,14 @@ class WaitingRoom:
 
 @dataclass(frozen=True)
 class Services:
-    """The parts of the web process. All of them may be used by all of its threads."""
+    """The parts of the web process. All of them may be used by all of its threads.
+
+    `told_models` is the model behind what /setup told last, by project number.
+    """
 
     settings: Settings
     store: Store
     connection: "Redis"
     background: Background
     waiting_room: WaitingRoom
+    told_models: dict[int, str] = field(default_factory=dict)

@@ -77,6 +77,10 @@ class Store(
     ) -> Project:
         """The project of this URL and number, with its label config and, if given, what it shows brought up to date."""
         url = label_studio_url.rstrip("/")
+        with self._database.reading() as session:  # it is mostly as it was: nobody waits for a turn to write
+            row = _project_row(session, url, project_id)
+            if row is not None and row.label_config == label_config and shown_version in (None, row.shown_version):
+                return project_record(row)
         with self._database.writing() as session:
             row = _project_row(session, url, project_id)
             if row is None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from flask.testing import FlaskClient
 from redis import Redis
 
 from backend.app import create_app
+from labeling.errors import StoreError
 from labeling.predictions import Prediction
 from labeling.settings import Settings
 from labeling.store import Store
@@ -172,6 +174,28 @@ def test_setup_does_not_wait_for_a_locked_store(client: FlaskClient, store: Stor
         assert send(client, recorded("setup")).json["model_version"].startswith("tiny-1 · ")
         assert time.monotonic() - began < 2  # Label Studio waits for 3 s
     eventually(lambda: store.find_project(1) is not None)  # it was stored afterwards
+
+
+def test_setup_tells_the_live_version_whatever_goes_on(
+    app: Flask, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Label Studio would hide its masks, if another version were told."""
+    (tmp_path / "tuned").mkdir()
+    store.add_model("tuned", str(tmp_path / "tuned"), "tiny-1")
+    store.set_live_model("tuned")
+    background, go_on = app.extensions["argenseg"].background, threading.Event()
+    for _ in range(8):
+        background.submit(go_on.wait)  # as when thousands of jobs are being queued
+    began = time.monotonic()
+    told = send(app.test_client(), recorded("setup")).json["model_version"]
+    assert told.startswith("tuned · ") and time.monotonic() - began < 1
+    go_on.set()
+
+    def fail(*_: object) -> None:
+        raise StoreError("The database is gone.")
+
+    monkeypatch.setattr(store, "live_model", fail)
+    assert send(app.test_client(), recorded("setup")).json["model_version"] == told
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_setup_remembers_the_project(client: FlaskClient, store: Store, settings
 def test_setup_with_credentials(settings: Settings, store: Store, connection: "Redis") -> None:
     settings = settings.model_validate({**settings.model_dump(), **BASIC_AUTH})
     assert send(create_app(settings, store, connection).test_client(), recorded("setup_basic_auth")).status_code == 200
-    assert store.find_project(1) is not None
+    eventually(lambda: store.find_project(1) is not None)
 
 
 def test_a_task_that_is_opened_gets_its_masks(
