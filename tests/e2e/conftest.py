@@ -20,6 +20,7 @@ from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo
 from worker.errors import SupervisorError
 from worker.supervisor.demo.label_studio import PASSWORD, USER, LabelStudioServer, find_label_studio, free_ports
 
+FINETUNE_STEPS = "40"  # fewer than the demo's own: a verdict is wanted, not the best model
 START_S = 1200.0  # includes the first masks, on a machine that is busy with other things
 STOP_S = 60.0
 CHROMIUM_FLAGS = [
@@ -46,7 +47,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
     port, backend_port = free_ports(2)
     ports = ["--port", str(port), "--backend-port", str(backend_port)]
     command = [sys.executable, "-m", "backend.cli", "demo", "--data-dir", str(folder), *ports]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True) as process:
+    environment = {**os.environ, "FINETUNE_STEPS": FINETUNE_STEPS}
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, env=environment, start_new_session=True, **output) as process:
         try:
             _wait_for_welcome(process, folder)
             server = LabelStudioServer(program, folder / "label-studio", port)

@@ -20,6 +20,8 @@ REGIONS = """() => window.Htx?.annotationStore?.selected?.regions
 IMAGE = ".lsf-image"  # the canvases over it may be wider than the image
 IS_REGION_SELECTED = "() => window.Htx.annotationStore.selected.regions.some(region => region.inSelection)"
 IS_WHOLE_IMAGE_SHOWN = "() => window.Htx.annotationStore.selected.names.get('image')?.zoomScale === 1"
+REGION_IDS = """() => window.Htx.annotationStore.selected.regions
+  .filter(region => /region$/.test(region.type) && region.type !== 'textarearegion').map(region => region.cleanId)"""
 ERASED_STROKES = (
     "() => window.Htx.annotationStore.selected.regions.flatMap(region => [...(region.touches ?? [])]).length"
 )
@@ -75,6 +77,11 @@ class LabelingPage:
         red, blue = (self.picture()[..., channel].astype(int) for channel in (0, 2))
         coloured = Image.fromarray((blue - red > 40).astype(np.uint8) * 255)
         return np.asarray(coloured.resize((width, height), Image.Resampling.BILINEAR)) >= 128
+
+    def region_ids(self) -> list[str]:
+        """The ids of the regions of the annotation that is being edited: a prediction's, while they are untouched."""
+        ids: list[str] = self._page.evaluate(REGION_IDS)
+        return ids
 
     def select_region(self) -> None:
         self._page.locator(".lsf-outliner-item").first.click()
