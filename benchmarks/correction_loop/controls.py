@@ -1,6 +1,7 @@
 """What the loop's curve is read beside: runs on shuffled masks, which the gate has to stop, and the model's ceiling."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from worker.finetune.progress import run_folder
 from worker.finetune.promotion import roll_back
 from worker.finetune.run import LEASE_S, drive
 from worker.jobs import JobContext
+from worker.queues import connect
 
 
 def run_shuffled(plan: Plan, out: Path, runs: int, settings: Settings) -> list[dict[str, Any]]:
@@ -38,7 +40,8 @@ def run_shuffled(plan: Plan, out: Path, runs: int, settings: Settings) -> list[d
     honest = write_set(out / "honest", plan, masks).split("holdout")
     rules = GateRules(min_images=settings.gate_min_images)
     live: list[ItemResult] = []
-    with JobContext.open(settings) as context:
+    with JobContext.open(settings) as opened:
+        context = replace(opened, connection=connect(settings))  # no queue here, and no Redis to wait for
         for number in range(len(records), runs):
             shuffled = write_set(out / f"shuffled-{number}", plan, _shuffle(masks, number))
             holder = f"shuffled-{number}"

@@ -1,6 +1,7 @@
 """The experiment's own parts: the annotator does what it says, and nothing of the control is right by chance."""
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,19 @@ import pytest
 
 from argenseg_model.metrics import iou
 from benchmarks.correction_loop.annotator import ACCEPTED_IOU, correct, draw_by_hand
-from benchmarks.correction_loop.controls import _shuffle
+from benchmarks.correction_loop.controls import _shuffle, run_shuffled
 from benchmarks.correction_loop.images import Plan, plan_rounds
-from benchmarks.correction_loop.installation import LoopError
+from benchmarks.correction_loop.installation import LoopError, own_settings
 from benchmarks.correction_loop.measurement import LABEL_CONFIG, TAG, interval
 from benchmarks.correction_loop.rounds import LoopOptions, Results
 from benchmarks.correction_loop.truth_sets import write_set
 from labeling.predictions import Prediction, validate_prediction
 from labeling.prompts.label_config import parse_label_config
 from labeling.regions.kinds import draw_regions, region_dict, region_mask
+from tests.argenseg_model.conftest import byte_bpe, small_model
+from worker.finetune import children, scenes_holdout
 
+__all__ = ["byte_bpe"]
 OPTIONS = LoopOptions(model="starter", rounds=2, per_round=3, steps=5, seed=0)
 
 
@@ -105,6 +109,22 @@ def test_no_image_keeps_its_mask_when_they_are_shuffled(data: Path, tmp_path: Pa
     assert sorted(int(mask.argmax()) for mask in shuffled.values()) == list(range(len(masks)))
     manifest = write_set(tmp_path / "set", Plan((), (plan.train[:2],)), {image.id: truth() > 0 for image in plan.train})
     assert [item.split for item in manifest.items] == ["train", "train"]
+
+
+@pytest.mark.timeout(1200)
+def test_a_run_on_shuffled_masks_goes_the_products_way(
+    data: Path, tmp_path: Path, byte_bpe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small model that knows nothing: real processes, a verdict with reasons, and nothing is done twice."""
+    monkeypatch.setattr(scenes_holdout, "SCENES", 2)
+    monkeypatch.setattr(children, "NICENESS", 0)
+    small_model(byte_bpe).save_pretrained(tmp_path / "small")
+    plan = plan_rounds(data, rounds=2, per_round=3, seed=0)
+    settings = own_settings(tmp_path, str(tmp_path / "small"), "cpu", 1, 2).model_copy(update={"gate_min_images": 2})
+    (record,) = run_shuffled(plan, tmp_path, 1, settings)
+    assert record["verdict"] == "refused"
+    assert record["gate"]["decided"] and record["on the honest holdout"]["decided"]
+    assert run_shuffled(plan, tmp_path, 1, settings) == json.loads(json.dumps([record])), "it is not done again"
 
 
 def test_intervals_hold_their_value() -> None:
