@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from labeling.errors import LabelingError
 from labeling.settings import Settings
@@ -18,7 +16,7 @@ from labeling.store.model_records import FinetuneRun, FinetuneSchedule, ModelVer
 from labeling.store.records import Project
 from labeling.store.store import Store
 from worker import scheduler as scheduling
-from worker.command_line import start
+from worker.command_line import print_table, start
 from worker.finetune.promotion import promote as promote_version
 from worker.finetune.promotion import roll_back, served_projects
 from worker.finetune.run import LEASE_S, drive
@@ -89,15 +87,8 @@ def list_models() -> None:
     """All versions, the newest first. Example: argenseg models list"""
     settings = start(log_level="WARNING")
     with _store(settings) as store:
-        table = Table("version", "learnt from", "state", "serves", "IoU before → after", "made")
-        for version in store.list_models():
-            checks = ((version.report or {}).get("gate") or {}).get("checks") or []
-            iou = f"{checks[0]['live']:.3f} → {checks[0]['candidate']:.3f}" if checks else "–"
-            serves = ", ".join(store.live_projects(version.name))
-            table.add_row(
-                version.name, version.parent, version.state, serves, iou, f"{version.created_at:%Y-%m-%d %H:%M}"
-            )
-        Console().print(table)
+        headers = ("version", "learnt from", "state", "serves", "IoU before → after", "made")
+        print_table(headers, [_model_row(store, version) for version in store.list_models()])
         if store.live_model() is None:
             click.echo(f"By default {settings.model} serves (ARGENSEG_MODEL).")
 
@@ -112,7 +103,7 @@ def show(name: str) -> None:
         report = version.report or {}
         for reason in report.get("gate", {}).get("reasons", ["It was not judged."]):
             click.echo(f"  {reason}")
-        if "html" in report:
+        if Path(report.get("html", "")).is_file():  # it goes with what is deleted on request
             click.echo(f"Pictures and plots: {report['html']}")
 
 
@@ -223,21 +214,22 @@ def _set_schedule(store: Store, project: Project | None, cron: str | None, every
 
 
 def _print_runs(runs: list[FinetuneRun]) -> None:
-    table = Table("run", "project", "status", "made", "from", "begun", "said")
-    for run in runs:
-        reasons = (run.report or {}).get("gate", {}).get("reasons", [])
-        project = "–" if run.project is None else str(run.project.project_id)
-        said = run.error or "\n".join(reasons)
-        table.add_row(
-            str(run.id),
-            project,
-            run.status,
-            run.candidate or "–",
-            run.base or "–",
-            f"{run.created_at:%m-%d %H:%M}",
-            said,
-        )
-    Console().print(table)
+    headers = ("run", "project", "status", "made", "from", "begun", "said")
+    print_table(headers, map(_run_row, runs))
+
+
+def _model_row(store: Store, version: ModelVersion) -> tuple[object, ...]:
+    checks = ((version.report or {}).get("gate") or {}).get("checks") or []
+    iou = f"{checks[0]['live']:.3f} → {checks[0]['candidate']:.3f}" if checks else "–"
+    serves = ", ".join(store.live_projects(version.name))
+    return version.name, version.parent, version.state, serves, iou, f"{version.created_at:%Y-%m-%d %H:%M}"
+
+
+def _run_row(run: FinetuneRun) -> tuple[object, ...]:
+    project = "–" if run.project is None else run.project.project_id
+    said = run.error or " ".join((run.report or {}).get("gate", {}).get("reasons", []))
+    begun = f"{run.created_at:%m-%d %H:%M}"
+    return run.id, project, run.status, run.candidate or "–", run.base or "–", begun, said
 
 
 def _find_project(settings: Settings, store: Store, number: int) -> Project:
