@@ -67,6 +67,7 @@ def test_answers_as_label_studio_expects(
 
 def test_setup_remembers_the_project(client: FlaskClient, store: Store, settings: Settings) -> None:
     send(client, recorded("setup"))
+    eventually(lambda: store.find_project(1) is not None)
     project = store.find_project(1, settings.label_studio_url)
     assert project is not None and project.label_config == recorded("setup")["json"]["schema"]
 
