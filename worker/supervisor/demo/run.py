@@ -115,14 +115,14 @@ def _welcome(server: LabelStudioServer, nuclei: SampleProject, lesson: SamplePro
         "Open a task: its mask is there. Choose it under Regions, paint or erase, submit: your correction is stored.\n"
         "Switch on Auto-Annotation, type what to segment under the image, press Add, accept the suggestion.\n"
         "Import an image of your own: its mask arrives a moment later (open the task, or reload its page).\n\n"
-        f"[bold]{server.url}/projects/{lesson.id}/data[/bold]   the model learns from you\n"
-        "It was never taught stained tissue. Put the masks of the first four tasks right (Nucleus, brush), submit.\n"
-        "Tasks with a star were corrected beforehand: models are measured on them and do not learn from them.\n"
-        "Then Settings, Model, the dots beside ARGenSeg, Start Training. It takes some minutes; how far it is and its\n"
-        f"report: here, and on [bold]{local_backend_url(settings)}/finetune[/bold]\n"
-        "A version that is better for certain serves at once: open another task. If it is not, nothing changes.\n"
-        f"Back again: [bold]argenseg models rollback --project {lesson.id}[/bold], in a shell that read\n"
-        f"[bold]{_environment_file(settings)}[/bold] (. FILE)\n\n"
+        f"[bold]{server.url}/projects/{lesson.id}/data[/bold]   teach it stained tissue, which it was never shown\n"
+        "1. Put the masks of the first four tasks right (label Nucleus, brush or eraser) and submit them. Tasks with a\n"
+        "   star are done: they are the holdout, on which models are measured and from which none learns.\n"
+        "2. Settings, Model, the dots beside ARGenSeg, Start Training. It takes some minutes; how far it is, and then\n"
+        f"   the verdict and its report: here, and on [bold]{local_backend_url(settings)}/finetune[/bold]\n"
+        "3. A version that is better for certain serves at once: open another task. One that is not changes nothing.\n"
+        f"   To go back, in a shell that read {_environment_file(settings)} (. FILE):\n"
+        f"   [bold]argenseg models rollback --project {lesson.id}[/bold]\n\n"
         "Ctrl-C stops everything and keeps your work.",
         title="Label Studio with masks drawn by ARGenSeg",
         expand=False,
