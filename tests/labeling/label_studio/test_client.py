@@ -1,5 +1,7 @@
 import json
 import time
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import jwt
 import pytest
@@ -64,12 +66,25 @@ def test_lists_and_objects_are_plain_dicts(client, label_studio, answer) -> None
 
 
 def test_tasks_come_page_by_page(client, label_studio, answer) -> None:
+    """Each page begins behind the last one's tasks, whatever came or went meanwhile."""
+
     def page(request):
-        tasks = [] if "page=2" in request.path else [{"id": 1, "data": {}}, {"id": 2, "data": {}}]
-        return as_json(answer, {"tasks": tasks, "total": 2, "total_annotations": 0, "total_predictions": 0})
+        query = parse_qs(urlsplit(request.path).query)
+        (after, *_) = json.loads(query["query"][0])["filters"]["items"]
+        left = [number for number in (1, 2, 5, 7, 8) if number > after["value"]]
+        tasks = [{"id": number, "data": {}} for number in left[: int(query["page_size"][0])]]
+        return as_json(answer, {"tasks": tasks, "total": len(left), "total_annotations": 0, "total_predictions": 0})
 
     label_studio.answers["GET", "/api/tasks/"] = page
-    assert [task["id"] for task in client.list_tasks(1)] == [1, 2]
+    assert [task["id"] for task in client.list_tasks(1)] == [1, 2, 5, 7, 8]
+    pages = [([task["id"] for task in page.tasks], page.remaining) for page in client.task_pages(1, page_size=2)]
+    assert pages == [([1, 2], 5), ([5, 7], 3), ([8], 1)]
+    assert [task["id"] for page in client.task_pages(1, after=5) for task in page.tasks] == [7, 8]
+    assert list(client.task_pages(1, after=8)) == []
+
+
+def test_its_clock(client, label_studio) -> None:
+    assert abs(client.server_time() - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 def test_a_personal_access_token_is_exchanged_and_renewed(label_studio, answer) -> None:
