@@ -116,7 +116,7 @@ def _welcome(server: LabelStudioServer, nuclei: SampleProject, lesson: SamplePro
         "Switch on Auto-Annotation, type what to segment under the image, press Add, accept the suggestion.\n"
         "Import an image of your own: its mask arrives a moment later (open the task, or reload its page).\n\n"
         f"[bold]{server.url}/projects/{lesson.id}/data[/bold]   teach it stained tissue, which it was never shown\n"
-        "1. Put the masks of the first four tasks right (label Nucleus, brush or eraser) and submit them. Tasks with a\n"
+        "1. Put the masks of the first four tasks right (label Nucleus, brush or eraser), submit them. Tasks with a\n"
         "   star are done: they are the holdout, on which models are measured and from which none learns.\n"
         "2. Settings, Model, the dots beside ARGenSeg, Start Training. It takes some minutes; how far it is, and then\n"
         f"   the verdict and its report: here, and on [bold]{local_backend_url(settings)}/finetune[/bold]\n"
