@@ -92,7 +92,7 @@ class Wishes:
 
     def want_all(self, tasks: Sequence[Task]) -> Iterator[WantedPrediction]:
         """Record and yield the wishes for many tasks, to be pushed, some at a time; none for blind and erased ones."""
-        tasks = [task for task in tasks if not self.is_blind(task) and not self.is_erased(task)]
+        tasks = [task for task in tasks if not self.leaves_out(task)]
         for start in range(0, len(tasks), _TASKS_AT_A_TIME):
             some = tasks[start : start + _TASKS_AT_A_TIME]
             wishes = [TaskWish(task.id, task.data, plan_prompts(self.config, task.data)) for task in some]
@@ -106,6 +106,15 @@ class Wishes:
     def is_erased(self, task: Task) -> bool:
         """Whether everything about the task was deleted on request: nothing of it may be recorded again."""
         return task.id in self._erased
+
+    def leaves_out(self, task: Task) -> bool:
+        """Whether the task is blind or erased: nobody predicts it unasked."""
+        return self.is_blind(task) or self.is_erased(task)
+
+    @property
+    def leaves_some_out(self) -> bool:
+        """Whether there may be such tasks at all."""
+        return self.blind_share > 0 or bool(self._erased)
 
     def _failed_if_impossible(self, wish: WantedPrediction) -> WantedPrediction:
         reason = self._why_impossible(wish)

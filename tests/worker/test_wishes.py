@@ -86,6 +86,16 @@ def test_the_blind_slice_gets_only_what_its_annotator_asks_for(plain: Settings, 
     assert not any(Wishes(plain, kept, 1, CONFIG).is_blind(task) for task in tasks)
 
 
+def test_a_task_that_was_erased_is_left_out(plain: Settings, kept: Store) -> None:
+    before = Wishes(plain, kept, 1, CONFIG)
+    assert not before.leaves_some_out
+    kept.erase(before.project, "task", 7, "asked for")
+    wishes = Wishes(plain, kept, 1, CONFIG)
+    tasks = [Task(id=number, data={"image": "a.png"}) for number in (7, 8)]
+    assert [wishes.leaves_out(task) for task in tasks] == [True, False] and wishes.leaves_some_out
+    assert [wish.task_id for wish in wishes.want_all(tasks)] == [8]
+
+
 def make_model(store: Store, folder: Path, name: str) -> str:
     """A fine-tuned version that serves by default."""
     folder.mkdir()

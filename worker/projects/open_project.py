@@ -47,17 +47,17 @@ class OpenProject:
         return self.wishes.model_version
 
     def tasks_without_prediction(self, *, only_unlabeled: bool = False) -> int:
-        """How many tasks lack a prediction of the version of now in Label Studio; blind ones are to have none."""
-        has_blind = self.wishes.blind_share > 0
+        """How many tasks lack a prediction of the version of now in Label Studio, without those that are to have none."""
+        leaves_some_out = self.wishes.leaves_some_out
         pages = self.client.task_pages(
             self.number,
             lacking_version=self.version,
             only_unlabeled=only_unlabeled,
-            page_size=100 if has_blind else 1,
+            page_size=100 if leaves_some_out else 1,
         )
-        if not has_blind:
+        if not leaves_some_out:
             return next((page.remaining for page in pages), 0)
-        return sum(not self.wishes.is_blind(Task.model_validate(task)) for page in pages for task in page.tasks)
+        return sum(not self.wishes.leaves_out(Task.model_validate(task)) for page in pages for task in page.tasks)
 
 
 @contextmanager
