@@ -47,7 +47,7 @@ class OpenProject:
         return self.wishes.model_version
 
     def tasks_without_prediction(self, *, only_unlabeled: bool = False) -> int:
-        """How many tasks lack a prediction of the version of now in Label Studio, without those that are to have none."""
+        """How many tasks lack a prediction of the version of now in Label Studio; blind and erased ones need none."""
         leaves_some_out = self.wishes.leaves_some_out
         pages = self.client.task_pages(
             self.number,
