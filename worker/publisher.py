@@ -34,6 +34,8 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
         if client.url != ready.project.label_studio_url:
             return _fail(store, ready, f"It belongs to {ready.project.label_studio_url}, not to {client.url}.")
         held = [p["id"] for p in client.list_predictions(ready.task_id) if p["model_version"] == ready.model_version]
+        if not held and (now := store.get_prediction(prediction_id).status) != "ready":
+            return now  # somebody opened the task meanwhile, and was answered with it
         label_studio_id = held[0] if held else client.create_prediction(ready.task_id, prediction)
     except LabelStudioError as error:
         if error.status in _FINAL_STATUSES:

@@ -126,6 +126,24 @@ def test_a_death_between_sending_and_marking_sends_nothing_twice(
     assert store.get_prediction(ready.id).label_studio_prediction_id == 100
 
 
+def test_a_task_that_is_opened_while_it_is_sent_is_not_sent(
+    store: Store, label_studio: LabelStudio, client: LabelStudioClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Label Studio stores what it answered to the page."""
+    ready = make_ready(store, label_studio.url)
+
+    def open_task(_: int) -> list[dict[str, Any]]:
+        store.want_prediction(
+            ready.project, ready.task_id, ready.task_data, ready.plan, ready.model_version, delivery="sync"
+        )
+        assert store.deliver_now(ready.id) is not None
+        return []
+
+    monkeypatch.setattr(client, "list_predictions", open_task)
+    assert publish(store, client, ready.id) == "delivered"
+    assert label_studio.predictions == []
+
+
 def test_another_version_of_the_same_task_does_not_count(
     store: Store, label_studio: LabelStudio, client: LabelStudioClient
 ) -> None:
