@@ -24,11 +24,11 @@ from benchmarks.correction_loop.installation import LoopError, own_settings, run
 from benchmarks.correction_loop.report import write_report
 from benchmarks.correction_loop.rounds import LoopOptions, Results, run_rounds, say
 from labeling.errors import LabelingError
-from labeling.settings import Settings
 from worker.errors import WorkerError
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
+    """See this module's text."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.correction_loop",
         description=__doc__,
@@ -39,8 +39,7 @@ def main() -> int:
     parser.add_argument("--model", default="starter", help="folder or 'starter' (%(default)s)")
     parser.add_argument("--rounds", type=int, default=6, help="at most (%(default)s)")
     parser.add_argument("--per-round", type=int, default=10, help="images corrected in a round (%(default)s)")
-    steps = Settings.model_fields["finetune_steps"].default
-    parser.add_argument("--steps", type=int, default=steps, help="of a fine-tune run (%(default)s)")
+    parser.add_argument("--steps", type=int, default=200, help="of a fine-tune run (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of training and measuring (%(default)s)")
     parser.add_argument("--device", default="cpu", help="(%(default)s)")
     parser.add_argument(
@@ -48,7 +47,7 @@ def main() -> int:
     )
     parser.add_argument("--shuffled", type=int, metavar="RUNS", help="instead: so many runs on shuffled masks")
     parser.add_argument("--ceiling", action="store_true", help="instead: learn from all images at once")
-    asked = parser.parse_args()
+    asked = parser.parse_args(argv)
     out = asked.out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     try:

@@ -1,6 +1,5 @@
 """The experiment's own parts: the annotator does what it says, and nothing of the control is right by chance."""
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from labeling.predictions import Prediction, validate_prediction
 from labeling.prompts.label_config import parse_label_config
 from labeling.regions.kinds import draw_regions, region_dict, region_mask
 from tests.argenseg_model.conftest import byte_bpe, small_model
+from tests.benchmarks.nuclei_folder import truth, write_nuclei_folder
 from worker.finetune import children, scenes_holdout
 
 __all__ = ["byte_bpe"]
@@ -30,26 +30,7 @@ OPTIONS = LoopOptions(model="starter", rounds=2, per_round=3, steps=5, seed=0)
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Twenty pictures of noise with two nuclei each, in the layout of the nuclei data."""
-    folder = tmp_path / "data"
-    for name in ("images", "instances"):
-        (folder / name).mkdir(parents=True)
-    rng, rows = np.random.default_rng(0), []
-    for number in range(20):
-        cv2.imwrite(str(folder / "images" / f"i{number:02}.png"), rng.integers(0, 255, (64, 80, 3)).astype(np.uint8))
-        cv2.imwrite(str(folder / "instances" / f"i{number:02}.png"), truth().astype(np.uint16))
-        rows.append({"id": f"i{number:02}", "split": "train", "modality": "histology"})
-    with (folder / "manifest.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["id", "split", "modality"])
-        writer.writeheader()
-        writer.writerows(rows)
-    return folder
-
-
-def truth() -> np.ndarray:
-    """Two discs of 9 px radius, (64, 80)."""
-    rows, columns = np.mgrid[:64, :80]
-    discs = [(rows - 20) ** 2 + (columns - x) ** 2 <= 81 for x in (20, 60)]
-    return (discs[0] * 1 + discs[1] * 2).astype(np.int32)
+    return write_nuclei_folder(tmp_path / "data", {("train", "histology"): 20})
 
 
 def region(mask: np.ndarray, name: str) -> dict[str, Any]:
