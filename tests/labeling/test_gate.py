@@ -151,6 +151,33 @@ def test_an_equal_model_is_rarely_promoted(images: int, noise: str) -> None:
     assert promoted / draws <= 0.05
 
 
+@pytest.mark.parametrize(
+    ("loss", "more_drawn", "least", "most"), [(0.0, 0.0, 0.65, 1.0), (0.04, 0.0, 0.0, 0.06), (0.0, 0.08, 0.0, 0.06)]
+)
+def test_what_must_not_get_worse_is_held_without_flapping(
+    loss: float, more_drawn: float, least: float, most: float
+) -> None:
+    """120 scenes of two prompts about what is there and two about what is not, on which both models waver."""
+    rng, passed, trials = np.random.default_rng(5), 0, 100
+    new = [row for row in holdout() if row.source == "correction:1"]
+    scenes = [
+        Row(f"s{scene}.png", f"s{scene}", f"p{prompt}", "replay:scene", area=100 * (prompt < 2), drawn=0)
+        for scene in range(120)
+        for prompt in range(4)
+    ]
+    for _ in range(trials):
+        live, candidate = (
+            [
+                replace(row, iou=0.6 - less + rng.normal(0, 0.07)) if row.area
+                else replace(row, drawn=int(rng.random() < 0.1 + more))
+                for row in scenes
+            ]
+            for less, more in ((0.0, 0.0), (loss, more_drawn))
+        )  # fmt: skip
+        passed += decide(new + live, raised(new, 0.1) + candidate, "h", GateRules(draws=400)).passed
+    assert least <= passed / trials <= most
+
+
 def test_a_real_gain_is_seen() -> None:
     rng = np.random.default_rng(2)
     promoted = 0
