@@ -17,6 +17,7 @@ from labeling.store.records import Project
 from labeling.store.store import Store
 from worker import scheduler as scheduling
 from worker.command_line import print_table, start
+from worker.finetune.progress import tell_progress, tell_verdict
 from worker.finetune.promotion import promote as promote_version
 from worker.finetune.promotion import roll_back, served_projects
 from worker.finetune.run import LEASE_S, drive
@@ -61,7 +62,7 @@ def finetune(
         elif from_corrections or manifest is not None:
             _want(context, found, manifest, queue)
         else:
-            _print_runs(context.store.list_finetunes())
+            _print_runs(settings, context.store.list_finetunes())
 
 
 @click.command()
@@ -179,7 +180,7 @@ def _want(context: JobContext, project: Project | None, manifest: Path | None, q
     if not queue:
         with _stop_on_signal() as stop:
             run = _drive_here(context, run, stop)
-    _print_runs([run])
+    _print_runs(context.settings, [run])
     if not queue and run.status == "wanted":
         click.echo("It was interrupted. A scheduler goes on with it, or the same command again.")
     if run.status == "failed":
@@ -213,9 +214,9 @@ def _set_schedule(store: Store, project: Project | None, cron: str | None, every
     click.echo(f"Project {project.project_id}: at {schedule.cron or 'no set time'}; after {after} of new corrections.")
 
 
-def _print_runs(runs: list[FinetuneRun]) -> None:
+def _print_runs(settings: Settings, runs: list[FinetuneRun]) -> None:
     headers = ("run", "project", "status", "made", "from", "begun", "said")
-    print_table(headers, map(_run_row, runs))
+    print_table(headers, (_run_row(settings, run) for run in runs))
 
 
 def _model_row(store: Store, version: ModelVersion) -> tuple[object, ...]:
@@ -225,9 +226,9 @@ def _model_row(store: Store, version: ModelVersion) -> tuple[object, ...]:
     return version.name, version.parent, version.state, serves, iou, f"{version.created_at:%Y-%m-%d %H:%M}"
 
 
-def _run_row(run: FinetuneRun) -> tuple[object, ...]:
+def _run_row(settings: Settings, run: FinetuneRun) -> tuple[object, ...]:
     project = "–" if run.project is None else run.project.project_id
-    said = run.error or " ".join((run.report or {}).get("gate", {}).get("reasons", []))
+    said = tell_progress(settings, run) if run.status == "running" else " ".join(tell_verdict(run))
     begun = f"{run.created_at:%m-%d %H:%M}"
     return run.id, project, run.status, run.candidate or "–", run.base or "–", begun, said
 

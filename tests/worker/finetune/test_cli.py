@@ -75,6 +75,7 @@ def test_an_interrupted_run_waits_and_the_same_command_goes_on_with_it(
     store.want_finetune("one", project)
     run = store.claim_finetune("somebody", 30)
     assert run is not None
+    assert "gathers its images" in call("finetune").output
     store.release_finetune(run.id, "somebody")  # as Ctrl-C does
     told = call("finetune", "--project", "3", "--from-corrections").output
     assert f"Run {run.id} is open already: going on with it." in told
