@@ -3,8 +3,8 @@
 PYTHONPATH=. python docs/images/draw_cookbook.py
 
 Nothing in them is drawn by hand: image, prompts and options go through the model and `labeling`, as in a worker (which
-shows the model only what is near a box or point, where this asks about the whole image). Draw
-them anew when the starter changes, and look at them: seed and places were chosen for what they show.
+shows the model only what is near a box or point, where this asks about the whole image). Draw them anew
+when the starter changes, and look at them: seed and places were chosen for what they show.
 """
 
 from collections.abc import Mapping
