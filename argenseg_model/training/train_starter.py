@@ -124,6 +124,7 @@ def _train_together(model: ARGenSeg, heads: TrainingHeads, arguments: argparse.N
             with replace_file(checkpoint) as partial:
                 torch.save(state | {"optimizers": [optimizer.state_dict() for optimizer in optimizers]}, partial)
             save_starter(average.module, arguments.out / "model")
+    save_starter(average.module, arguments.out / "model")  # a run that was stopped between the two has an older one
 
 
 def save_starter(model: ARGenSeg, folder: Path) -> None:

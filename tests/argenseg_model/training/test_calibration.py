@@ -10,6 +10,13 @@ def test_the_best_threshold_weighs_what_is_lost_against_what_is_emptied():
     assert 0.2 < best_threshold(scores, kept, absent) < 0.3
     assert best_threshold(scores, np.ones(5), absent) == 0.0, "nothing to gain: nothing is emptied"
     assert best_threshold(scores, np.zeros(5), np.ones(5, bool)) == 1.0
+    assert 0.2 < best_threshold(scores, np.zeros(5), np.ones(5, bool), most=0.26) < 0.26
+
+
+def test_equal_scores_stay_together():
+    scores = np.array([0.1, 0.1, 0.1, 0.5])
+    kept, absent = np.array([0.9, 0.0, 0.9, 0.9]), np.array([False, True, False, False])
+    assert best_threshold(scores, kept, absent) == 0.0
 
 
 def test_the_best_threshold_is_that_of_trying_all():
