@@ -1,7 +1,7 @@
 """Does the correction loop really learn? An experiment through the real Label Studio that anyone can rerun.
 
-    python -m benchmarks.correction_loop --data NUCLEI_FOLDER --out /tmp/loop
-    python -m benchmarks.correction_loop --data NUCLEI_FOLDER --out /tmp/control --shuffled 10
+    python -m benchmarks.correction_loop --data NUCLEI_FOLDER --out loop
+    python -m benchmarks.correction_loop --data NUCLEI_FOLDER --out control --shuffled 10
 
 The starter has never seen histology. A simulated annotator (annotator.py) corrects its masks of histology images in
 Label Studio: first the 16 that the product holds out, then round by round. After each round Start Training is pressed:

@@ -27,7 +27,6 @@ def test_two_rounds_and_going_on(tmp_path: Path, byte_bpe: Any, monkeypatch: pyt
         find_label_studio(None)
     except SupervisorError as error:
         cannot_run(str(error))
-    pytest.importorskip("matplotlib")
     monkeypatch.setattr(measurement, "SCENES", 3)
     monkeypatch.setattr(measurement, "FLUORESCENCE_IMAGES", 1)
     monkeypatch.setattr(scenes_holdout, "SCENES", 2)
