@@ -3,12 +3,14 @@
 import hmac
 import logging
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, jsonify, redirect, request
 from redis import Redis
+from werkzeug import Response as WerkzeugResponse
 from werkzeug.exceptions import HTTPException, Unauthorized
 
-from backend import finetune_pages, protocol, statistics_api, webhooks
+from backend import protocol, statistics_api, webhooks
 from backend.background import Background
+from backend.pages import finetune, status
 from backend.services import Services, WaitingRoom
 from labeling.errors import LabelingError
 from labeling.settings import Settings
@@ -29,7 +31,8 @@ def create_app(settings: Settings, store: Store, connection: "Redis") -> Flask:
     app.register_blueprint(protocol.make_blueprint(services))
     app.register_blueprint(webhooks.make_blueprint(services))
     app.register_blueprint(statistics_api.make_blueprint(services))
-    app.register_blueprint(finetune_pages.make_blueprint(services))
+    app.register_blueprint(status.make_blueprint(services))
+    app.register_blueprint(finetune.make_blueprint(services))
     app.register_error_handler(HTTPException, _say_error)
     app.register_error_handler(LabelingError, _say_outage)
     app.register_error_handler(Exception, _say_bug)
@@ -37,7 +40,9 @@ def create_app(settings: Settings, store: Store, connection: "Redis") -> Flask:
         app.before_request(lambda: _check_basic_auth(settings))
 
     @app.get("/")
-    def status() -> Response:
+    def overview() -> Response | WerkzeugResponse:
+        if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":  # a browser
+            return redirect("/status")
         name, share = weights_name(settings.model)[0], settings.blind_share
         return jsonify(status="UP", model=name, blind_share=share, predictions=store.counts())
 

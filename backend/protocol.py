@@ -65,6 +65,7 @@ def set_up_project(services: Services, message: SetupRequest) -> str:
     one whose masks were sent, and while the store does not answer the one that was told last: they stay visible.
     """
     url = label_studio_url(services.settings)
+    services.background.submit(services.store.upsert_project, url, message.project, message.label_config)
     try:
         config = parse_label_config(message.label_config)
     except LabelConfigError as error:
@@ -74,7 +75,6 @@ def set_up_project(services: Services, message: SetupRequest) -> str:
     for note in config.notes:
         _say_once(message.project, note)
     store, settings = services.store, services.settings
-    services.background.submit(store.upsert_project, url, message.project, message.label_config)
     model = services.background.call(_SETUP_STORE_S, _serving_model, settings, store, message.project)
     if model is None:
         model = services.told_models.get(message.project, settings.model)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, cast
 from redis import Redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
-from rq import Queue
+from rq import Queue, worker_registration
 from rq.defaults import RQ_KEY_PREFIX
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job, JobStatus
@@ -163,6 +163,12 @@ def live_rows(connection: "Redis", queue_name: str, function: str) -> set[int]:
     name = function.rpartition(".")[2]
     parts = [job_id.split("-") for job_id in job_ids]
     return {int(part[1]) for part in parts if len(part) >= 3 and part[0] == name and part[1].isdecimal()}
+
+
+def live_workers(connection: "Redis", queue_name: str) -> int:
+    """How many workers of a queue gave a sign of life within the last minute. RedisError if Redis does not answer."""
+    keys = worker_registration.get_keys(queue=open_queue(connection, queue_name))
+    return int(connection.exists(*keys)) if keys else 0
 
 
 def requeue_due_retries(connection: "Redis", queue_name: str) -> int:

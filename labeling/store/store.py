@@ -104,6 +104,12 @@ class Store(
             row = session.scalar(query)
             return None if row is None else project_record(row)
 
+    def list_projects(self) -> list[Project]:
+        """All projects that were ever seen, by Label Studio and number."""
+        query = select(ProjectRow).order_by(ProjectRow.label_studio_url, ProjectRow.project_id)
+        with self._database.reading() as session:
+            return [project_record(row) for row in session.scalars(query)]
+
     def read_mask(self, digest: str) -> NDArray[np.bool_]:
         """A correction's mask, bool (height, width). StoreError if the blob is missing or damaged."""
         return self._blobs.get_mask(digest)

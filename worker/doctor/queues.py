@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 
-from redis import Redis, RedisError
-from rq import worker_registration
+from redis import RedisError
 
 from labeling.settings import Settings
 from worker.doctor.findings import Finding, failure, ok, skipped, warning
-from worker.queues import GPU, MAX_QUEUED_JOBS, PUBLISH, connect, open_queue, redis_socket
+from worker.queues import GPU, MAX_QUEUED_JOBS, PUBLISH, connect, live_workers, open_queue, redis_socket
 
 _OLDEST = (6, 2)
 _WORKED_BY = {GPU: "worker", PUBLISH: "publisher"}
@@ -42,7 +41,7 @@ def workers(settings: Settings) -> Iterator[Finding]:
         yield skipped("Not known while Redis does not answer.")
         return
     for name, command in _WORKED_BY.items():
-        depth, alive = open_queue(connection, name).count, _alive(connection, name)
+        depth, alive = open_queue(connection, name).count, live_workers(connection, name)
         text = f"Queue {name}: {depth} jobs wait, {alive} {command}{'s' if alive != 1 else ''}."
         if not alive:
             yield failure(text, f"Start argenseg up, or argenseg {command}; its log says why it ended.")
@@ -50,9 +49,3 @@ def workers(settings: Settings) -> Iterator[Finding]:
             yield warning(f"{text} It is full: more is taken when there is room.", f"Start another argenseg {command}.")
         else:
             yield ok(text)
-
-
-def _alive(connection: "Redis", name: str) -> int:
-    """A worker's key expires a minute after its last sign of life."""
-    keys = worker_registration.get_keys(queue=open_queue(connection, name))
-    return int(connection.exists(*keys)) if keys else 0

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from redis import RedisError
-from rq import worker_registration
 
 from labeling.errors import LabelStudioError
 from labeling.label_studio.messages import Task
@@ -13,7 +12,7 @@ from labeling.prompts.plan import plan_prompts
 from labeling.store.operations_records import FailedTask, Pace, PredictionRun, RunOptions
 from worker.errors import WorkerError
 from worker.projects.open_project import OpenProject
-from worker.queues import GPU, open_queue
+from worker.queues import GPU, live_workers, open_queue
 from worker.wishes import enqueue_wishes
 
 _UNDER_WAY = ("wanted", "ready")
@@ -60,7 +59,7 @@ def outlook(project: OpenProject, options: RunOptions, limit: int | None) -> Out
         lacking = min(lacking, progress.under_way + limit)
     try:
         queued = open_queue(project.connection, GPU).count
-        workers = live_workers(project)
+        workers = live_workers(project.connection, GPU)
     except RedisError as error:
         raise WorkerError(f"Redis does not answer ({error}). Start argenseg up first, or set REDIS_URL.") from error
     ahead = max(queued - progress.wanted, 0)
@@ -71,12 +70,6 @@ def known_pace(project: OpenProject) -> Pace | None:
     """The pace of this model on this project; if it never ran here, on any project."""
     weights = project.version.partition(" · ")[0]
     return project.store.pace(weights=weights, project=project.project) or project.store.pace(weights=weights)
-
-
-def live_workers(project: OpenProject) -> int:
-    """How many GPU workers are there. RedisError if Redis does not answer."""
-    keys = worker_registration.get_keys(queue=open_queue(project.connection, GPU))
-    return int(project.connection.exists(*keys)) if keys else 0
 
 
 def want_missing(project: OpenProject, run: PredictionRun, *, probed: int = 0) -> Iterator[int]:

@@ -14,7 +14,8 @@ from rich.progress import Progress as Bar
 
 from labeling.errors import StoreError
 from worker.projects.open_project import OpenProject
-from worker.projects.predict import Progress, live_workers, look
+from worker.projects.predict import Progress, look
+from worker.queues import GPU, live_workers
 
 _LOOK_EVERY_S = 1.0
 _LINE_EVERY_S = 10.0
@@ -78,7 +79,7 @@ def _standing(project: OpenProject, progress: Progress, began: datetime, already
     weights = project.version.partition(" · ")[0]
     pace = project.store.pace(weights=weights, project=project.project, since=began)
     try:
-        workers = live_workers(project)
+        workers = live_workers(project.connection, GPU)
     except RedisError:  # it may be starting again; the work is in the store
         workers = 0
     return Standing(

@@ -10,13 +10,12 @@ from signal import SIGTERM
 
 from pydantic import AliasChoices, SecretStr
 from redis.exceptions import RedisError
-from rq import worker_registration
 
 from labeling.settings import Settings
 from worker.errors import SupervisorError
 from worker.projects.connection import basic_authorization, connect_backend
 from worker.projects.open_project import require_client
-from worker.queues import GPU, connect, open_queue
+from worker.queues import GPU, connect, live_workers
 from worker.supervisor.embedded_redis import data_folder_lock, find_redis_server, redis_command
 from worker.supervisor.processes import Command, Supervisor
 
@@ -100,9 +99,7 @@ def _answers(question: Callable[[], bool]) -> bool:
 
 
 def _has_gpu_worker(settings: Settings) -> bool:
-    connection = connect(settings)
-    keys = worker_registration.get_keys(queue=open_queue(connection, GPU))
-    return bool(keys) and connection.exists(*keys) > 0
+    return live_workers(connect(settings), GPU) > 0
 
 
 def _is_healthy(settings: Settings) -> bool:

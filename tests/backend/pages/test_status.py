@@ -1,0 +1,86 @@
+"""What a browser gets at /status, on a real store and a real Redis."""
+
+from dataclasses import replace
+
+from flask import Flask
+from flask.testing import FlaskClient
+
+from labeling.settings import Settings
+from labeling.store import Store
+from labeling.store.records import WantedPrediction
+from tests.backend.recorded import eventually
+from worker.wishes import Task, Wishes
+
+CONFIG = '<View><Image name="image" value="$image"/><Brush name="brush" toName="image" prompt="every cell"/></View>'
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def want(settings: Settings, store: Store, tasks: int) -> list[WantedPrediction]:
+    """Wishes for tasks 1, 2, … of project 3."""
+    wishes = Wishes(settings, store, 3, CONFIG)
+    return list(wishes.want_all([Task(id=number, data={"image": "a.png"}) for number in range(1, tasks + 1)]))
+
+
+def test_without_projects_it_says_what_to_do(client: FlaskClient, connection: object) -> None:
+    page = client.get("/status")
+    assert page.status_code == 200 and page.mimetype == "text/html"
+    assert "No project is known yet" in page.text and "No worker is running" in page.text
+    assert "refresh" not in page.text and "script" not in page.headers["Content-Security-Policy"]
+
+
+def test_the_front_page_is_this_one_for_browsers_only(client: FlaskClient) -> None:
+    assert client.get("/", headers=BROWSER).headers["Location"] == "/status"
+    assert client.get("/").json["status"] == "UP"
+    assert client.get("/", headers={"Accept": "*/*"}).json["status"] == "UP"
+
+
+def test_a_running_worker_means_no_warning(client: FlaskClient, gpu_worker: object) -> None:
+    eventually(lambda: "1 worker, 0 jobs" in " ".join(client.get("/status").text.split()))
+
+
+def test_it_counts_what_is_under_way_and_what_failed_and_why(
+    client: FlaskClient, settings: Settings, store: Store, connection: object
+) -> None:
+    rows = want(settings, store, 13)
+    store.fail_prediction(rows[0].id, "The image is <b>broken</b>.")
+    page = " ".join(client.get("/status").text.split())
+    assert "12 tasks under way" in page and 'http-equiv="refresh"' in page
+    assert "The image is &lt;b&gt;broken&lt;/b&gt;. Task 1." in page and "--project 3 --retry-failed" in page
+    assert 'href="http://label-studio.test/projects/3/data"' in page
+    for row in rows[1:]:
+        store.fail_prediction(row.id, "Label Studio is down.")
+    page = " ".join(client.get("/status").text.split())
+    assert "under way" not in page and "refresh" not in page
+    assert "Tasks 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 2 more." in page
+
+
+def test_a_label_config_that_cannot_work_is_named_until_it_is_mended(
+    client: FlaskClient, settings: Settings, store: Store, connection: object
+) -> None:
+    want(settings, store, 1)
+    told = {"project": "3.1700000000", "schema": '<View><Text name="t" value="$t"/></View>', "hostname": "h"}
+    assert client.post("/setup", json=told).status_code == 200
+    eventually(lambda: "The label config has no image." in client.get("/status").text)
+    assert "This project is not predicted." in client.get("/status").text
+    client.post("/setup", json=told | {"schema": CONFIG})
+    eventually(lambda: "This project is not predicted." not in client.get("/status").text)
+
+
+def test_what_a_label_config_leaves_out_is_told(client: FlaskClient, store: Store, connection: object) -> None:
+    second = '<Image name="other" value="$other"/><Polygon name="p" toName="other" prompt="every dog"/>'
+    store.upsert_project("http://label-studio.test", 3, CONFIG.replace("</View>", second + "</View>"))
+    assert "Only the image &#34;image&#34; is predicted" in client.get("/status").text
+
+
+def test_without_redis_it_says_so(app: Flask, dead_redis: object) -> None:
+    services = app.extensions["argenseg"]
+    app.register_blueprint(_status_of(services, dead_redis), url_prefix="/dead")
+    assert "Redis does not answer" in app.test_client().get("/dead/status").text
+
+
+def _status_of(services: object, connection: object) -> object:
+    from backend.pages.status import make_blueprint
+
+    blueprint = make_blueprint(replace(services, connection=connection))  # type: ignore[type-var]
+    blueprint.name = "dead"
+    return blueprint
