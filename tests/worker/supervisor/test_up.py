@@ -29,7 +29,7 @@ def test_up_without_a_model_stops_everything_and_says_why(settings: Settings) ->
     broken = settings.model_copy(update={"model": str(settings.data_dir / "nowhere"), "port": 0})
     environment = {**os.environ, **environment_of(broken), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "backend.cli", "up"]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert ended.returncode == 1
     assert "nowhere" in ended.stdout
     assert "worker ended with exit code 78" in ended.stderr
