@@ -1,20 +1,33 @@
-"""The demo's parts that need no Label Studio: the lesson's images, and the news of fine-tune runs."""
+"""The demo's parts that need no Label Studio: the lesson's images, what `--check` takes for a failure, and the news of
+fine-tune runs.
+"""
 
 import json
+import os
+import signal
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from argenseg_model.images import load_image
 from labeling.datasets.perceptual_hash import NEAR_BITS, distances, perceptual_hash
 from labeling.datasets.splits import HashedImage, place_images
+from labeling.regions.kinds import draw_regions, region_dict
 from labeling.settings import Settings
 from labeling.store import Store
 from worker.finetune.progress import run_folder
-from worker.supervisor.demo import training_news
+from worker.supervisor.demo import run, training_news
+from worker.supervisor.demo.check import CheckFailed, check_masks
+from worker.supervisor.demo.cli import demo
+from worker.supervisor.demo.label_studio import LabelStudioServer
 from worker.supervisor.demo.lesson import LESSON, place_lesson
-from worker.supervisor.demo.sample_project import NUCLEI, Sample, is_holdout
+from worker.supervisor.demo.sample_project import NUCLEI, Sample, SampleProject, SampleTask, is_holdout
 from worker.supervisor.demo.training_news import TrainingNews
 
 
@@ -42,6 +55,65 @@ def test_no_photograph_of_the_lesson_is_on_both_sides(store: Store) -> None:
     assert np.min([distances(one, hashes["train"]).min() for one in hashes["holdout"]]) > NEAR_BITS
     others = [HashedImage(name, perceptual_hash(load_image(content))) for name, content in NUCLEI.images().items()]
     assert all(each.side != "quarantine" for each in place_images(placed, others))
+
+
+def interrupt(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def interrupt_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "start_services", interrupt)
+
+
+def interrupt_the_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "start_services", lambda *_: None)
+    monkeypatch.setattr(run, "is_ready", lambda _: True)
+    monkeypatch.setattr(LabelStudioServer, "is_up", lambda _: True)
+    for step in ("import_images", "create_view", "connect_backend"):
+        monkeypatch.setattr(SampleProject, step, lambda *_: None)
+    monkeypatch.setattr(SampleProject, "task_count", lambda _: 12)
+    monkeypatch.setattr(SampleProject, "model_version", lambda _: "starter · 1")
+    monkeypatch.setattr(SampleProject, "retrieve_predictions", interrupt)
+
+
+@pytest.mark.parametrize("interrupt_at", [interrupt_the_start, interrupt_the_predictions])
+def test_a_check_that_is_stopped_before_it_is_done_has_failed(
+    interrupt_at: Callable[[pytest.MonkeyPatch], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label_studio = tmp_path / "label-studio"
+    label_studio.write_text("#!/bin/sh\nexec sleep 300\n")
+    label_studio.chmod(0o755)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    interrupt_at(monkeypatch)
+    result = CliRunner().invoke(demo, ["--check", "--label-studio", str(label_studio)])
+    assert result.exit_code == 1, result.output
+    assert "Check failed: It was stopped before it was done." in result.output
+    assert "Check passed" not in result.output
+
+
+class PredictedProject(SampleProject):
+    """The sample project as it would be with the truth as its masks; some images have none."""
+
+    def __init__(self, without_mask: set[str]) -> None:
+        super().__init__("http://127.0.0.1:9", "token")
+        self._without_mask = without_mask
+
+    def tasks(self) -> list[SampleTask]:
+        return [SampleTask(number, image_id, False) for number, image_id in enumerate(self.sample.images())]
+
+    def task(self, task_id: int) -> dict[str, Any]:
+        image_id = self.tasks()[task_id].image_id
+        (drawn,) = draw_regions("brushlabels", self.sample.truth(image_id))
+        tag = {"kind": "brushlabels", "label": "Nucleus", "from_name": "mask", "to_name": "image"}
+        regions = [] if image_id in self._without_mask else [region_dict(drawn, **tag, score=0.9, region_id="r")]
+        return {"predictions": [{"id": task_id, "model_version": "starter · 1", "score": 0.9, "result": regions}]}
+
+
+def test_the_check_wants_a_mask_on_every_image() -> None:
+    check_masks(PredictedProject(set()), "starter · 1", Console(quiet=True))
+    image = next(iter(NUCLEI.images()))
+    with pytest.raises(CheckFailed, match=f"Image {image} has no mask"):
+        check_masks(PredictedProject({image}), "starter · 1", Console(quiet=True))
 
 
 def test_news_of_a_run_are_told_once(store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,8 +64,6 @@ def check_correction(project: SampleProject, model_version: str, corrections: Co
     """Erase the upper half of one mask, submit it as an annotator would, and wait until its correction is stored."""
     task = project.tasks()[0]
     prediction = _prediction(project, task, model_version)
-    if not prediction["result"]:
-        raise CheckFailed(f"Image {task.image_id} has no mask that could be corrected.")
     region = prediction["result"][0]
     erased = {**erase_upper_half(region), "origin": "prediction-changed"}
     result = [erased, *prediction["result"][1:]]
@@ -108,10 +106,13 @@ def erase_upper_half(region: dict[str, Any]) -> dict[str, Any]:
 
 
 def _prediction(project: SampleProject, task: SampleTask, model_version: str) -> dict[str, Any]:
+    """The task's one prediction of `model_version`, with a region at least; else CheckFailed."""
     found = [each for each in project.task(task.id)["predictions"] if each["model_version"] == model_version]
     if len(found) != 1:
         raise CheckFailed(f"Task {task.id} holds {len(found)} predictions of {model_version!r}, wanted one.")
     prediction: dict[str, Any] = found[0]
+    if not prediction["result"]:
+        raise CheckFailed(f"Image {task.image_id} has no mask that could be edited.")
     return prediction
 
 

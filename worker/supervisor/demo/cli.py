@@ -44,7 +44,9 @@ def demo(check: bool, data_dir: Path, port: int, backend_port: int, label_studio
             require_free_port(port, service="Label Studio", option="--port")
             require_free_port(backend_port, service="the ML backend", option="--backend-port")
         server = LabelStudioServer(find_label_studio(label_studio), folder / "label-studio", port)
-        run_demo(server, _settings(server, folder / "argenseg", backend_port), console, check=check)
+        is_done = run_demo(server, _settings(server, folder / "argenseg", backend_port), console, check=check)
+        if check and not is_done:
+            raise CheckFailed("It was stopped before it was done.")
     except (WorkerError, LabelingError, CheckFailed) as error:
         console.print(f"[red]{'Check failed' if check else 'The demo stopped'}:[/red] {error}", soft_wrap=True)
         if check:

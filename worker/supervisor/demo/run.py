@@ -24,11 +24,11 @@ START_S = 600.0  # Label Studio's first start (migrations) takes 50 s on two cor
 _COUNT_EVERY_S = 0.5
 
 
-def run_demo(server: LabelStudioServer, settings: Settings, console: Console, *, check: bool) -> None:
+def run_demo(server: LabelStudioServer, settings: Settings, console: Console, *, check: bool) -> bool:
     """Start Label Studio beside all that `argenseg up` starts, pre-annotate the sample project, then stay until Ctrl-C.
 
-    With `check` it is verified instead of staying. Everything is stopped at the end, whatever happened. Raises
-    SupervisorError, LabelingError, or CheckFailed.
+    With `check` it is verified instead of staying. Everything is stopped at the end, whatever happened. Returns False
+    when Ctrl-C or SIGTERM came before the masks were there. Raises SupervisorError, LabelingError, or CheckFailed.
     """
     log_file = server.data_dir.parent / "logs" / "demo.log"
     started = time.monotonic()
@@ -38,7 +38,7 @@ def run_demo(server: LabelStudioServer, settings: Settings, console: Console, *,
         start_services(supervisor, settings, lock)
         if not supervisor.run_until(lambda: server.is_up() and is_ready(settings), START_S):
             if supervisor.stop_requested:
-                return
+                return False
             raise SupervisorError(f"Label Studio or the model was not ready after {START_S:.0f} s; see {log_file}.")
         nuclei, lesson = (SampleProject(server.url, server.token(), sample) for sample in (NUCLEI, LESSON))
         with Store.open(settings.database_url, settings.blob_url) as store:
@@ -49,18 +49,19 @@ def run_demo(server: LabelStudioServer, settings: Settings, console: Console, *,
                 project.connect_backend(backend_url(settings), settings)
             versions = [predict_all(supervisor, project, store, console) for project in (nuclei, lesson)]
             if versions[0] is None or versions[1] is None:
-                return
+                return False
             submit_holdout(lesson, versions[1])
             if check:
                 check_demo(nuclei, versions[0], store.list_corrections, console)
                 check_lesson(lesson, store, settings.gate_min_images, console)
-                return
+                return True
             supervisor.say(f"ready after {time.monotonic() - started:.0f} s")
             write_environment(settings)
             console.print(_welcome(server, nuclei, lesson, settings))
             news = TrainingNews(settings, store, console)
             supervisor.run_until(news.tell)
         console.print("Stopping. Everything you did is kept for the next start.")
+    return True
 
 
 def write_environment(settings: Settings) -> None:
