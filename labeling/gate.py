@@ -10,10 +10,13 @@ pictures for certain (better than marking everything, the best answer that does 
 images comes to mark what is likely, and would beat a model that draws little), and nothing else is worse by more than
 a stated margin for certain (not the mean but the interval's end is held to it): boundary IoU, IoU on replay, false
 positives on absent labels. So a small set does not pass by luck; with more items the same model passes more easily.
+
+Many items of one kind must not drown a loss on few of another: no label, kind of replay or kind of absent label may be
+worse by more than that margin with an interval that lies on the worse side of 0.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -37,6 +40,8 @@ class Measured(Protocol):
     @property
     def prompt(self) -> str: ...
     @property
+    def label(self) -> str | None: ...
+    @property
     def source(self) -> str: ...
     @property
     def area(self) -> int: ...
@@ -59,6 +64,8 @@ class GateRules:
         confidence: of the intervals.
         boundary_margin, replay_margin: how much lower the truth may be, with this confidence (IoU, 0..1).
         absent_margin: the same of the share of absent labels on which something is drawn: how much higher it may be.
+        part_min_images: a label or kind of replay with fewer groups is not judged by itself: that a handful of
+            changes have the same sign happens by chance.
         draws: of the bootstrap.
     """
 
@@ -67,6 +74,7 @@ class GateRules:
     boundary_margin: float = 0.01
     replay_margin: float = 0.04
     absent_margin: float = 0.08
+    part_min_images: int = 5
     draws: int = 4000
 
 
@@ -130,11 +138,15 @@ def decide(
         _looks(present, rules, seed),
         _not_worse("boundary IoU", present, lambda row: row.boundary_iou, rules.boundary_margin, rules, seed),
     ]
+    checks += _worse_parts("IoU", present, lambda row: row.iou, rules.boundary_margin, rules, seed)
     if replay:
         checks.append(_not_worse("IoU on replay", replay, lambda row: row.iou, rules.replay_margin, rules, seed))
+        checks += _worse_parts("IoU", replay, lambda row: row.iou, rules.replay_margin, rules, seed)
     if absent:
-        name = "drawn where the label is absent"
-        checks.append(_not_more(name, absent, lambda row: float(row.drawn > 0), rules.absent_margin, rules, seed))
+        name, margin = "drawn where the label is absent", rules.absent_margin
+        checks.append(_not_more(name, absent, _is_drawn, margin, rules, seed))
+        anywhere = replace(rules, part_min_images=2)  # equal models draw on the same images: two changes say much
+        checks += _worse_parts(name, absent, lambda row: -_is_drawn(row), margin, anywhere, seed)
     reasons = [check.reason for check in checks]
     reasons += [] if replay else ["There is no replay in the holdout: whether the model forgot is not known."]
     reasons += [] if absent else ["The holdout has no absent labels: false positives are not known."]
@@ -191,6 +203,36 @@ def _not_more(name: str, pairs: Pairs, figure: Figure, margin: float, rules: Gat
     change = _change(pairs, figure, rules, seed)
     passed = change.high is not None and change.high <= margin
     return change.check(name, passed, _verdict("more often", passed, change.mean > margin, margin))
+
+
+def _worse_parts(
+    name: str, pairs: Pairs, figure: Figure, margin: float, rules: GateRules, seed: int
+) -> list[GateCheck]:
+    """A check of each kind of rows on which `figure` (higher is better) is worse for certain; none of an only kind."""
+    parts: dict[str, list[tuple[Measured, Measured]]] = {}
+    for one, other in pairs:
+        parts.setdefault(_part(one), []).append((one, other))
+    checks = []
+    for part, rows in sorted(parts.items()) if len(parts) > 1 else ():
+        change = _change(rows, figure, rules, seed)
+        is_worse = change.high is not None and change.high < 0 and change.mean < -margin
+        if is_worse and change.images >= rules.part_min_images:
+            checks.append(change.check(f"{name}, {part}", False, "worse for certain"))
+    return checks
+
+
+def _part(row: Measured) -> str:
+    """What a row is one of many of, in words."""
+    kind, _, name = row.source.partition(":")
+    if kind == "replay":
+        return f"replay of {name}"
+    if row.area:
+        return f"label {row.label!r}"
+    return "foreign things" if name == "foreign" else "the project's own labels"
+
+
+def _is_drawn(row: Measured) -> float:
+    return float(row.drawn > 0)
 
 
 def _verdict(worse: str, passed: bool, is_worse: bool, margin: float) -> str:

@@ -39,9 +39,9 @@ class ManifestSamples:
     is learnt from twice as often as one of weight 1. Three groups in four begin with a prompt whose object is there;
     items without a mask (absent labels, deleted regions) follow on the same picture, where they are hardest.
 
-    A manifest that has none of these, as of a project with one label, would teach a small model to draw that label's
-    objects whatever it is asked. With `foreign`, every other of its groups then asks for an everyday thing that no
-    prompt or label names, and gets an empty mask.
+    A manifest with few of these, as of a project with one label, would teach a small model to draw that label's objects
+    whatever it is asked. With `foreign`, every other group asks for an everyday thing too that no prompt or label names,
+    and gets an empty mask.
     """
 
     def __init__(
@@ -113,10 +113,8 @@ class ManifestSamples:
 
 
 def _foreign_things(manifest: Manifest) -> list[str]:
-    """Everyday things that the manifest does not name; none if it has absent labels of its own."""
+    """Everyday things that the manifest does not name."""
     new = [item for item in manifest.items if not item.is_replay]
-    if any(item.mask is None for item in new):
-        return []
     named = " ".join(f"{item.prompt} {item.label or ''}" for item in new).lower()
     return [thing for thing in FOREIGN_OBJECTS if thing not in named]
 

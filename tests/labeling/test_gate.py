@@ -19,6 +19,7 @@ class Row:
     iou: float = 0.6
     boundary_iou: float = 0.5
     baselines: dict[str, float] = field(default_factory=lambda: {"everything": 0.2})
+    label: str | None = "cell"
 
 
 def holdout(images: int = 14, prompts: int = 1) -> list[Row]:
@@ -201,3 +202,61 @@ def test_shuffled_masks_are_stopped() -> None:
         rows = [replace(row, iou=float(rng.uniform(0.4, 0.8))) if row.area else row for row in holdout()]
         worse = [replace(row, iou=row.iou * float(rng.uniform(0.2, 1.0))) if row.area else row for row in rows]
         assert not decide(rows, worse, "h").passed
+
+
+def scenes(count: int = 120) -> list[Row]:
+    """Drawn scenes, each with something that is there and something that is not."""
+    present = [Row(f"s{n}.png", f"s{n}", "a star", "replay:scene", iou=0.7) for n in range(count)]
+    return present + [Row(f"s{n}.png", f"s{n}", "a cat", "replay:scene", 0, 0, 1.0) for n in range(count)]
+
+
+def test_many_scenes_do_not_hide_that_the_projects_absent_labels_are_drawn() -> None:
+    live = [*holdout(), *scenes()]
+    candidate = [replace(row, drawn=50, iou=0.0) if row.source == "negative:car" else row for row in raised(live, 0.1)]
+    for images in (14, 6, 2):  # that have an absent label of the project's own
+        named = {f"{number:03}.png" for number in range(images)}
+        ours, theirs = (
+            [row for row in rows if row.source != "negative:car" or row.image in named] for rows in (live, candidate)
+        )
+        report = decide(ours, theirs, "h")
+        assert not report.passed
+        assert report.checks[-1].name == "drawn where the label is absent, the project's own labels"
+        assert report.reasons[-1].endswith("worse for certain.")
+
+
+def test_a_kind_of_replay_that_is_lost_is_not_drowned_by_another() -> None:
+    nuclei = [Row(f"n{n}.png", f"n{n}", "all nuclei", "replay:nuclei", iou=0.84) for n in range(6)]
+    live = [*holdout(), *scenes(), *nuclei]
+    candidate = [replace(row, iou=0.44) if row.source == "replay:nuclei" else row for row in raised(live, 0.1)]
+    report = decide(live, candidate, "h")
+    assert [check.name for check in report.checks if not check.passed] == ["IoU, replay of nuclei"]
+
+
+def test_a_label_that_is_lost_is_not_drowned_by_another() -> None:
+    live = holdout() + [replace(row, label="wall", prompt="walls") for row in holdout() if row.area][:14]
+    candidate = [replace(row, iou=0.95 if row.label == "cell" else 0.3) if row.area else row for row in live]
+    report = decide(live, candidate, "h")
+    assert "IoU, label 'wall'" in [check.name for check in report.checks if not check.passed]
+
+
+def test_a_part_on_a_handful_of_images_is_not_judged_by_itself() -> None:
+    few = [replace(row, label="wall", prompt="walls") for row in holdout(4) if row.area and row.label]
+    few = [row for row in few if not row.source.startswith("replay")]
+    live = [*holdout(), *few]
+    candidate = [replace(row, iou=row.iou - 0.02) if row.label == "wall" else row for row in raised(live, 0.1)]
+    assert decide(live, candidate, "h").passed
+
+
+def test_parts_seldom_refuse_a_model_that_is_only_better() -> None:
+    """Noise alone must not make a part "worse for certain" much more often than an interval errs."""
+    rng, refused = np.random.default_rng(5), 0
+    live = [replace(row, label=f"label {number % 3}") for number, row in enumerate([*holdout(42), *scenes(60)])]
+    for _ in range(100):
+        noise = rng.normal(0, 0.08, len(live))
+        candidate = [
+            replace(row, iou=row.iou + change) if row.area else row
+            for row, change in zip(raised(live, 0.1), noise, strict=True)
+        ]
+        report = decide(live, candidate, "h", GateRules(draws=400))
+        refused += any("worse for certain" in reason for reason in report.reasons)
+    assert refused <= 8

@@ -20,8 +20,8 @@ ABSENT = 2  # things asked for on each holdout picture
 def add_base_data(data_set: Manifest, name: str, *, is_starter: bool) -> Manifest:
     """A manifest `name` beside the data set's own: all of that, and for a starter
 
-    - on holdout images, everyday things that are not there, unless the data set holds absent labels of its own: a model
-      that learnt a project's one label must not draw it whatever it is asked. (Training asks for such things itself.)
+    - on holdout images, everyday things that are not there: a model that learnt a project's labels must not draw them
+      whatever it is asked. (Training asks for such things itself.)
     - the sample project's fluorescence images as replay, every other one held out; without those that resemble an image
       of the data set, which may be on the other side.
     """
@@ -31,8 +31,6 @@ def add_base_data(data_set: Manifest, name: str, *, is_starter: bool) -> Manifes
 
 def _absent(data_set: Manifest) -> Iterator[ManifestItem]:
     new = [item for item in data_set.items if not item.is_replay]
-    if any(item.mask is None for item in new):
-        return
     named = " ".join(f"{item.prompt} {item.label or ''}" for item in new).lower()
     foreign = [thing for thing in FOREIGN_OBJECTS if thing not in named]
     for image, item in sorted({item.image: item for item in new if item.split == "holdout"}.items()):

@@ -207,14 +207,17 @@ def test_weight_is_how_often_an_item_is_drawn(byte_bpe: Any, manifest: Manifest)
     assert drawn.count("correction:0") / len(drawn) == pytest.approx(4 / 8, abs=0.08)
 
 
-def test_a_manifest_without_absent_labels_gets_foreign_ones(byte_bpe: Any, manifest: Manifest) -> None:
+@pytest.mark.parametrize("foreign_too", [True, False])
+def test_foreign_things_are_asked_for_beside_a_manifests_own(
+    byte_bpe: Any, manifest: Manifest, foreign_too: bool
+) -> None:
     config = small_model(byte_bpe).config
     alone = Manifest(manifest.folder, tuple(item for item in manifest.items if item.mask))
-    for given, expected in ((alone, True), (manifest, False)):
-        samples, rng = ManifestSamples(given, config, foreign=True), np.random.default_rng(0)
+    for given in (alone, manifest):
+        samples, rng = ManifestSamples(given, config, foreign=foreign_too), np.random.default_rng(0)
         drawn = [sample for _ in range(20) for sample in samples.draw(rng, 1, 2, 0)[0]]
         foreign = [sample for sample in drawn if sample.source == "negative:foreign"]
-        assert bool(foreign) == expected
+        assert bool(foreign) == foreign_too
         assert not any(sample.mask.any() or "square" in sample.prompt for sample in foreign)
 
 
