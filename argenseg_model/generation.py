@@ -149,13 +149,9 @@ class GenerationMixin:
             position_ids = None
         else:  # positions count only what is kept, so that padding changes nothing
             position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -embeds_BLD.shape[1] :]
-        return self.language_model(
-            inputs_embeds=embeds_BLD,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
+        # by place: what transformers called `past_key_values` is its `cache` now
+        output = self.language_model(None, attention_mask, position_ids, cache, embeds_BLD, use_cache=True)
+        return output.last_hidden_state
 
 
 def common_prefix(rows: list[list[int]]) -> int:

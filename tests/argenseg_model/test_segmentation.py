@@ -1,5 +1,6 @@
 """`segment` on a small model of ours: real parts, random weights."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,13 @@ def test_an_answer_of_which_the_model_is_unsure_is_empty(byte_bpe: Tokenizer) ->
         np.testing.assert_array_equal(after.mask, before.mask & (before.score >= least_score))
         np.testing.assert_array_equal(after.probability, before.probability)
         assert after.score == before.score
+
+
+def test_nothing_is_warned_of(small: ARGenSeg) -> None:
+    """As of an argument that another version of transformers calls otherwise."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small.segment(picture(40, 70), PROMPTS)
 
 
 def test_prompts_of_an_image_run_as_one_batch(small: ARGenSeg) -> None:
