@@ -190,14 +190,8 @@ def _hidden_states(
     skipped[longest + 1 : -2] = at - torch.arange(1, len(tokens))
     skipped[-2:] = config.vqvae_config.tokens_per_mask - len(tokens)
     positions = (keep.cumsum(-1) - 1).clamp(min=0)[:, len(batch.prefix) :] + skipped
-    out = model.language_model(
-        inputs_embeds=embeds,
-        attention_mask=keep,
-        position_ids=positions,
-        past_key_values=rows,
-        use_cache=True,
-        output_hidden_states=True,
-    )
+    # by place: what transformers called `past_key_values` is its `cache` now
+    out = model.language_model(None, keep, positions, rows, embeds, use_cache=True, output_hidden_states=True)
     return out.last_hidden_state, out.hidden_states[MIDDLE], image_ILD, texts
 
 

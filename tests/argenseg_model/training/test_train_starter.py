@@ -1,4 +1,5 @@
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -70,6 +71,13 @@ def test_soft_targets_favour_the_code_that_the_vqvae_chooses(model):
     torch.testing.assert_close(
         targets.inputs_RLC, model.image_tokenizer.teacher_inputs(model.image_tokenizer.encode(masks))
     )
+
+
+def test_the_losses_use_nothing_that_is_going_to_be_removed(model):
+    batch = to_batch(model, scene_samples(np.random.default_rng(0), 1, 1, TILE, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        training_losses(model, TrainingHeads(model), batch, Objective(0.08, 0.0, foreground=3.0, kept=0.5))
 
 
 def test_losses_fall_on_one_batch(model, nuclei_dir):
