@@ -12,9 +12,8 @@ text of a special token into that token: text that a person typed must be neutra
 
 import json
 import re
-import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
@@ -48,17 +47,17 @@ class Tokenizer(ABC):
     spellings of renamed pieces included.
     """
 
-    def __init__(self, special_tokens: Mapping[str, int], length: int, files: Sequence[Path]):
+    def __init__(self, special_tokens: Mapping[str, int], length: int, folder: Path, files: Mapping[str, bytes]):
         missing = [token for token in (BOS, *PROMPT_TOKENS) if token not in special_tokens]
         if missing:
             raise TokenizerError(
-                f"{files[0].parent}: not an ARGenSeg tokenizer, it lacks {', '.join(missing)}; "
+                f"{folder}: not an ARGenSeg tokenizer, it lacks {', '.join(missing)}; "
                 "take the tokenizer files from the checkpoint's own folder"
             )
         self.special_tokens: Mapping[str, int] = MappingProxyType(dict(special_tokens))
         self._special_ids = frozenset(self.special_tokens.values())
         self._length = length
-        self._files = tuple(files)
+        self._files = dict(files)
 
     def __len__(self) -> int:
         return self._length
@@ -88,13 +87,15 @@ class Tokenizer(ABC):
         )
 
     def save(self, folder: str | Path) -> None:
-        """Copy the tokenizer's files into `folder` (made if need be): `load_tokenizer(folder)` gives the same one."""
+        """Write the tokenizer's files into `folder` (made if need be): `load_tokenizer(folder)` gives the same one.
+
+        They are those that were read, whatever lies there now.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        for file in self._files:
-            if file.resolve() != (folder / file.name).resolve():
-                with replace_file(folder / file.name) as partial:
-                    shutil.copyfile(file, partial)
+        for name, content in self._files.items():
+            with replace_file(folder / name) as partial:
+                partial.write_bytes(content)
 
     @abstractmethod
     def _encode(self, text: str) -> list[int]: ...
@@ -111,13 +112,14 @@ class SentencePieceTokenizer(Tokenizer):
     """The tokenizer of an official checkpoint: ids equal those of its slow InternLM2 tokenizer."""
 
     def __init__(self, folder: Path):
-        model_file, config_file = folder / SENTENCEPIECE_FILE, folder / CONFIG_FILE
+        config_file = folder / CONFIG_FILE
+        files = {name: _read(folder / name) for name in (SENTENCEPIECE_FILE, CONFIG_FILE)}
         try:
             self._pieces = sentencepiece.SentencePieceProcessor()
-            self._pieces.LoadFromSerializedProto(model_file.read_bytes())
-        except (OSError, RuntimeError) as error:
-            raise _unreadable(model_file, error) from error
-        added = _read_added_tokens(config_file)
+            self._pieces.LoadFromSerializedProto(files[SENTENCEPIECE_FILE])
+        except RuntimeError as error:
+            raise _unreadable(folder / SENTENCEPIECE_FILE, error) from error
+        added = _added_tokens(config_file, files[CONFIG_FILE])
         self._added = {content: token_id for token_id, (content, _) in added.items()}
         special = {content: token_id for token_id, (content, is_special) in added.items() if is_special}
         length = max(len(self._pieces), max(added) + 1)
@@ -127,7 +129,7 @@ class SentencePieceTokenizer(Tokenizer):
             raise TokenizerError(f"{config_file}: no added token has the id {gap}; fetch the file again")
         # The sentencepiece model still knows renamed pieces by their old names: those texts become special tokens too.
         renamed = {self._pieces.id_to_piece(i): i for i in special.values() if i < len(self._pieces)}
-        super().__init__(renamed | special, length, (model_file, config_file))
+        super().__init__(renamed | special, length, folder, files)
         self._content = {token_id: content for token_id, (content, _) in added.items()}
         # Leftmost, longest match first, as the slow tokenizer's trie.
         longest_first = sorted(self._added, key=len, reverse=True)
@@ -153,14 +155,14 @@ class ByteBPETokenizer(Tokenizer):
     """The starter's tokenizer: every text comes back from its ids unchanged."""
 
     def __init__(self, folder: Path):
-        file = folder / BYTE_BPE_FILE
+        content = _read(folder / BYTE_BPE_FILE)
         try:
-            self._bpe = tokenizers.Tokenizer.from_str(file.read_text(encoding="utf-8"))
+            self._bpe = tokenizers.Tokenizer.from_buffer(content)
         except Exception as error:  # the library raises plain Exception for a damaged file
-            raise _unreadable(file, error) from error
+            raise _unreadable(folder / BYTE_BPE_FILE, error) from error
         added = self._bpe.get_added_tokens_decoder()
         special = {token.content: token_id for token_id, token in added.items() if token.special}
-        super().__init__(special, self._bpe.get_vocab_size(with_added_tokens=True), (file,))
+        super().__init__(special, self._bpe.get_vocab_size(with_added_tokens=True), folder, {BYTE_BPE_FILE: content})
 
     def _encode(self, text: str) -> list[int]:
         return self._bpe.encode(text, add_special_tokens=False).ids
@@ -214,12 +216,19 @@ def train_byte_bpe(corpus: Iterable[str], vocab_size: int, folder: str | Path) -
     return load_tokenizer(folder)
 
 
-def _read_added_tokens(config_file: Path) -> dict[int, tuple[str, bool]]:
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise _unreadable(file, error) from error
+
+
+def _added_tokens(config_file: Path, content: bytes) -> dict[int, tuple[str, bool]]:
     """{id: (content, whether it is special)} of `added_tokens_decoder`."""
     try:
-        entries: dict[str, Any] = json.loads(config_file.read_text(encoding="utf-8"))["added_tokens_decoder"]
+        entries: dict[str, Any] = json.loads(content.decode("utf-8"))["added_tokens_decoder"]
         added = {int(i): (str(entry["content"]), bool(entry.get("special"))) for i, entry in entries.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _unreadable(config_file, error) from error
     if not added or min(added) < 0 or not all(content for content, _ in added.values()):
         raise TokenizerError(f"{config_file}: no added tokens, or an empty one; fetch the file again")

@@ -89,6 +89,22 @@ def test_saved_copies_load_alike(official: Tokenizer, starter: Tokenizer, tmp_pa
         assert again("Segment the <mask>.") == tokenizer("Segment the <mask>.")
 
 
+def test_what_is_saved_is_what_was_loaded(official: Tokenizer, starter: Tokenizer, tmp_path: Path) -> None:
+    """Whatever became of the folder since: it was removed, or holds another tokenizer."""
+    for tokenizer in (official, starter):
+        tokenizer.save(tmp_path)
+        loaded = load_tokenizer(tmp_path)
+        shutil.rmtree(tmp_path)
+        loaded.save(tmp_path)
+        assert load_tokenizer(tmp_path)("all nuclei") == tokenizer("all nuclei")
+        shutil.rmtree(tmp_path)
+    other = train_byte_bpe(["another corpus"] * 9, 300, tmp_path / "source")
+    assert other("all nuclei") != starter("all nuclei")
+    starter.save(tmp_path / "source")
+    other.save(tmp_path / "copy")
+    assert load_tokenizer(tmp_path / "copy")("all nuclei") == other("all nuclei")
+
+
 @pytest.mark.parametrize("token_id", [-1, 1177])
 def test_an_id_outside_the_vocabulary_is_an_error(official: Tokenizer, token_id: int) -> None:
     with pytest.raises(TokenizerError, match="is no text"):
