@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from labeling.prompts.label_config import LabelConfig
-from labeling.prompts.plan import PromptPlan, plan_prompts
+from labeling.prompts.plan import plan_prompts
 
 _SAMPLE_BYTES = 1 << 20  # read of each part of a large weight file
 _SAMPLES = 16
@@ -31,13 +31,16 @@ def weights_name(model: str) -> tuple[str, str]:
     return _model_name(folder), digest.hexdigest()
 
 
-def model_version(model: str, prompts: PromptPlan | LabelConfig) -> str:
-    """Such as "starter-1 · a1b2c3". Pass the project's label config: then all its tasks have the same version."""
+def model_version(model: str, config: LabelConfig) -> str:
+    """Such as "starter-1 · a1b2c3", the same for all tasks of a project."""
     name, weights = weights_name(model)
-    plan = prompts if isinstance(prompts, PromptPlan) else plan_prompts(prompts, {})
-    if not plan.items and isinstance(prompts, LabelConfig):  # a plain tag: the tasks bring the prompts, not the options
-        plan = plan_prompts(prompts, {"prompt": "a task's own"})
-    digest = hashlib.sha256(f"{weights} {plan.digest()}".encode()).hexdigest()
+    plan = plan_prompts(config, {})
+    if not plan.items:  # a plain tag: the tasks bring the prompts, not the options
+        plan = plan_prompts(config, {"prompt": "a task's own"})
+    asked = f"{weights} {plan.digest()}"
+    if config.image_key != "image":
+        asked += f" {config.image_key}"  # another of the task's images: other masks
+    digest = hashlib.sha256(asked.encode()).hexdigest()
     return f"{name} · {digest[:6]}"
 
 

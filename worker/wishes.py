@@ -86,7 +86,14 @@ class Wishes:
         plan = plan_prompts(self.config, task.data, asked)
         interactive = asked is not None
         wish = self._store.want_prediction(
-            self.project, task.id, task.data, plan, self.model_version, delivery=delivery, interactive=interactive
+            self.project,
+            task.id,
+            task.data,
+            plan,
+            self.model_version,
+            delivery=delivery,
+            interactive=interactive,
+            image_key=self.config.image_key,
         )
         return self._failed_if_impossible(wish)
 
@@ -96,7 +103,9 @@ class Wishes:
         for start in range(0, len(tasks), _TASKS_AT_A_TIME):
             some = tasks[start : start + _TASKS_AT_A_TIME]
             wishes = [TaskWish(task.id, task.data, plan_prompts(self.config, task.data)) for task in some]
-            for wish in self._store.want_predictions(self.project, wishes, self.model_version, delivery="push"):
+            for wish in self._store.want_predictions(
+                self.project, wishes, self.model_version, delivery="push", image_key=self.config.image_key
+            ):
                 yield self._failed_if_impossible(wish)
 
     def is_blind(self, task: Task) -> bool:

@@ -41,8 +41,11 @@ class PredictionStore:
         *,
         delivery: Delivery,
         interactive: bool = False,
+        image_key: str = "image",
     ) -> WantedPrediction:
         """Record a wish; the same wish (project, task, version, prompts) is one row, except for interactive ones.
+
+        A task whose data names another image (under `image_key`) than the row's is another wish.
 
         An existing row is wanted anew if it had failed. "sync" turns a queued push into an answer that someone waits
         for. A "push" of what was sent before makes it `ready` again: Label Studio asks only for what it does not have.
@@ -56,6 +59,10 @@ class PredictionStore:
                         session.add(row)
                 except IntegrityError:  # another process was faster
                     existing = _existing_wish(session, row)
+            elif _shows_another_image(existing, row, image_key):
+                _retire(session, existing)
+                session.add(row)
+                existing = None
             if existing is not None:
                 _want_again(existing, delivery)
                 existing.task_data = task_data
@@ -65,7 +72,13 @@ class PredictionStore:
             return _wanted(row)
 
     def want_predictions(
-        self, project: Project, wishes: Sequence[TaskWish], model_version: str, *, delivery: Delivery
+        self,
+        project: Project,
+        wishes: Sequence[TaskWish],
+        model_version: str,
+        *,
+        delivery: Delivery,
+        image_key: str = "image",
     ) -> list[WantedPrediction]:
         """Record many wishes at once, each as `want_prediction` does; all of them or none."""
         rows = [_wish_row(project, wish, model_version, delivery) for wish in wishes]
@@ -75,7 +88,10 @@ class PredictionStore:
                 known = {(row.task_id, row.plan_digest): row for row in session.scalars(same)}
                 for row in rows:
                     existing = known.setdefault((row.task_id, row.plan_digest), row)
-                    if existing is not row:
+                    if _shows_another_image(existing, row, image_key):
+                        known[row.task_id, row.plan_digest] = row
+                        _retire(session, existing)
+                    elif existing is not row:
                         _want_again(existing, delivery)
                         existing.task_data = row.task_data
                 session.add_all(known.values())
@@ -86,7 +102,15 @@ class PredictionStore:
                 raise
             # another process wanted one of them meanwhile
             return [
-                self.want_prediction(project, wish.task_id, wish.task_data, wish.plan, model_version, delivery=delivery)
+                self.want_prediction(
+                    project,
+                    wish.task_id,
+                    wish.task_data,
+                    wish.plan,
+                    model_version,
+                    delivery=delivery,
+                    image_key=image_key,
+                )
                 for wish in wishes
             ]
 
@@ -275,6 +299,19 @@ def _same_wishes(project_row_id: int, task_ids: Sequence[int], model_version: st
 def _existing_wish(session: Session, row: PredictionRow) -> PredictionRow | None:
     same = _same_wishes(row.project_row_id, [row.task_id], row.model_version)
     return session.scalar(same.where(PredictionRow.plan_digest == row.plan_digest))
+
+
+def _shows_another_image(existing: PredictionRow, row: PredictionRow, image_key: str) -> bool:
+    """Whether the existing row was computed, or is just now, of another image than the task's."""
+    is_begun = existing.result is not None or (existing.status == "wanted" and existing.attempts > 0)
+    return is_begun and existing.task_data.get(image_key) != row.task_data.get(image_key)
+
+
+def _retire(session: Session, row: PredictionRow) -> None:
+    """The task shows another image now. What was predicted of the old one stays, for corrections of it."""
+    row.plan_digest = f"{row.id} {row.plan_digest}"[:64]
+    row.status = "cancelled" if row.status in ("wanted", "ready") else row.status
+    session.flush()  # its name is free before the new row takes it
 
 
 def _want_again(row: PredictionRow, delivery: Delivery) -> None:

@@ -25,9 +25,9 @@ def test_new_wishes_in_their_order(store: Store, project: Project, plan: PromptP
 def test_rows_that_are_there_are_wanted_again(
     store: Store, project: Project, plan: PromptPlan, predict: Callable[..., Prediction]
 ) -> None:
-    wishes = [TaskWish(task_id, {"image": "new"}, plan) for task_id in range(1, 6)]
+    wishes = [TaskWish(task_id, {"image": "a", "text": "new"}, plan) for task_id in range(1, 6)]
     ids = [
-        store.want_prediction(project, wish.task_id, {"image": "old"}, plan, "v1", delivery="push").id
+        store.want_prediction(project, wish.task_id, {"image": "a"}, plan, "v1", delivery="push").id
         for wish in wishes[:4]
     ]
     typed = store.want_prediction(project, 5, {}, plan, "v1", delivery="sync", interactive=True)
@@ -38,7 +38,7 @@ def test_rows_that_are_there_are_wanted_again(
     rows = store.want_predictions(project, wishes, "v1", delivery="push")
     assert [row.id for row in rows[:4]] == ids and rows[4].id != typed.id
     assert [row.status for row in rows] == ["wanted", "wanted", "ready", "ready", "wanted"]
-    assert {row.task_data["image"] for row in rows} == {"new"} and rows[1].error is None
+    assert {row.task_data["text"] for row in rows} == {"new"} and rows[1].error is None
 
 
 def test_another_process_wants_the_same_meanwhile(

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from labeling.errors import StoreError
 from labeling.prompts.plan import PromptPlan
 from labeling.store import Project, Store, WantedPrediction
+from labeling.store.records import TaskWish
 
 Want = Callable[..., WantedPrediction]
 
@@ -39,6 +41,44 @@ def test_the_same_wish_is_the_same_row(store: Store, plan: PromptPlan, want: Wan
     assert len({row.id for row in [wish, *others, *typed]}) == 6
     assert store.counts(1) == store.counts() == {"wanted": 6}
     assert store.counts(2) == {}
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_task_that_shows_another_image_now_is_another_wish(
+    store: Store, project: Project, plan: PromptPlan, predict, square, together: bool
+) -> None:
+    """Its old masks must not be sent again; corrections that were made of them still find them."""
+
+    def want(name: str, key: str = "image") -> WantedPrediction:
+        wish, options = TaskWish(5, {key: name, "text": name}, plan), {"delivery": "push", "image_key": key}
+        if together:
+            return store.want_predictions(project, [wish, replace(wish, task_id=6)], "v1", **options)[0]
+        return store.want_prediction(project, 5, wish.task_data, plan, "v1", **options)
+
+    old = want("old.png")
+    assert want("other.png").id == old.id  # nobody looked at its image yet
+    store.begin_prediction(old.id)
+    old = want("old.png")
+    store.finish_prediction(old.id, predict(square))
+    store.mark_published(old.id, 77)
+    new = want("new.png")
+    assert new.id != old.id and (new.status, new.result) == ("wanted", None)
+    assert want("new.png").id == new.id
+    assert store.get_prediction(old.id).status == "published" and store.predicted_regions(old.id)
+    store.begin_prediction(new.id)
+    assert want("newer.png").id not in (old.id, new.id)
+    assert store.get_prediction(new.id).status == "cancelled"  # nobody computes it any more
+    assert store.counts()["wanted"] == (2 if together else 1)
+
+
+def test_other_data_of_a_task_may_change(store: Store, project: Project, plan: PromptPlan) -> None:
+    rows = [
+        store.want_prediction(
+            project, 5, {"photo": "a.png", "image": name}, plan, "v1", delivery="push", image_key="photo"
+        )
+        for name in ("1.png", "2.png")
+    ]
+    assert rows[0].id == rows[1].id
 
 
 def test_there_is_no_such_row(store: Store, predict) -> None:
