@@ -47,6 +47,8 @@ def _print(statistics: Statistics) -> None:
     print_table(("score", "regions", "mean score", "mean IoU", "kept"), bins)
     time = statistics.time_saved
     click.echo(f"{statistics.annotations} annotations, {statistics.skipped} skipped tasks")
+    if statistics.untouched:
+        click.echo(f"{statistics.untouched} more were made of predictions and never opened: they count nowhere")
     blind = _number(time.blind_s, 0, " s")
     click.echo(f"lead time with predictions {_number(time.assisted_s, 0, ' s')}, without (blind slice) {blind}")
     if time.ratio.value is not None:

@@ -61,12 +61,15 @@ class TimeSaved:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Everything for one project or all. `skipped` counts annotations, which appear in no other figure."""
+    """Everything for one project or all. `annotations` counts those that somebody opened; `untouched` ones
+    (made of predictions in bulk, and never opened) and `skipped` ones appear in no figure.
+    """
 
     rows: tuple[Row, ...]
     calibration: tuple[CalibrationBin, ...]
     time_saved: TimeSaved
     annotations: int
+    untouched: int
     skipped: int
 
 
@@ -74,15 +77,17 @@ def compute_statistics(reviews: Iterable[ReviewRecord], *, blind_share: float = 
     """Figures of annotations in their current state, without what is excluded."""
     everything = list(reviews)
     submitted = [review for review in everything if review.state == "submitted"]
+    opened = [review for review in submitted if not review.is_untouched]
     tallies: dict[tuple[str | None, str, str | None, str], _Tally] = defaultdict(_Tally)
-    for review in submitted:
+    for review in opened:
         _count(tallies, review)
     order = sorted(tallies, key=lambda key: (str(key[0] or ""), key[1], str(key[2] or ""), key[3]))
     return Statistics(
         rows=tuple(tallies[key].row(*key) for key in order),
-        calibration=_calibration(submitted),
-        time_saved=_time_saved(submitted, blind_share),
-        annotations=len(submitted),
+        calibration=_calibration(opened),
+        time_saved=_time_saved(opened, blind_share),
+        annotations=len(opened),
+        untouched=len(submitted) - len(opened),
         skipped=len(everything) - len(submitted),
     )
 

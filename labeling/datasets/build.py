@@ -135,6 +135,8 @@ def _item(
         answer = agreed(evidence, mask_of)
         if answer is None:
             return "annotators disagree"
+        if placed.side == "holdout" and answer.care == "untouched":
+            return "nobody looked at it: no truth to measure by"
         mask = mask_of(answer)
     except ValueError:
         return "the masks have another size than the image"

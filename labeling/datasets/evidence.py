@@ -17,7 +17,7 @@ Care = Literal["edited", "accepted", "untouched"]
 WEIGHTS: dict[Care, float] = {"edited": 1.0, "accepted": 0.5, "untouched": 0.25}
 """`edited`: the annotator changed something of the label; `accepted`: opened, looked at and submitted as it was;
 `untouched`: turned into an annotation without being opened (in bulk), or an empty page submitted that no prediction was
-on."""
+on; not where it is marked as ground truth."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ def evidence_of(review: ReviewRecord) -> Iterator[Evidence | LeftOut]:
 def _care(review: ReviewRecord, touching: Iterable[CorrectionRecord]) -> Care:
     if any(item.kind != "accepted" for item in touching):
         return "edited"
-    began_from_nothing = review.prediction_id is None and not review.corrections
-    return "untouched" if not review.lead_time_s or began_from_nothing else "accepted"
+    is_empty = review.prediction_id is None and not review.corrections and not review.ground_truth
+    return "untouched" if review.is_untouched or is_empty else "accepted"
 
 
 def _evidence(

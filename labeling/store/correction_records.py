@@ -149,6 +149,13 @@ class ReviewRecord:
     excluded: str | None
     corrections: tuple[CorrectionRecord, ...]
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nobody opened it: made of a prediction in bulk, unchanged, and no star says that it is right."""
+        return (
+            not self.lead_time_s and not self.ground_truth and all(item.kind == "accepted" for item in self.corrections)
+        )
+
 
 @dataclass(frozen=True)
 class CorrectionFilter:

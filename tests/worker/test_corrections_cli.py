@@ -144,9 +144,12 @@ def test_stats_have_a_line_for_each_label_prompt_version_and_week(run, store: St
     project = store.find_project(5, URL)
     assert project is not None
     region = Correction("r", "rectanglelabels", "red", "accepted", None, None, 1.0, 1.0, 0, label_before="red")
-    review = Review(9, 1, "submitted", (replace(region, prompt="all that is red " * 9, score=0.93),), prediction_id=1)
-    store.save_reviews(store.record_event("ANNOTATION_CREATED", {}), project, [review])
+    regions = (replace(region, prompt="all that is red " * 9, score=0.93),)
+    review = Review(9, 1, "submitted", regions, prediction_id=1, lead_time_s=9.0)
+    bulk = replace(review, annotation_id=10, task_id=2, lead_time_s=None)
+    store.save_reviews(store.record_event("ANNOTATION_CREATED", {}), project, [review, bulk])
     table = run("stats", "--project", "5").output
+    assert "1 more were made of predictions and never opened" in table
     assert "all that is red " * 9 in table and "100% (21%–100%)" in table
     (row,) = csv.DictReader(io.StringIO(run("stats", "--project", "5", "--csv").stdout))
     assert (row["label"], row["annotations"], row["accepted"], row["accepted_count"]) == ("red", "1", "1.0", "1")

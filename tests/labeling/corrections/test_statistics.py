@@ -1,6 +1,7 @@
 """Figures that can be counted by hand."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,6 +45,7 @@ def review(number: int, *corrections: CorrectionRecord, **changes: Any) -> Revie
         "project": PROJECT,
         "state": "submitted",
         "at": datetime(2026, 11, 22, tzinfo=UTC),
+        "lead_time_s": 10.0 * number,
         "capped_lead_time_s": 10.0 * number,
         "prediction_id": 5,
         "model_version": "v1",
@@ -100,6 +102,18 @@ def test_what_says_nothing_about_predictions() -> None:
         ]
     )
     assert (found.rows, found.annotations, found.skipped) == ((), 1, 1)
+
+
+def test_what_nobody_looked_at_is_no_success_of_the_model() -> None:
+    """Label Studio's "create annotations from predictions": no lead time. A star says that somebody did."""
+    bulk = [review(n, correction("accepted"), lead_time_s=None, capped_lead_time_s=None) for n in range(1, 101)]
+    seen = [review(200 + n, correction("edited", iou=0.7)) for n in range(10)]
+    found = compute_statistics(bulk + seen)
+    (red, _) = sorted(found.rows, key=lambda row: row.label != "red")
+    assert (red.accepted.value, red.accepted.count, red.annotations) == (0.0, 10, 10)
+    assert [each.kept.count for each in found.calibration] == [10]
+    assert (found.annotations, found.untouched, found.skipped) == (10, 100, 0)
+    assert compute_statistics([replace(bulk[0], ground_truth=True)]).untouched == 0
 
 
 def test_calibration() -> None:

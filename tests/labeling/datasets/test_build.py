@@ -103,6 +103,31 @@ def test_weights_follow_what_the_annotator_did(save: Save, build: Save, square: 
     }
 
 
+def test_nobody_is_measured_by_what_nobody_looked_at(save: Save, build: Save, square: np.ndarray) -> None:
+    """Else the live model is graded against its own answers. A star in Label Studio says that somebody looked."""
+    save(1, 1, region("accepted", square), lead_time_s=None)
+    save(2, 2, prediction_id=None)
+    save(3, 3, region("accepted", square), lead_time_s=None, ground_truth=True)
+    save(4, 4, region("accepted", square))
+    save(5, 5, region("edited", square), lead_time_s=None)  # by a program, or another tool: it did change something
+    held_out = build(holdout_share=1.0)
+    assert set(told(held_out)) == {(f"correction:1/{number}", "red ball") for number in (3, 4, 5)}
+    assert held_out.left_out == {"nobody looked at it: no truth to measure by": 2}
+
+
+def test_what_nobody_looked_at_has_no_say_where_somebody_did(save: Save, build: Save, square: np.ndarray) -> None:
+    save(1, 1, region("edited", square), annotator_id=1)
+    save(2, 1, region("accepted", ~square), annotator_id=2, lead_time_s=None)
+    assert set(told(build())) == {("correction:1/1", "red ball")}
+
+
+def test_annotators_whose_names_are_unknown_are_not_one(save: Save, build: Save, square: np.ndarray) -> None:
+    save(1, 1, region("edited", square), annotator_id=None)
+    save(2, 1, region("edited", ~square), annotator_id=None)
+    data_set = build()
+    assert (data_set.manifest.items, data_set.left_out) == ((), {"annotators disagree": 1})
+
+
 def test_filters_choose_annotations_and_prompts(save: Save, build: Save, square: np.ndarray) -> None:
     save(1, 1, region("edited", square), model_version="v1", asked=(RED, CELL))
     save(2, 2, region("edited", square), model_version="v2", annotator_id=2)
