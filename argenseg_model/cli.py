@@ -6,8 +6,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from argenseg_model.errors import ARGenSegError
-from argenseg_model.prompting import QUESTIONS
+from argenseg_model.errors import ARGenSegError, PromptError
+from argenseg_model.prompting import QUESTIONS, prompt_words
 from argenseg_model.segment_files import RESULTS, ResultLine, ResumeError, begin_run, find_images, segment_files
 
 SEGMENT_EPILOG = """\b
@@ -27,15 +27,20 @@ With --resume an image is left as it is when all its prompts have a result in DI
 template, and its masks are there and not older than it; also after a run that was killed. Errors are tried again.
 
 An image that cannot be read is reported and skipped. Exit code: 0 when all images were segmented, 1 when some were
-not, or the model could not be loaded; 2 for a wrong command line.
+not, or the model could not be loaded; 2 for a wrong command line; 130 after Ctrl-C, when --resume goes on.
 """
+
+_INTERRUPTED = 130  # a shell's exit code after Ctrl-C
 
 
 def _prompts_with_words(
     context: click.Context, parameter: click.Parameter, prompts: tuple[str, ...]
 ) -> tuple[str, ...]:
-    if not all(prompt.strip() for prompt in prompts):
-        raise click.BadParameter("a prompt is empty; say what to segment, for example 'all nuclei'")
+    try:
+        for prompt in prompts:
+            prompt_words(prompt)
+    except PromptError as error:
+        raise click.BadParameter(str(error)) from error
     return prompts
 
 
@@ -62,12 +67,13 @@ def segment(
     images = find_images(sources, out)
     console = Console(stderr=True)
     bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    failed = 0
+    done = failed = 0
     with Progress(*bar, console=console) as progress:
         task = progress.add_task("Loading the model", total=len(images))
 
         def report(lines: list[ResultLine]) -> None:
-            nonlocal failed
+            nonlocal done, failed
+            done += 1
             image, error = lines[0].image, lines[0].error
             if error:
                 failed += 1
@@ -87,6 +93,12 @@ def segment(
             raise click.ClickException(str(error)) from error
         except OSError as error:
             raise click.ClickException(f"cannot write to {out}: {error}") from error
+        except KeyboardInterrupt:
+            console.print(
+                f"Stopped after {done} of {len(images)} images. The same command with --resume goes on from there.",
+                soft_wrap=True,
+            )
+            raise click.exceptions.Exit(_INTERRUPTED) from None
     click.echo(f"{len(images) - failed} of {len(images)} images segmented: {click.format_filename(out / RESULTS)}")
     if failed:
         raise click.exceptions.Exit(1)

@@ -37,6 +37,21 @@ def neutralise(text: str, special_tokens: Iterable[str]) -> str:
     return text
 
 
+def prompt_words(prompt: str) -> str:
+    """The user's words in one line. Raises PromptError for what is no text, empty or too long."""
+    if not isinstance(prompt, str):
+        raise PromptError(f"a prompt is a text, not {prompt!r:.60}")
+    # (half of a surrogate pair, as JSON can hold one, is no text that a tokenizer takes)
+    words = " ".join(prompt.encode("utf-8", "replace").decode().split())
+    if not words:
+        raise PromptError("the prompt is empty: say what to segment, for example 'all nuclei'")
+    if len(words) > MAX_PROMPT_CHARACTERS:
+        raise PromptError(
+            f"the prompt has {len(words)} characters; at most {MAX_PROMPT_CHARACTERS} are taken: say it shorter"
+        )
+    return words
+
+
 def build_prompt(
     tokenizer: Tokenizer, prompt: str, template: str, system_message: str, num_image_tokens: int
 ) -> list[int]:
@@ -53,15 +68,7 @@ def build_prompt(
     """
     if template not in QUESTIONS:
         raise PromptError(f"unknown template {template!r}: use one of {', '.join(QUESTIONS)}")
-    if not isinstance(prompt, str):
-        raise PromptError(f"a prompt is a text, not {prompt!r:.60}")
-    # (half of a surrogate pair, as JSON can hold one, is no text that a tokenizer takes)
-    words = " ".join(prompt.encode("utf-8", "replace").decode().split())
-    if not words:
-        raise PromptError("the prompt is empty: say what to segment, for example 'all nuclei'")
-    if len(words) > MAX_PROMPT_CHARACTERS:
-        raise PromptError(f"the prompt has {len(words)} characters; at most {MAX_PROMPT_CHARACTERS} are taken")
-    question = QUESTIONS[template].format(neutralise(words, tokenizer.special_tokens))
+    question = QUESTIONS[template].format(neutralise(prompt_words(prompt), tokenizer.special_tokens))
     image = "<img>" + "<IMG_CONTEXT>" * num_image_tokens + "</img>"
     system = f"<|im_start|>system\n{system_message}<|im_end|>\n" if system_message else ""
     return tokenizer.encode(

@@ -5,6 +5,7 @@ import re
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from argenseg_model.errors import ARGenSegError
+from argenseg_model.errors import ARGenSegError, ImageError
 from argenseg_model.files import partial_path, replace_file
 from argenseg_model.images import SUFFIXES, load_image
 from argenseg_model.overlays import COLOURS, draw_overlay
@@ -207,7 +208,7 @@ def _segment_file(
 ) -> list[ResultLine]:
     start = time.perf_counter()
     try:
-        picture = load_image(image)
+        picture = _load_image(image)
         results = segmenter.segment([picture], prompts, template=template)[0]
     except (ARGenSegError, MemoryError, RuntimeError) as error:  # torch tells lack of memory by a RuntimeError
         reason = str(error) if isinstance(error, ARGenSegError) else f"{type(error).__name__}: {error}"
@@ -222,6 +223,16 @@ def _segment_file(
         ResultLine(image, prompt, f"{MASKS}/{path}", float(result.score), int(result.mask.sum()), seconds, None)
         for result, prompt, path in zip(results, prompts, paths, strict=True)
     ]
+
+
+def _load_image(image: str) -> Image.Image:
+    """The picture in a file. Of folders only those without any image are among the images (see `find_images`)."""
+    with suppress(OSError):  # load_image will say so
+        if Path(image).is_dir():
+            raise ImageError(
+                f"{image}: no image is in this folder; images are known by their suffix: {', '.join(sorted(SUFFIXES))}"
+            )
+    return load_image(image)
 
 
 def _share(start: float, prompts: Sequence[str]) -> float:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -83,13 +84,43 @@ def test_the_exit_code_tells_of_a_bad_image(tiny_model: Path, tmp_path: Path) ->
     assert [bool(line["error"]) for line in written(tmp_path / "out")] == [True, False]
 
 
+def test_a_folder_without_images_is_called_so(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").touch()
+    result = argenseg_segment(
+        tmp_path / "notes", "--prompt", "x", "--model", tiny_model, "--device", "cpu", "--out", tmp_path / "out"
+    )
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'notes'}: no image is in this folder" in result.stderr
+
+
+def test_ctrl_c_tells_how_to_go_on(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [square(tmp_path / "in" / name) for name in ("a.png", "b.png", "c.png")]
+    command = [*images, "--prompt", "x", "--model", tiny_model, "--device", "cpu", "--out", tmp_path / "out"]
+    whole, asked = ARGenSeg.segment, []
+
+    def interrupted(*arguments: Any, **options: Any) -> list[Any]:
+        asked.append(arguments)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(ARGenSeg, "segment", interrupted)
+    stopped = argenseg_segment(*command)
+    assert stopped.exit_code == 130, stopped.output
+    assert "Stopped after 1 of 3 images. The same command with --resume goes on from there." in stopped.stderr
+    assert argenseg_segment(*command, "--resume").exit_code == 0
+    assert len(asked) == 4 and len(written(tmp_path / "out")) == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (["--prompt", "x", "--out", "out"], 2, "Missing argument"),
         (["a.png", "--out", "out"], 2, "Missing option '--prompt'"),
         (["a.png", "--prompt", "x"], 2, "Missing option '--out'"),
-        (["a.png", "--prompt", " ", "--out", "out"], 2, "a prompt is empty"),
+        (["a.png", "--prompt", " ", "--out", "out"], 2, "the prompt is empty"),
+        (["a.png", "--prompt", "x", "--prompt", "all " * 600, "--out", "out"], 2, "at most 2000 are taken"),
         (["a.png", "--prompt", "x", "--out", __file__], 2, "is a file"),
         (["a.png", "--prompt", "x", "--model", "./nowhere", "--out", "out"], 1, "nowhere"),
     ],

@@ -124,7 +124,7 @@ def test_sources_without_images_become_error_lines(tmp_path: Path) -> None:
     sources = [str(tmp_path / "empty"), "n" * 5000]
     assert find_images(sources, tmp_path / "out") == sources
     errors = [line.error for line in run(sources, ["bright"], tmp_path / "out")]
-    assert "is a folder" in errors[0] and "check the path" in errors[1]
+    assert "no image is in this folder" in errors[0] and "check the path" in errors[1]
 
 
 def test_a_second_run_replaces_the_results(tmp_path: Path) -> None:
