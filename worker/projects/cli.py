@@ -220,7 +220,10 @@ def _retry(project: OpenProject, console: Console, *, no_wait: bool) -> None:
 
 
 def _finish(project: OpenProject, console: Console, run: PredictionRun) -> None:
-    """Count what arrived, move the pin if that was asked for, and say what annotators see."""
+    """Compare what arrived with what was wanted, move the pin if that was asked for, and say what annotators see.
+
+    Exits 1 where tasks failed, or lack their masks in Label Studio all the same.
+    """
     open_run = project.store.find_open_run(project.project)
     if open_run is None or open_run.id != run.id:
         console.print("The run was cancelled.")
@@ -228,16 +231,20 @@ def _finish(project: OpenProject, console: Console, run: PredictionRun) -> None:
     held = project.client.prediction_counts(project.number).get(project.version, 0)
     console.print(f"Label Studio holds {held} predictions of {project.version}.", soft_wrap=True)
     failed = _say_failures(project, console, shown_tasks=_SHOWN_TASKS)
+    if lacking := predicting.missing(project, run.options):
+        again = f"argenseg predict --project {project.number}"
+        console.print(f"{lacking} tasks have none all the same: they are new, or were lost. Go on: {again}")
     pin = f"argenseg versions pin --project {project.number}"
-    if run.options.pin and not failed:
+    if run.options.pin and not failed and not lacking:
         versioning.pin(project, project.version)
         console.print("Annotators see them from now on, whatever becomes of the backend.")
     elif run.options.pin:
-        console.print(f"They are not pinned, because tasks failed. Retry those, or pin all the same: {pin}")
+        why = "tasks failed. Retry those" if failed else "tasks lack them. Go on"
+        console.print(f"They are not pinned, because {why}, or pin all the same: {pin}", soft_wrap=True)
     elif held and versioning.shown_version(project) not in ("", project.version):
         console.print(f"Annotators still see {versioning.shown_version(project)}: {pin}", soft_wrap=True)
     project.store.end_runs(project.project, "finished")  # till now, new tasks got its version too
-    if failed:
+    if failed or lacking:
         sys.exit(1)
 
 

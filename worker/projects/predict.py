@@ -1,5 +1,6 @@
 """Predict a whole project: which tasks lack masks, wishes for them page by page, and what becomes of them."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from worker.wishes import enqueue_wishes
 
 _UNDER_WAY = ("wanted", "ready")
 _LEFT_ALONE = (*_UNDER_WAY, "failed")  # failed tasks are retried when somebody asks for it
+_SENT = ("published", "delivered")
+_STORED_S = 3.0  # what answered an opened task is stored by Label Studio only then
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,18 @@ def want_missing(project: OpenProject, run: PredictionRun, *, probed: int = 0) -
         probed = 0
 
 
+def missing(project: OpenProject, options: RunOptions) -> int:
+    """How many tasks lack masks in Label Studio although a run with these options is over.
+
+    Those that failed, or are under way again, are not among them; of a limited run only what was sent is, because it
+    left others out on purpose.
+    """
+    deadline = time.monotonic() + _STORED_S
+    while (count := _count_missing(project, options)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return count
+
+
 def look(project: OpenProject) -> Progress:
     """Where things stand."""
     counts = project.store.version_counts(project.project).get(project.version, {})
@@ -137,8 +152,24 @@ def reasons(failed: list[FailedTask]) -> list[tuple[str, list[int]]]:
     return [(reason, [task.task_id for task in failed if task.reason == reason]) for reason, _ in counted.most_common()]
 
 
+def _count_missing(project: OpenProject, options: RunOptions) -> int:
+    count = 0
+    for page in project.client.task_pages(
+        project.number, lacking_version=project.version, only_unlabeled=options.only_unlabeled
+    ):
+        tasks = [task for task in map(Task.model_validate, page.tasks) if not project.wishes.leaves_out(task)]
+        statuses = [status for _, status in _with_statuses(project, tasks) if status not in _LEFT_ALONE]
+        count += len(statuses) if options.limit is None else sum(status in _SENT for status in statuses)
+    return count
+
+
 def _left_to_do(project: OpenProject, tasks: list[Task]) -> list[Task]:
     """Those whose wish was never made, was cancelled, or came to nothing in Label Studio."""
+    return [task for task, status in _with_statuses(project, tasks) if status not in _LEFT_ALONE]
+
+
+def _with_statuses(project: OpenProject, tasks: list[Task]) -> list[tuple[Task, str | None]]:
+    """Each task with how far its prediction of now got; None: it was never wanted."""
     known = project.store.task_statuses(project.project, project.version, [task.id for task in tasks])
-    digests = {task.id: plan_prompts(project.wishes.config, task.data).digest() for task in tasks}
-    return [task for task in tasks if known.get((task.id, digests[task.id])) not in _LEFT_ALONE]
+    digests = (plan_prompts(project.wishes.config, task.data).digest() for task in tasks)
+    return [(task, known.get((task.id, digest))) for task, digest in zip(tasks, digests, strict=True)]

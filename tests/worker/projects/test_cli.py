@@ -46,7 +46,9 @@ def at_work(project: OpenProject, label_studio: LabelStudioDouble) -> Iterator[N
                     project.store.fail_prediction(row, "the image is damaged")
                     continue
                 project.store.finish_prediction(row, Prediction([], None, wish.model_version))
-                project.store.mark_published(row, label_studio.add_prediction(wish.task_id, wish.model_version))
+            for row in project.store.unpublished_predictions(-1):
+                ready = project.store.get_prediction(row)
+                project.store.mark_published(row, label_studio.add_prediction(ready.task_id, ready.model_version))
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -79,6 +81,27 @@ def test_a_project_from_the_first_look_to_the_pin(
     code, told = argenseg("versions", "list", "--project", "5")
     assert code == 0 and "current, seen by annotators" in " ".join(told.split())
     assert argenseg("versions", "prune", "--project", "5") == (0, "0 predictions were deleted.\n")
+
+
+@pytest.mark.usefixtures("at_work")
+def test_a_shortfall_is_said_and_not_pinned(
+    argenseg: Argenseg, project: OpenProject, label_studio: LabelStudioDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del label_studio.tasks[4]
+    add, lost = label_studio.add_prediction, [2, 3]
+
+    def losing(task: int, version: str, *region_ids: str) -> int:
+        """Label Studio says that it took a prediction, and does not have it."""
+        return 900 + task if task in lost else add(task, version, *region_ids)
+
+    monkeypatch.setattr(label_studio, "add_prediction", losing)
+    code, told = argenseg("predict", "--project", "5", "--pin")
+    assert code == 1 and "2 tasks have none all the same" in told and "They are not pinned" in told
+    assert label_studio.project["model_version"] == ""
+    lost.clear()
+    code, told = argenseg("predict", "--project", "5", "--pin")
+    assert code == 0 and "all the same" not in told
+    assert label_studio.project["model_version"] == project.version
 
 
 def test_the_blind_slice_is_left_out(connected: Settings, redis_connection: Redis, project: OpenProject) -> None:

@@ -10,18 +10,25 @@ from labeling.store.operations_records import FailedTask, RunOptions
 from tests.worker.conftest import bright_square
 from tests.worker.projects.label_studio_double import LabelStudioDouble
 from worker.errors import WorkerError
+from worker.projects import predict
 from worker.projects.open_project import OpenProject, open_project
 from worker.projects.predict import (
     Progress,
     cancel,
     failures,
     look,
+    missing,
     outlook,
     reasons,
     retry_failed,
     want_missing,
 )
 from worker.queues import GPU, open_queue
+
+
+@pytest.fixture(autouse=True)
+def stored_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict, "_STORED_S", 0.0)
 
 
 def run(project: OpenProject, options: RunOptions = RunOptions(), **extra: int) -> list[int]:  # noqa: B008
@@ -73,6 +80,23 @@ def test_a_prediction_that_is_gone_from_label_studio_is_sent_again(
     label_studio.predictions.clear()
     assert run(project) == [1]
     assert look(project) == Progress(wanted=4, ready=1, failed=0)  # not computed again
+
+
+def test_what_a_run_should_have_brought_and_did_not(project: OpenProject, label_studio: LabelStudioDouble) -> None:
+    run(project, RunOptions(limit=3))
+    for task in (1, 2):
+        finish(project, label_studio, task)
+    project.store.fail_prediction(rows(project)[3], "no image")
+    assert missing(project, RunOptions(limit=3)) == 0
+    label_studio.predictions.popitem()
+    assert missing(project, RunOptions(limit=3)) == 1  # not those beyond its limit, nor the one that failed
+    assert missing(project, RunOptions()) == 3
+    label_studio.tasks[4]["total_annotations"] = 1
+    assert missing(project, RunOptions(only_unlabeled=True)) == 2
+    assert run(project, RunOptions(limit=3)) == []  # the open run had its three
+    project.store.end_runs(project.project, "finished")
+    assert run(project) == [3]
+    assert missing(project, RunOptions()) == 0  # they are on their way
 
 
 def test_only_unlabeled_and_limit(project: OpenProject, label_studio: LabelStudioDouble) -> None:
