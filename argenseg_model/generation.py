@@ -1,4 +1,4 @@
-"""Decoding: greedy text, next-scale visual tokens, and the batch of prompts that share an image's prefix."""
+"""Decoding: greedy text, next-scale visual tokens, and rows of a batch that begin with the same image."""
 
 from dataclasses import dataclass
 
@@ -114,25 +114,25 @@ class GenerationMixin:
             offset += L
         return DecodedMasks(torch.cat(codes, 1), torch.cat(probabilities, 1), f_hat)
 
-    def decode_prompts(self, image_features: Tensor, row_image: list[int], row_ids: list[list[int]]) -> DecodedMasks:
-        """Decode a mask for each row; rows of one image share the computation of their common prefix.
-
-        Args:
-            image_features: (images, num_image_tokens, D).
-            row_image: index of each row's image, ascending from 0 without gaps.
-            row_ids: ids of each row up to where `<ge_start>` follows; all rows hold one image.
-        """
-        device = self.device
-        shared = common_prefix(row_ids)
-        prefix = torch.tensor(row_ids[0][:shared], device=device).expand(len(image_features), -1)
+    def extend_images(self, image_features: Tensor, prefix_ids: list[int]) -> DynamicCache:
+        """Keys and values of the same ids with each of the images (images, num_image_tokens, D), a row for each."""
+        prefix = torch.tensor(prefix_ids, device=self.device).expand(len(image_features), -1)
         cache = DynamicCache(config=self.config.text_config)
         self.extend(self.prompt_embeds(prefix, image_features), cache)
-        rows = select_rows(cache, torch.tensor(row_image, device=device), self.config.text_config)
-        rest = [ids[shared:] for ids in row_ids]
-        longest = max(map(len, rest))
-        pad = [longest - len(ids) for ids in rest]
-        ids_BL = torch.tensor([[0] * p + ids for p, ids in zip(pad, rest, strict=True)], device=device)
-        keep_BL = torch.ones(len(rest), shared + longest, dtype=torch.long, device=device)
+        return cache
+
+    def decode_rows(self, rows: DynamicCache, row_ids: list[list[int]]) -> DecodedMasks:
+        """Decode a mask for each row.
+
+        Args:
+            rows: keys and values of what the rows begin with, the same length for all; it grows.
+            row_ids: ids of each row from there, at least one, up to where `<ge_start>` follows.
+        """
+        device, shared = self.device, rows.get_seq_length()
+        longest = max(map(len, row_ids))
+        pad = [longest - len(ids) for ids in row_ids]
+        ids_BL = torch.tensor([[0] * p + ids for p, ids in zip(pad, row_ids, strict=True)], device=device)
+        keep_BL = torch.ones(len(row_ids), shared + longest, dtype=torch.long, device=device)
         for row, p in enumerate(pad):
             keep_BL[row, shared : shared + p] = 0
         mask = keep_BL if any(pad) else None

@@ -17,6 +17,7 @@ from transformers.activations import ACT2FN
 from argenseg_model.checkpoints import load_model, save_model
 from argenseg_model.configuration import ARGenSegConfig
 from argenseg_model.generation import GenerationMixin
+from argenseg_model.prefix_cache import PrefixCache
 from argenseg_model.segmentation import SegmentationMixin
 from argenseg_model.vqvae import MultiScaleVQVAE
 
@@ -71,6 +72,7 @@ class ARGenSeg(SegmentationMixin, GenerationMixin, PreTrainedModel):
             self.image_pos_1LC = nn.Parameter(torch.zeros(1, config.num_image_tokens, D))
         self.image_tokenizer = MultiScaleVQVAE(vqvae)
         self.tokenizer: Any = None
+        self.prefix_cache = PrefixCache()
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:

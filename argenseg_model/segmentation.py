@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from transformers import DynamicCache
 
 from argenseg_model.errors import PromptError, TokenizerError
+from argenseg_model.generation import common_prefix, select_rows
 from argenseg_model.images import load_image
+from argenseg_model.prefix_cache import PrefixCache, prefix_key, stack_row, unstack_rows
 from argenseg_model.processing import Tile, cut_tiles, image_to_pixels, merge_tiles, picture_to_uint8
 from argenseg_model.prompting import build_prompt
 
@@ -40,7 +43,13 @@ class SegmentationResult:
 
 
 class SegmentationMixin:
-    """Inference half of `ARGenSeg`."""
+    """Inference half of `ARGenSeg`.
+
+    `prefix_cache` keeps what was computed of images that were asked about alone, for the next question about them. It
+    keeps nothing until its `max_bytes` is set.
+    """
+
+    prefix_cache: PrefixCache
 
     @torch.inference_mode()
     def segment(
@@ -73,10 +82,12 @@ class SegmentationMixin:
         if isinstance(images, str | bytes | np.ndarray) or not isinstance(images, Iterable):
             images = [images]
         images = list(images)
+        prefix_ids = self._prefix_ids(template)
+        self.prefix_cache.begin_call()
         asked = zip(images, _prompts_by_image(prompts, len(images)), strict=True)
         results = []
         for batch in _batches(self._begin(load_image(image), of_image, template) for image, of_image in asked):
-            self._decode(batch)
+            self._decode(batch, prefix_ids, is_kept=len(images) == 1)  # many images are hardly asked about again
             results += [block.answer.results() for block in batch if block.is_last]
         return results
 
@@ -94,32 +105,62 @@ class SegmentationMixin:
                 "take the tokenizer files from the checkpoint's own folder"
             )
 
-    def _begin(self, image: Image.Image, prompts: list[str], template: str) -> "_Answer":
+    def _ids(self, prompt: str, template: str) -> list[int]:
         config = self.config
-        ids = [
-            build_prompt(self.tokenizer, prompt, template, config.system_message, config.num_image_tokens)
-            for prompt in prompts
-        ]
-        tiles, crops, size = cut_tiles(image, config)
-        return _Answer(prompts, ids, tiles, crops, size, image.size, float(config.least_score))
+        return build_prompt(self.tokenizer, prompt, template, config.system_message, config.num_image_tokens)
 
-    def _decode(self, batch: "list[_Block]") -> None:
+    def _prefix_ids(self, template: str) -> list[int]:
+        """What all prompts of a template begin with: system message, image and question up to the user's words."""
+        joined, apart = self._ids("image", template), self._ids("0", template)  # with the space before, or without it
+        return joined[: common_prefix([joined, apart])]
+
+    def _begin(self, image: Image.Image, prompts: list[str], template: str) -> "_Answer":
+        ids = [self._ids(prompt, template) for prompt in prompts]
+        tiles, crops, size = cut_tiles(image, self.config)
+        return _Answer(prompts, ids, tiles, crops, size, image.size, float(self.config.least_score))
+
+    def _decode(self, batch: "list[_Block]", prefix_ids: list[int], is_kept: bool) -> None:
         """Decode the rows of some blocks together and add them to their answers."""
         crops = [block.answer.crops[tile] for block in batch for tile in block.tiles]
         if not crops:
             return
-        pixels = torch.stack([image_to_pixels(crop, self.config) for crop in crops]).to(self.device, self.dtype)
         places = [(block.answer, i) for block in batch for _ in block.tiles for i in block.prompts]
         counts = [len(block.prompts) for block in batch for _ in block.tiles]  # of each crop
         row_crop = [crop for crop, count in enumerate(counts) for _ in range(count)]
         ids = [answer.ids[i] for answer, i in places]
-        masks = self.decode_prompts(self.image_features(pixels), row_crop, ids)
+        shared = common_prefix([*ids, [*prefix_ids, -1]])  # all of it, unless a word is joined to it
+        begin_rows = self._begin_rows_with_kept if is_kept and self.prefix_cache.max_bytes else self._begin_rows
+        rows = begin_rows(crops, row_crop, prefix_ids[:shared])
+        masks = self.decode_rows(rows, [row_ids[shared:] for row_ids in ids])
         decoded = picture_to_uint8(self.image_tokenizer.decode(masks.f_hat_BChw))
         codes = masks.codes_BL.cpu().numpy()
         finest = self.config.vqvae_config.scales[-1] ** 2
         scores = _scores(masks.probability_BL[:, -finest:], decoded)
         for (answer, i), picture, row_codes, score in zip(places, decoded, codes, scores, strict=True):
             answer.rows[i].append((picture, row_codes, score))
+
+    def _begin_rows(self, crops: list[Image.Image], row_crop: list[int], prefix_ids: list[int]) -> DynamicCache:
+        """Keys and values of the prefix with the crop of each row."""
+        images = self._extend_crops(crops, prefix_ids)
+        return select_rows(images, torch.tensor(row_crop, device=self.device), self.config.text_config)
+
+    def _begin_rows_with_kept(
+        self, crops: list[Image.Image], row_crop: list[int], prefix_ids: list[int]
+    ) -> DynamicCache:
+        """The same; only what `prefix_cache` does not hold is computed, and then kept there."""
+        keys = [prefix_key(crop, prefix_ids) for crop in crops]
+        found = {key: self.prefix_cache.get(key) for key in keys}
+        missing = {key: crop for key, crop in zip(keys, crops, strict=True) if found[key] is None}
+        if missing:
+            images = self._extend_crops(list(missing.values()), prefix_ids)
+            for i, key in enumerate(missing):
+                found[key] = stack_row(images, i)
+                self.prefix_cache.put(key, found[key])
+        return unstack_rows([found[keys[crop]] for crop in row_crop], self.config.text_config)
+
+    def _extend_crops(self, crops: list[Image.Image], prefix_ids: list[int]) -> DynamicCache:
+        pixels = torch.stack([image_to_pixels(crop, self.config) for crop in crops]).to(self.device, self.dtype)
+        return self.extend_images(self.image_features(pixels), prefix_ids)
 
 
 class _Answer:

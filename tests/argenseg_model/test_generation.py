@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from argenseg_model import ARGenSeg
-from argenseg_model.generation import DecodedMasks, common_prefix
+from argenseg_model.generation import DecodedMasks, common_prefix, select_rows
 from argenseg_model.processing import image_to_pixels
 from tests.argenseg_model.conftest import ParityCase
 from tests.argenseg_model.parity import recipe
@@ -49,7 +49,10 @@ def two_images(case: ParityCase) -> Tensor:
 
 @torch.no_grad()
 def decode_together(model: ARGenSeg, pixels: Tensor, rows: list[tuple[int, list[int]]]) -> DecodedMasks:
-    return model.decode_prompts(model.image_features(pixels), [image for image, _ in rows], [ids for _, ids in rows])
+    shared = common_prefix([ids for _, ids in rows])
+    images = model.extend_images(model.image_features(pixels), rows[0][1][:shared])
+    begun = select_rows(images, torch.tensor([image for image, _ in rows]), model.config.text_config)
+    return model.decode_rows(begun, [ids[shared:] for _, ids in rows])
 
 
 def test_a_batch_gives_the_ids_of_its_rows(case: ParityCase) -> None:

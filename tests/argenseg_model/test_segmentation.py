@@ -14,7 +14,7 @@ from argenseg_model.processing import image_to_pixels, picture_to_probability, p
 from argenseg_model.prompting import build_prompt
 from argenseg_model.tokenizer import Tokenizer
 from tests.argenseg_model.conftest import small_model
-from tests.argenseg_model.test_generation import counted
+from tests.argenseg_model.test_generation import counted, decode_together
 
 PROMPTS = ["all nuclei", "a dog", "the large red circle left of the square"]
 
@@ -83,7 +83,7 @@ def test_an_answer_is_that_of_the_low_level_calls(small: ARGenSeg) -> None:
         ids = build_prompt(small.tokenizer, "a dog", template, small.config.system_message, 4)
         with torch.no_grad():
             pixels = image_to_pixels(image, small.config)[None]
-            masks = small.decode_prompts(small.image_features(pixels), [0], [ids])
+            masks = decode_together(small, pixels, [(0, ids)])
             decoded = picture_to_uint8(small.image_tokenizer.decode_codes(masks.codes_BL))[0]
         assert np.array_equal(result.tokens, masks.codes_BL)
         np.testing.assert_allclose(result.probability, picture_to_probability(decoded, (70, 40)), atol=1.01 / 255)
