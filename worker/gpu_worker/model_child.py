@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,15 @@ from numpy.typing import NDArray
 from argenseg_model.errors import ARGenSegError
 from worker.parent_death import die_with_parent
 
+if TYPE_CHECKING:
+    from argenseg_model.prefix_cache import PrefixCache
+
 logger = logging.getLogger(__name__)
 
 ARGENSEG = "worker.gpu_worker.model_child:load_argenseg"
+
+_prefix_caches: "WeakSet[PrefixCache]" = WeakSet()
+"""Those of the loaded models, in this process."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,9 @@ Segmenter = Callable[[Sequence[Question]], list[list[tuple[NDArray[np.bool_], fl
 class ModelOptions:
     """What the child needs to load a model. `loader` is the function ModelOptions -> Segmenter, as `module:name`.
 
-    At most `models_in_memory` models are kept; the one that was used longest ago leaves for another.
+    At most `models_in_memory` models are kept; the one that was used longest ago leaves for another. Each keeps what it
+    computed of the images that it was asked about lately, in `prefix_cache_bytes` of the device's memory: 1 GiB of a
+    GPU's, 256 MiB of a CPU's unless given, 0 for nothing.
     """
 
     model: str
@@ -60,6 +69,7 @@ class ModelOptions:
     log_level: str = "INFO"
     loader: str = ARGENSEG
     models_in_memory: int = 1
+    prefix_cache_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,7 @@ def load_argenseg(options: ModelOptions) -> Segmenter:
 
     from argenseg_model import ARGenSeg
     from argenseg_model.images import load_image
+    from argenseg_model.prefix_cache import PrefixCache
 
     device = options.device
     if device == "auto":
@@ -129,6 +140,11 @@ def load_argenseg(options: ModelOptions) -> Segmenter:
     dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     model = ARGenSeg.from_pretrained(options.model, device=device, dtype=dtype)
     model.segment([Image.new("RGB", (64, 64), "grey")], ["warm up"])
+    cache_bytes = options.prefix_cache_bytes
+    if cache_bytes is None:
+        cache_bytes = 2**30 if device.startswith("cuda") else 2**28
+    model.prefix_cache = PrefixCache(cache_bytes)
+    _prefix_caches.add(model.prefix_cache)
 
     def segment(questions: Sequence[Question]) -> list[list[tuple[NDArray[np.bool_], float]]]:
         images = [load_image(question.image, max_pixels=options.max_image_pixels) for question in questions]
@@ -230,6 +246,8 @@ def _answer(segmenter: Segmenter, questions: Sequence[Question]) -> list[Answer]
     except Exception as error:  # noqa: BLE001 (one bad image must not end the process unseen)
         failure = _failure(error)
     if failure.about == "memory":
+        if any(cache.bytes for cache in _prefix_caches):
+            return _answer_keeping_nothing(segmenter, questions)
         _free_memory()
     if failure.about != "image":
         return failure
@@ -241,6 +259,21 @@ def _answer(segmenter: Segmenter, questions: Sequence[Question]) -> list[Answer]
         if isinstance(one, Failure):
             return one
         answers += one
+    return answers
+
+
+def _answer_keeping_nothing(segmenter: Segmenter, questions: Sequence[Question]) -> list[Answer] | Failure:
+    """Once more, without what is kept of images. If that is enough, no more is kept: the memory is too tight for it."""
+    max_bytes = {cache: cache.max_bytes for cache in _prefix_caches}
+    for cache in max_bytes:
+        cache.max_bytes = 0
+    _free_memory()
+    answers = _answer(segmenter, questions)
+    if isinstance(answers, Failure):
+        for cache, before in max_bytes.items():
+            cache.max_bytes = before
+    else:
+        logger.warning("memory is short: from now on, another prompt for the same image takes as long as the first")
     return answers
 
 
@@ -265,6 +298,8 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _free_memory() -> None:
+    for cache in _prefix_caches:
+        cache.clear()
     gc.collect()
     if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
