@@ -5,6 +5,7 @@ import inspect
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from argenseg_model import official_layout
 from argenseg_model.configuration import ARGenSegConfig
@@ -20,16 +22,19 @@ from argenseg_model.starter import STARTER_DIR
 from argenseg_model.tokenizer import BYTE_BPE_FILE, SENTENCEPIECE_FILE, TOKENIZER_FILES, load_tokenizer
 
 CONFIG_FILE, WEIGHTS_FILE, INDEX_FILE = "config.json", "model.safetensors", "model.safetensors.index.json"
+DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64)}
+"""What weights may be in memory, by name."""
 
 
 def load_model(
-    cls: type[PreTrainedModel], source: str | Path, device: str, dtype: torch.dtype, **hub: Any
+    cls: type[PreTrainedModel], source: str | Path, device: str, dtype: torch.dtype | str, **hub: Any
 ) -> PreTrainedModel:
     """See `ARGenSeg.from_pretrained`. Tensors go one by one into a model made without memory of its own.
 
     On the CPU, weights that keep their dtype stay views of the mapped files: replace such files, never write into them.
     """
-    folder, target = locate(source, **hub), _as_device(device)
+    target, dtype = _as_device(device), _as_dtype(dtype)
+    folder = locate(source, **hub)
     if target.type == "cuda" and dtype == torch.float32:
         forbid_tf32_convolutions()
     model, table = _empty_model(cls, folder, dtype)
@@ -57,14 +62,19 @@ def save_model(folder: str | Path, write: Callable[[Path], None]) -> None:
 
     Weights and tokenizer files of an earlier checkpoint in `folder` that would be read instead of, or beside, the new
     ones are removed. A model without tokenizer leaves those that are there.
+    Raises CheckpointError where `folder` cannot be one, because a file is in its way.
     """
     folder = Path(folder)
     is_new = not folder.exists()
     partial = folder / ".saving.part"
     shutil.rmtree(partial, ignore_errors=True)  # of a killed run
-    partial.mkdir(parents=True)
     try:
-        write(partial)
+        partial.mkdir(parents=True)
+    except NotADirectoryError as error:
+        raise CheckpointError(f"{folder}: is no folder, and a file is in the way of one; give another path") from error
+    try:
+        with _no_progress_bar():
+            write(partial)
         written = sorted(partial.iterdir())
         for file in written:
             shutil.copymode(partial / CONFIG_FILE, file)  # safetensors makes its files unreadable for others
@@ -167,6 +177,13 @@ def _as_device(device: str | torch.device) -> torch.device:
     return target
 
 
+def _as_dtype(dtype: torch.dtype | str) -> torch.dtype:
+    name = f"torch.{str(dtype).removeprefix('torch.')}"
+    if name not in DTYPES:
+        raise ARGenSegError(f"unknown dtype {dtype!r}: use {', '.join(DTYPES)}, or the name of one")
+    return DTYPES[name]
+
+
 def _empty_model(
     cls: type[PreTrainedModel], folder: Path, dtype: torch.dtype
 ) -> tuple[PreTrainedModel, official_layout.KeyTable | None]:
@@ -212,6 +229,19 @@ def _read_json_object(path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise CheckpointError(f"{path} does not hold a JSON object; fetch it again")
     return raw
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """transformers draws one for the files that it writes, of which there is one."""
+    was_enabled = is_progress_bar_enabled()
+    if was_enabled:
+        disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            enable_progress_bar()
 
 
 _CODE_KEYS = ("auto_map", "attn_implementation", "experts_implementation", "quantization_config")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file as load_torch_file
+from transformers.utils.logging import is_progress_bar_enabled
 
 from argenseg_model import ARGenSeg
 from argenseg_model.checkpoints import forbid_tf32_convolutions
@@ -57,6 +58,29 @@ def test_half_precision_keeps_the_rotary_frequencies(small: ARGenSeg, tmp_path: 
     loaded.save_pretrained(tmp_path / "half")
     assert {tensor.dtype for tensor in load_torch_file(tmp_path / "half" / "model.safetensors").values()} == {dtype}
     assert_same_weights(ARGenSeg.from_pretrained(tmp_path / "half", dtype=dtype), loaded)
+
+
+def test_a_dtype_may_be_given_by_its_name(saved: dict[str, bytes], tmp_path: Path) -> None:
+    restore(saved, tmp_path)
+    for name in ("bfloat16", "torch.bfloat16"):
+        assert ARGenSeg.from_pretrained(tmp_path, dtype=name).dtype == torch.bfloat16
+    for wrong in ("half precision", "int8", torch.int8, None):
+        with pytest.raises(ARGenSegError, match=r"unknown dtype .*: use torch\.float32"):
+            ARGenSeg.from_pretrained(tmp_path, dtype=wrong)
+
+
+def test_saving_is_silent(small: ARGenSeg, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    small.save_pretrained(tmp_path)
+    assert capfd.readouterr() == ("", "")
+    assert is_progress_bar_enabled()  # for others, as before
+
+
+def test_a_file_in_place_of_the_folder_is_named(small: ARGenSeg, tmp_path: Path) -> None:
+    (tmp_path / "a_file").write_text("kept")
+    for folder in (tmp_path / "a_file", tmp_path / "a_file" / "model"):
+        with pytest.raises(CheckpointError, match=r"a_file.*: is no folder"):
+            small.save_pretrained(folder)
+    assert contents(tmp_path) == {"a_file": b"kept"}
 
 
 def test_a_model_saved_into_its_own_folder_stays_whole(byte_bpe: Tokenizer, tmp_path: Path) -> None:
