@@ -7,12 +7,12 @@ meanwhile cannot be found. Any number of copies may run.
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from labeling.errors import LabelingError
+from labeling.errors import LabelingError, LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.store.annotation_syncs import FOUND
 from labeling.store.erasure import Erased
@@ -27,6 +27,8 @@ OVERLAP = timedelta(minutes=10)  # what Label Studio stamped before the last syn
 FULL_EVERY = timedelta(days=1)
 LEASE_S = 300.0  # longer than one page of tasks takes
 _NOT_WITHIN = 0.5  # of the interval: several copies share the work
+_TASKS_AT_A_TIME = 100
+_NOT_FOUND = 404
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ def sync_project(
     """Read the annotations of a project's tasks that changed since the last time, and record what we lack.
 
     Once a day all tasks are looked at too, and read where Label Studio has another number of annotations than we; the
-    first time, and with `everything`, all annotations are read. That pass goes on where it was interrupted.
+    first time, and with `everything`, all annotations are read. Tasks with annotations that we know and Label Studio
+    does not any more were deleted. That pass goes on where it was interrupted.
 
     None if another process is doing it, or did so less than `not_within_s` ago. LabelStudioError if Label Studio cannot
     be read, StoreError if the store fails: what was recorded until then stays.
@@ -72,9 +75,13 @@ def sync_project(
         store.note_changes_read(project, began)  # what changes while all tasks are looked at is read the next time
         if is_full:
             is_thorough = everything or turn.full_synced_at is None
-            for page in client.task_pages(project.project_id, after=0 if everything else turn.full_after or 0):
+            last = 0 if everything else turn.full_after or 0
+            for page in client.task_pages(project.project_id, after=last):
                 outcome += reader.read(page.tasks if is_thorough else reader.differing(page.tasks))
-                store.extend_sync(project, lease_s=LEASE_S, full_after=page.tasks[-1]["id"])
+                outcome += reader.find_deleted(last, page.tasks)
+                last = page.tasks[-1]["id"]
+                store.extend_sync(project, lease_s=LEASE_S, full_after=last)
+            outcome += reader.find_deleted(last)
         is_complete = True
     finally:
         store.end_sync(project, is_complete=is_complete, is_full=is_complete and is_full)
@@ -140,6 +147,37 @@ class _Reader:
         """Read them, one by one."""
         return sum((self._read_task(task) for task in tasks if task["id"] not in self.erased.tasks), SyncOutcome())
 
+    def find_deleted(self, after: int, listed: Sequence[dict[str, Any]] = ()) -> SyncOutcome:
+        """Record the deletion of tasks after `after` (up to the last of `listed`, if any) that are not among these."""
+        store, project = self.context.store, self.project
+        known = store.annotated_tasks(project, after=after, until=listed[-1]["id"] if listed else None)
+        suspects = sorted(set(known) - {task["id"] for task in listed})
+        outcome = SyncOutcome()
+        for start in range(0, len(suspects), _TASKS_AT_A_TIME):
+            gone = [task_id for task_id in suspects[start : start + _TASKS_AT_A_TIME] if self._is_deleted(task_id)]
+            if gone:
+                annotations = sum(map(len, store.annotations_of_tasks(project, gone).values()))
+                outcome += SyncOutcome(deleted=annotations)
+                payload = {"action": "TASKS_DELETED", "tasks": [{"id": each} for each in gone], **_facts(project)}
+                self._record(payload)
+            store.extend_sync(project, lease_s=LEASE_S)
+        return outcome
+
+    def _is_deleted(self, task_id: int) -> bool:
+        """Whether Label Studio says so: a task may be missing in a list because it came after the list was made."""
+        try:
+            self.client.get_task(task_id)
+        except LabelStudioError as error:
+            if error.status != _NOT_FOUND:
+                raise
+            return True
+        return False
+
+    def _record(self, payload: dict[str, Any]) -> None:
+        """As if a webhook had brought it."""
+        store, url = self.context.store, self.project.label_studio_url
+        process_event(self.context, store.record_event(payload["action"], payload, label_studio_url=url))
+
     def _read_task(self, task: dict[str, Any]) -> SyncOutcome:
         context, project, task_id = self.context, self.project, int(task["id"])
         ours = context.store.annotations_of_tasks(project, [task_id]).get(task_id, {})  # theirs are no older
@@ -149,8 +187,7 @@ class _Reader:
         missed = [item for item in annotations if _time(item) not in known.get(item["id"], set())]
         gone = sorted(ours.keys() - {annotation["id"] for annotation in annotations})
         for payload in _events(project, task, missed, gone):
-            event_id = context.store.record_event(payload["action"], payload, label_studio_url=project.label_studio_url)
-            process_event(context, event_id)
+            self._record(payload)
         return SyncOutcome(1, len(missed), len(gone))
 
 
@@ -158,12 +195,16 @@ def _events(
     project: Project, task: dict[str, Any], missed: list[dict[str, Any]], gone: list[int]
 ) -> Iterator[dict[str, Any]]:
     """Payloads such as webhooks have, in the order in which things happened."""
-    facts = {"project": {"id": project.project_id, "label_config": project.label_config}}
+    facts = _facts(project)
     for annotation in sorted(missed, key=lambda item: str(item.get("updated_at"))):
         shown = {"id": task["id"], "data": task.get("data")}
         yield {"action": FOUND, "annotation": annotation, "task": shown, **facts}
     if gone:
         yield {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": each} for each in gone], **facts}
+
+
+def _facts(project: Project) -> dict[str, Any]:
+    return {"project": {"id": project.project_id, "label_config": project.label_config}}
 
 
 def _time(annotation: dict[str, Any]) -> datetime | None:

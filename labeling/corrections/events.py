@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 _REVIEWED = {"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED", FOUND}
 _DELETED = "ANNOTATIONS_DELETED"
+_TASKS_DELETED = "TASKS_DELETED"  # their annotations go with them, and no event tells of these
 _MAX_ERROR_CHARACTERS = 1000
 
 
@@ -49,7 +50,7 @@ class _Outcome:
 
 
 def _process(store: Store, event: EventRecord) -> _Outcome:
-    if event.action not in {*_REVIEWED, _DELETED}:
+    if event.action not in {*_REVIEWED, _DELETED, _TASKS_DELETED}:
         number = _project_number(event)
         known = None if number is None else store.find_project(number, event.label_studio_url)
         if known is not None:  # it may carry tasks that were erased
@@ -57,6 +58,10 @@ def _process(store: Store, event: EventRecord) -> _Outcome:
         return _Outcome(notes=("not about annotations",))
     project = _project(store, event)
     event = store.scrub_event(event, project)
+    if event.action == _TASKS_DELETED:
+        task_ids = [int(task["id"]) for task in event.payload["tasks"]]
+        store.leave_out_deleted_tasks(project, task_ids)
+        return _Outcome(notes=(f"tasks {task_ids} were deleted",))
     if event.action == _DELETED:
         deleted = [Review(int(annotation["id"]), None, "deleted") for annotation in event_annotations(event.payload)]
         store.save_reviews(event.id, project, deleted)

@@ -13,16 +13,20 @@ from labeling.store.correction_records import (
     Correction,
     CorrectionFilter,
     CorrectionRecord,
+    Exclusion,
     Review,
     ReviewRecord,
     ReviewState,
 )
 from labeling.store.correction_tables import CorrectionRow, EventRow, ReviewRow
 from labeling.store.database import Database
-from labeling.store.exclusions import Exclusions, exclusion_of, find_exclusions
+from labeling.store.exclusions import Exclusions, add_exclusion, exclusion_of, find_exclusions
 from labeling.store.predictions import project_record
 from labeling.store.records import Project
 from labeling.store.tables import ProjectRow
+
+TASK_DELETED = "the task was deleted in Label Studio"
+"""Why such a task is left out: an exclusion also holds what comes late of it, and can be taken back."""
 
 _SAME_FIELDS = (  # of Correction, CorrectionRow and CorrectionRecord
     "region_id",
@@ -139,6 +143,29 @@ class CorrectionStore:
             for task_id, annotation_id, state in session.execute(query):
                 known.setdefault(task_id or 0, {})[annotation_id] = cast(ReviewState, state)
         return known
+
+    def annotated_tasks(self, project: Project, *, after: int, until: int | None = None) -> list[int]:
+        """Tasks with annotations that are neither deleted nor left out with their task, by id in (after, until]."""
+        query = select(ReviewRow.task_id).where(
+            ReviewRow.project_row_id == project.id,
+            ReviewRow.is_current,
+            ReviewRow.state != "deleted",
+            ReviewRow.task_id > after,
+        )
+        query = query if until is None else query.where(ReviewRow.task_id <= until)
+        with self._database.reading() as session:
+            excluded = find_exclusions(session, [project.id])
+            task_ids = session.scalars(query.distinct().order_by(ReviewRow.task_id))
+            return [each for each in task_ids if each and (project.id, "task", str(each)) not in excluded]
+
+    def leave_out_deleted_tasks(self, project: Project, task_ids: Iterable[int]) -> None:
+        """Leave out tasks that Label Studio deleted; what was left out before keeps its reason."""
+        with self._database.writing() as session:
+            session.get_one(ProjectRow, project.id, with_for_update=True)
+            excluded = find_exclusions(session, [project.id])
+            for value in dict.fromkeys(map(str, task_ids)):
+                if (project.id, "task", value) not in excluded:
+                    add_exclusion(session, project, Exclusion("task", value, TASK_DELETED))
 
     def _review_row(self, event_id: int, project: Project, review: Review) -> ReviewRow:
         return ReviewRow(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from labeling.errors import LabelStudioError
 from labeling.label_studio.client import TaskPage
 
 CONFIG = (
@@ -56,6 +57,17 @@ class LabelStudioDouble:
         self._changed[self.annotations.pop(annotation_id)["task"]] = self._now()
         return {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": annotation_id}], "project": self._project()}
 
+    def delete_task(self, task_id: int) -> dict[str, Any]:
+        """Its annotations go with it, and no webhook tells of them."""
+        del self._changed[task_id]
+        self.annotations = {key: item for key, item in self.annotations.items() if item["task"] != task_id}
+        self._changes += 1
+        return {"action": "TASKS_DELETED", "tasks": [{"id": task_id}], "project": self._project()}
+
+    @property
+    def task_ids(self) -> list[int]:
+        return list(self._changed)
+
     def server_time(self) -> datetime:
         return BEGAN + timedelta(hours=self._changes)
 
@@ -69,6 +81,11 @@ class LabelStudioDouble:
         ]
         for start in range(0, len(changed), 2):
             yield TaskPage([self._task(task) for task in changed[start : start + 2]], len(changed) - start)
+
+    def get_task(self, task_id: int) -> dict[str, Any]:
+        if task_id not in self._changed:
+            raise LabelStudioError("No Task matches the given query.", status=404)
+        return self._task(task_id)
 
     def list_annotations(self, task_id: int) -> list[dict[str, Any]]:
         self.reads.append(task_id)

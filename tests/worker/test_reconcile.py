@@ -117,7 +117,7 @@ def truth(label_studio: LabelStudioDouble) -> dict[int, tuple[Any, ...]]:
 
 
 def history(context: JobContext) -> list[tuple[int, str, datetime | None]]:
-    everything = context.store.list_reviews(CorrectionFilter(with_history=True))
+    everything = context.store.list_reviews(CorrectionFilter(with_history=True, with_excluded=True))
     return [
         (review.annotation_id, review.state, None if review.state == "deleted" else review.at) for review in everything
     ]
@@ -125,9 +125,12 @@ def history(context: JobContext) -> list[tuple[int, str, datetime | None]]:
 
 def do(label_studio: LabelStudioDouble, action: str, which: int) -> dict[str, Any] | None:
     """One thing that an annotator does, and its webhook's payload."""
-    if action in ("create", "skip"):
-        return label_studio.create(which % label_studio.tasks + 1, skipped=action == "skip")
-    if not label_studio.annotations:
+    tasks = label_studio.task_ids
+    if tasks and action in ("create", "skip"):
+        return label_studio.create(tasks[which % len(tasks)], skipped=action == "skip")
+    if tasks and action == "delete task":
+        return label_studio.delete_task(tasks[which % len(tasks)])
+    if not label_studio.annotations or action not in ("delete", "redraw", "toggle", "cancel"):
         return None
     annotation_id = sorted(label_studio.annotations)[which % len(label_studio.annotations)]
     if action == "delete":
@@ -149,7 +152,7 @@ def recover(context: JobContext) -> None:
 
 
 ACTIONS = st.tuples(
-    st.sampled_from(["create", "skip", "redraw", "toggle", "cancel", "delete"]),
+    st.sampled_from(["create", "skip", "redraw", "toggle", "cancel", "delete", "delete task"]),
     st.integers(0, 5),
     st.sampled_from(["stored", "twice", "spooled", "lost"]),
 )
@@ -191,7 +194,8 @@ def test_nothing_is_lost_and_nothing_doubled(
             with suppress(Killed):
                 spool.drain(spool.spool_folder(configured), dying.store, URL)
             recover(context)
-            reconcile.sync_project(context, project_of(context))
+            is_silent = ("delete task", "lost") in {(action, way) for action, _, way in actions}
+            reconcile.sync_project(context, project_of(context), everything=is_silent)  # else the daily pass finds it
             assert state(context) == truth(label_studio)
             kept = history(context)
             assert len(kept) == len(set(kept))
@@ -260,6 +264,50 @@ def test_once_a_day_all_tasks_are_counted(open_context, monkeypatch: pytest.Monk
     assert reconcile.sync_project(context, project_of(context)) == reconcile.SyncOutcome(3, 0, 1)
     assert label_studio.reads == [6, 6, 2, 3]
     assert reconcile.sync_project(context, project_of(context), everything=True) == reconcile.SyncOutcome(7)
+
+
+def test_the_annotations_of_a_deleted_task_count_no_more(open_context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By webhook, also one that comes before what an annotator did before; by the daily pass where none came."""
+    label_studio = LabelStudioDouble(tasks=9)
+    context = open_context(label_studio)
+    for task in label_studio.task_ids:
+        label_studio.create(task)
+    reconcile.sync_project(context, project_of(context))
+    late = label_studio.update(1, lead_time=7.0)
+    told = label_studio.delete_task(1)
+    for payload in (told, told, late):
+        process_event(context, context.store.record_event(payload["action"], payload, label_studio_url=URL))
+    assert state(context) == truth(label_studio) and len(state(context)) == 8
+    assert "tasks [1] were deleted" in str(context.store.get_event(10).note)
+    for task in (3, 6, 9):  # in the middle of a page, between two, after the last one
+        label_studio.delete_task(task)
+    monkeypatch.setattr(reconcile, "FULL_EVERY", -reconcile.FULL_EVERY)
+    assert reconcile.sync_project(context, project_of(context)) == reconcile.SyncOutcome(0, 0, 3)
+    assert state(context) == truth(label_studio) and len(state(context)) == 5
+    for task in label_studio.task_ids:
+        label_studio.delete_task(task)
+    assert reconcile.sync_project(context, project_of(context)) == reconcile.SyncOutcome(0, 0, 5)
+    assert reconcile.sync_project(context, project_of(context), everything=True) == reconcile.SyncOutcome()
+    assert state(context) == {} and len(history(context)) == 10
+
+
+def test_a_task_that_is_not_listed_is_not_deleted_therefore(open_context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have come after the list was made. And a Label Studio that does not answer says nothing."""
+    label_studio = LabelStudioDouble()
+    context = open_context(label_studio)
+    label_studio.create(1)
+    reconcile.sync_project(context, project_of(context))
+    with monkeypatch.context() as patch:
+        patch.setattr(label_studio, "task_pages", lambda *_, **__: iter(()))
+        assert reconcile.sync_project(context, project_of(context), everything=True) == reconcile.SyncOutcome()
+
+        def fail(task_id: int) -> dict[str, Any]:
+            raise LabelStudioError("502", status=502, is_transient=True)
+
+        patch.setattr(label_studio, "get_task", fail)
+        with pytest.raises(LabelStudioError):
+            reconcile.sync_project(context, project_of(context), everything=True)
+    assert state(context) == truth(label_studio) and len(state(context)) == 1
 
 
 def test_a_label_studio_that_fails_in_the_middle(open_context, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ NEEDED_EVENTS = frozenset(
         "ANNOTATIONS_CREATED",
         "ANNOTATIONS_DELETED",
         "TASKS_CREATED",
+        "TASKS_DELETED",
         "PROJECT_UPDATED",
     }
 )

@@ -134,6 +134,7 @@ WEBHOOKS = {
     "project_updated": 0,
     "start_training": 0,
     "tasks_created": 0,
+    "tasks_deleted": 0,
     "unauthenticated_to_basic_auth_backend": 0,
 }
 
