@@ -84,7 +84,7 @@ def _print(title: str, summary: dict[str, Any]) -> None:
         table.add_row(name, *(_text(group[column]) for column in COLUMNS))
     for name, value in summary["baselines"].items():
         table.add_row(f"({name})", "", "", _text(value), style="dim")
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)  # a label may hold [brackets]
 
 
 def _text(value: float | None) -> str:

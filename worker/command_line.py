@@ -45,13 +45,18 @@ def start(*, log_level: str | None = None, **options: Any) -> Settings:
     return settings
 
 
+def plain_console(*, width: int | None = None, stderr: bool = False) -> Console:
+    """A console that prints texts as they are: titles, reasons and labels may hold [brackets] and :colons:."""
+    return Console(width=width, stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print cells as they are (None is empty), never cut: folded in a terminal, else a row is a line."""
     table = Table(*(Column(header, overflow="fold") for header in headers))
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     width = None if sys.stdout.isatty() else _ENDLESS
-    Console(width=width, highlight=False, markup=False).print(table)
+    plain_console(width=width).print(table)
 
 
 def echo_csv(rows: Sequence[Mapping[str, object]]) -> None:

@@ -62,12 +62,12 @@ def test_lists_go_into_other_programs(run, store: Store) -> None:
     """No row is cut where the output is no terminal; what others wrote is neither markup nor a formula."""
     told = LabelStudioDouble().create(3)
     told["annotation"] |= {"id": 9, "updated_at": "2036-11-22T23:00:00Z"}
-    told["annotation"]["result"][0]["value"]["rectanglelabels"] = ["=1+1 [bold]" + "long " * 40]
+    told["annotation"]["result"][0]["value"]["rectanglelabels"] = ["=1+1 [bold] :car: " + "long " * 40]
     event_id = store.record_event("ANNOTATION_CREATED", told, label_studio_url=URL)
     process_event(JobContext(Settings(), store, None, None), event_id)  # type: ignore[arg-type]
     lines = run("corrections", "list").output.splitlines()
     assert len(lines) == 3 + 3 + 2  # the table's frame, a line for each correction, and how many
-    assert any("=1+1 [bold]" + "long " * 40 in line for line in lines)
+    assert any("=1+1 [bold] :car: " + "long " * 40 in line for line in lines)
     rows = list(csv.DictReader(io.StringIO(run("corrections", "list", "--csv").stdout)))
     assert [row["annotation_id"] for row in rows] == ["1", "2", "9"]
     assert rows[2]["label"].startswith("'=1+1") and rows[2]["at"] == "2036-11-22T23:00:00+00:00"

@@ -5,7 +5,6 @@ import sys
 from functools import partial
 
 import click
-from rich.console import Console
 from rich.text import Text
 
 from labeling.errors import SettingsError
@@ -93,14 +92,14 @@ def _missing(settings: Settings) -> list[str]:
 
 
 def _show(findings: list[Finding]) -> None:
-    console, shown = Console(highlight=False), ""
+    console, shown = command_line.plain_console(), ""
     for finding in findings:
         mark, style = _MARKS[finding.state]
         link, shown = ("" if finding.link == shown else finding.link), finding.link
         line = Text.assemble((mark, style), f" {link:<{_LINK_WIDTH}}{finding.text}")
         console.print(line, soft_wrap=True)
         if finding.mend:
-            console.print(f"  {'':<{_LINK_WIDTH}}→ {finding.mend}", style="bold", markup=False, soft_wrap=True)
+            console.print(f"  {'':<{_LINK_WIDTH}}→ {finding.mend}", style="bold", soft_wrap=True)
     failures = sum(finding.state == "failure" for finding in findings)
     warnings = sum(finding.state == "warning" for finding in findings)
     console.print(f"{failures} failures, {warnings} warnings." if failures or warnings else "All is well.")

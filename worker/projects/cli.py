@@ -133,10 +133,8 @@ def prune_versions(number: int, yes: bool, label_studio_url: str | None, api_key
             of_versions = f"{len(found)} predictions of {len({each.model_version for each in found})} versions"
             click.confirm(f"Delete {of_versions}, and {len(copies)} second copies?", abort=True)
         deleted = sum(versioning.prune(project, found))
-        for copy in copies:
-            project.client.delete_prediction(copy)
         if copies:
-            console.print(f"{len(copies)} second copies were deleted.")
+            console.print(f"{sum(versioning.prune_copies(project, copies))} second copies were deleted.")
         console.print(f"{deleted} predictions were deleted.")
         if deleted < len(found):
             console.print(f"{len(found) - deleted} were gone already, or are not what we sent: they were left alone.")
@@ -146,7 +144,7 @@ def prune_versions(number: int, yes: bool, label_studio_url: str | None, api_key
 def _opened(number: int, label_studio_url: str | None, api_key: str | None) -> Iterator[tuple[OpenProject, Console]]:
     settings = command_line.start(log_level="WARNING", label_studio_url=label_studio_url, api_key=api_key)
     with open_project(settings, number) as project:
-        yield project, Console(highlight=False)
+        yield project, command_line.plain_console()
 
 
 def _predict(
@@ -216,7 +214,8 @@ def _retry(project: OpenProject, console: Console, *, no_wait: bool) -> None:
     if tried and not no_wait:
         with _interruptible(project, console):
             follow(project, console, predicting.look(project).failed, predicting.look(project).under_way)
-            _say_failures(project, console, shown_tasks=_SHOWN_TASKS)
+            if _say_failures(project, console, shown_tasks=_SHOWN_TASKS):
+                sys.exit(1)
 
 
 def _finish(project: OpenProject, console: Console, run: PredictionRun) -> None:
@@ -253,7 +252,7 @@ def _say_failures(project: OpenProject, console: Console, *, shown_tasks: int | 
     failed = predicting.failures(project)
     for reason, tasks in predicting.reasons(failed):
         numbers = ", ".join(map(str, tasks[:shown_tasks])) + (", …" if tasks[:shown_tasks] != tasks else "")
-        console.print(f"{len(tasks)} failed: {reason} (task {numbers})", soft_wrap=True, markup=False)
+        console.print(f"{len(tasks)} failed: {reason} (task {numbers})", soft_wrap=True)
     if failed:
         console.print(f"Try them again: argenseg predict --project {project.number} --retry-failed")
     elif shown_tasks is None:

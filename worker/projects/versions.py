@@ -107,3 +107,16 @@ def prune(project: OpenProject, predictions: list[SentPrediction]) -> Iterator[b
             is_ours = False  # it is gone already
         project.store.mark_pruned(ours.id)
         yield is_ours
+
+
+def prune_copies(project: OpenProject, copies: list[int]) -> Iterator[bool]:
+    """Delete these `second_copies`; for each, whether it was deleted here: somebody may have been faster."""
+    for copy in copies:
+        try:
+            project.client.delete_prediction(copy)
+        except LabelStudioError as error:
+            if error.status != 404:
+                raise
+            yield False
+        else:
+            yield True

@@ -6,7 +6,6 @@ from contextlib import closing
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.progress import track
 
 from labeling.errors import LabelingError
@@ -104,7 +103,7 @@ def try_in_project(
         options = ModelOptions(model, settings.device, settings.max_image_pixels, "WARNING", loader)
         with closing(ModelProcess(options)) as process:
             trials = trial.try_wordings(tasks, results, fetch, segment)
-            progress = Console(stderr=True)
+            progress = command_line.plain_console(stderr=True)
             tried = list(track(trials, "Trying", len(tasks), console=progress, transient=True))
     _report(results, tried, label.label, weights_name(model)[0], as_json)
 

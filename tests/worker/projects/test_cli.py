@@ -69,7 +69,8 @@ def test_a_project_from_the_first_look_to_the_pin(
     assert "1 failed: the image is damaged (task 4)" in told and "They are not pinned" in told
     assert label_studio.project["model_version"] == ""
     assert "(task 4)" in argenseg("predict", "--project", "5", "--failed")[1]
-    assert argenseg("predict", "--project", "5", "--retry-failed")[1].startswith("1 tasks are tried again.")
+    code, told = argenseg("predict", "--project", "5", "--retry-failed")
+    assert code == 1 and told.startswith("1 tasks are tried again.") and "1 failed: the image is damaged" in told
     del label_studio.tasks[4]
     assert argenseg("predict", "--project", "5", "--retry-failed") == (
         0,
@@ -81,6 +82,13 @@ def test_a_project_from_the_first_look_to_the_pin(
     code, told = argenseg("versions", "list", "--project", "5")
     assert code == 0 and "current, seen by annotators" in " ".join(told.split())
     assert argenseg("versions", "prune", "--project", "5") == (0, "0 predictions were deleted.\n")
+
+
+@pytest.mark.parametrize("title", ["[/data] cells", "Cells [batch 1]", "Cells :car:"])
+def test_a_title_is_shown_as_it_is(argenseg: Argenseg, label_studio: LabelStudioDouble, title: str) -> None:
+    label_studio.project["title"] = title
+    code, told = argenseg("predict", "--project", "5", "--dry-run")
+    assert code == 0 and title in told
 
 
 @pytest.mark.usefixtures("at_work")

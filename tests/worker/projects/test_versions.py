@@ -12,7 +12,7 @@ from labeling.store.records import TaskWish
 from tests.worker.projects.label_studio_double import LabelStudioDouble
 from worker.errors import WorkerError
 from worker.projects.open_project import OpenProject, open_project
-from worker.projects.versions import list_versions, pin, prunable, prune, second_copies
+from worker.projects.versions import list_versions, pin, prunable, prune, prune_copies, second_copies
 
 OLD = "tiny · 000000"
 
@@ -67,6 +67,15 @@ def test_what_label_studio_stored_twice(project: OpenProject, label_studio: Labe
         label_studio.add_prediction(2, project.version, "somebody's")
         label_studio.add_prediction(3, project.version)
     assert second_copies(project) == [second] and first < second
+
+
+def test_a_second_copy_that_is_gone_already_stops_nothing(
+    project: OpenProject, label_studio: LabelStudioDouble
+) -> None:
+    gone, there = (label_studio.add_prediction(1, project.version) for _ in range(2))
+    del label_studio.predictions[gone]
+    assert list(prune_copies(project, [gone, there])) == [False, True]
+    assert not label_studio.predictions
 
 
 def test_only_our_replaced_predictions_are_deleted(project: OpenProject, label_studio: LabelStudioDouble) -> None:
