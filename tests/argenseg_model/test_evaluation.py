@@ -40,7 +40,7 @@ def manifest(tmp_path: Path) -> Manifest:
     return Manifest.write(
         tmp_path / "set.jsonl",
         [
-            ManifestItem(prompt="bright", mask=encode_mask(pixels[..., 0] > 0), label="square[/1]", **usual),
+            ManifestItem(prompt="bright", mask=encode_mask(pixels[..., 0] > 0), label="[/s]", **usual),
             ManifestItem(prompt="left half", mask=encode_mask(left), label="half", **usual),
             ManifestItem(prompt="dog", mask=None, label="half", **usual),
             ManifestItem(prompt="cat", mask=None, label=None, **usual),
@@ -62,8 +62,8 @@ def test_figures(manifest: Manifest, tmp_path: Path) -> None:
     assert summary["object_f1"] == 1.0  # the larger half still overlaps by 0.5
     assert (summary["items"], summary["absent_items"], summary["false_positives"]) == (2, 2, 1.0)
     assert summary["baselines"]["otsu"] == pytest.approx((1 + 100 / 1400) / 2, abs=0.05)
-    assert summary["by_label"]["square[/1]"]["giou"] == 1.0
-    assert summary["by_label"]["square[/1]"]["false_positives"] is None
+    assert summary["by_label"]["[/s]"]["giou"] == 1.0
+    assert summary["by_label"]["[/s]"]["false_positives"] is None
     assert summary["by_size"]["small"]["items"] == 1
     assert summary["by_size"]["medium"]["items"] == 1
     assert summary["by_size"]["large"]["giou"] is None
@@ -85,7 +85,7 @@ def test_the_command_prints_and_writes(manifest: Manifest, tmp_path: Path) -> No
         command, [str(tmp_path / "set.jsonl"), "--threads", "1", "--out", str(tmp_path / "o"), "--pictures", "1"]
     )
     assert result.exit_code == 0, result.output
-    assert "square[/1]" in result.output
+    assert "[/s]" in result.output
     assert len(read_rows(tmp_path / "o" / "items.jsonl")) == 4
     assert {file.name for file in (tmp_path / "o" / "pictures").iterdir()} == {"0-truth.jpg", "0-answer.jpg"}
     result = CliRunner().invoke(command, [str(tmp_path / "none.jsonl")])
