@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,15 +37,20 @@ CHROMIUM_FLAGS = [
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
-    """`argenseg demo` in a process of its own, ready, on free ports; after Ctrl-C nothing of it may be left."""
+    """The demo that all tests share."""
+    with running_demo(tmp_path_factory.mktemp("demo"), *free_ports(2)) as demo:
+        yield demo
+
+
+@contextmanager
+def running_demo(folder: Path, port: int, backend_port: int) -> Iterator[RunningDemo]:
+    """`argenseg demo` in a process of its own, ready, on these ports; after Ctrl-C nothing of it may be left."""
     try:
         program = find_label_studio(None)
     except SupervisorError as error:
         cannot_run(str(error))
     if "ARGENSEG_MODEL" not in os.environ and not (STARTER_DIR / "model.safetensors").is_file():
         cannot_run(f"The starter model is not in {STARTER_DIR}.")
-    folder = tmp_path_factory.mktemp("demo")
-    port, backend_port = free_ports(2)
     ports = ["--port", str(port), "--backend-port", str(backend_port)]
     command = [sys.executable, "-m", "backend.cli", "demo", "--data-dir", str(folder), *ports]
     environment = {**os.environ, "FINETUNE_STEPS": FINETUNE_STEPS}
