@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -34,30 +35,60 @@ def read_regions(result: Iterable[Any], image_tag: str | None = None) -> tuple[d
     """Regions by id, and the ids of those that hold no mask that we can read; those on another image tag are left out.
 
     A region's parts (the mask of a plain <Brush>, the label beside it) are items of one id; items without geometry,
-    such as typed text, are no regions.
+    such as typed text, are no regions. What a program wrote may lack ids, or use one twice: a region without an id is
+    named by its place ("#3" is the fourth item), and of several shapes with one id the first keeps it, the others are
+    named after it ("a#2"); the same shape twice is one region.
     """
     items: dict[str, list[dict[str, Any]]] = {}
-    for item in result:
+    for place, item in enumerate(result):
         if not (isinstance(item, dict) and isinstance(item.get("value"), dict) and "original_width" in item):
             continue
         if image_tag is None or item.get("to_name", image_tag) == image_tag:
-            items.setdefault(str(item.get("id")), []).append(item)
-    regions, unread = {}, set()
+            has_id = item.get("id") not in (None, "")
+            items.setdefault(_storable(str(item["id"])) if has_id else f"#{place}", []).append(item)
+    regions, unread = dict[str, AnnotatedRegion](), set[str]()
     for region_id, parts in items.items():
-        try:
-            drawn = next(part for part in parts if part.get("type") in _MASKS_FROM_TAGS)
-            mask = region_mask(drawn)
-        except (StopIteration, RegionError):
-            unread.add(region_id)
-            continue
-        regions[region_id] = AnnotatedRegion(
-            region_id=region_id,
-            region_type=drawn["type"],
-            label=next(_labels(parts), None),
-            mask=mask if mask.any() else None,
-            value=drawn["value"],
-        )
+        names = (name for name in _names(region_id) if name == region_id or name not in items)
+        shapes, unreadable = _shapes(parts)
+        for mask, drawn in shapes:
+            name = next(names)
+            regions[name] = AnnotatedRegion(
+                region_id=name,
+                region_type=drawn[0]["type"],
+                label=next(_labels([*drawn, *(part for part in parts if not _is_drawn(part))]), None),
+                mask=mask if mask.any() else None,
+                value=drawn[0]["value"],
+            )
+        unread.update(next(names) for _ in range(unreadable))
     return regions, unread
+
+
+def _is_drawn(item: dict[str, Any]) -> bool:
+    return item.get("type") in _MASKS_FROM_TAGS
+
+
+def _names(region_id: str) -> Iterator[str]:
+    yield region_id
+    yield from (f"{region_id}#{number}" for number in count(2))
+
+
+def _shapes(parts: list[dict[str, Any]]) -> tuple[list[tuple[NDArray[np.bool_], list[dict[str, Any]]]], int]:
+    """The different masks among items of one id, each with the items that draw it; and how many cannot be read."""
+    shapes = list[tuple[NDArray[np.bool_], list[dict[str, Any]]]]()
+    drawn = [part for part in parts if _is_drawn(part)]
+    unreadable = 0 if drawn else 1
+    for part in drawn:
+        try:
+            mask = region_mask(part)
+        except RegionError:
+            unreadable += 1
+            continue
+        same = next((items for shape, items in shapes if np.array_equal(shape, mask)), None)
+        if same is None:
+            shapes.append((mask, [part]))
+        else:
+            same.append(part)
+    return shapes, unreadable
 
 
 def is_same_shape(before: dict[str, Any], after: dict[str, Any]) -> bool:
@@ -81,7 +112,13 @@ def _labels(parts: list[dict[str, Any]]) -> Iterator[str]:
     for part in parts:
         labels = part["value"].get(part.get("type")) or part["value"].get("labels")
         if isinstance(labels, list):
-            yield from (label for label in labels if isinstance(label, str))
+            yield from (_storable(label) for label in labels if isinstance(label, str))
+
+
+def _storable(text: str) -> str:
+    """ValueError for a text that no database takes: it would cost the event's other annotations, too."""
+    text.encode()
+    return text
 
 
 def _numbers(value: dict[str, Any]) -> NDArray[np.float64] | None:
@@ -96,5 +133,5 @@ def _numbers(value: dict[str, Any]) -> NDArray[np.float64] | None:
         return np.array(
             [value[key] for key in ("x", "y", "width", "height")] + [value.get("rotation") or 0], np.float64
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         return None

@@ -1,5 +1,6 @@
 """What an annotator made of each predicted mask: geometry decides, Label Studio's `origin` can be wrong."""
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -59,6 +60,14 @@ class PredictedRegions(Protocol):
         ...
 
 
+def label_studio_number(value: Any) -> int:
+    """An id of Label Studio, which are 32 bits long, as the store's are. ValueError for any other number."""
+    number = int(value)
+    if not 0 < number < 2**31:
+        raise ValueError("an id must lie between 0 and 2^31")
+    return number
+
+
 def event_annotations(payload: dict[str, Any]) -> list[dict[str, Any]]:
     """The annotations of an event, which come alone or as a list."""
     found = payload.get("annotation", payload.get("annotations"))
@@ -77,15 +86,14 @@ def review_annotation(annotation: dict[str, Any], predicted: PredictedRegions) -
     that it no longer has, are `deleted`, and those that we did not predict are `added`; but where one of these covers
     one of those (IoU >= 0.5, matched one to one), the annotator drew it anew, and it is `edited`.
     """
-    annotation_id, task_id = int(annotation["id"]), int(annotation["task"])
+    annotation_id, task_id = label_studio_number(annotation["id"]), label_studio_number(annotation["task"])
     regions, unread = read_regions(annotation.get("result") or [], predicted.image_tag)
     kept = {region_id: found for region_id in regions if (found := predicted.find(task_id, region_id)) is not None}
     began_from = _began_from(annotation, task_id, kept.values(), predicted)
     sent = None if began_from is None else predicted.prediction(began_from)
     skipped = bool(annotation.get("was_cancelled"))
     changes = [] if skipped else _changes(regions, unread, kept, began_from, predicted)
-    lead_time = annotation.get("lead_time")
-    lead_time_s = float(lead_time) if isinstance(lead_time, int | float) else None
+    lead_time_s = _lead_time_s(annotation.get("lead_time"))
     return Review(
         annotation_id=annotation_id,
         task_id=task_id,
@@ -213,12 +221,19 @@ def _began_from(
 def _annotator_id(annotation: dict[str, Any]) -> int | None:
     who = annotation.get("completed_by")
     who = who.get("id") if isinstance(who, dict) else who
-    return who if isinstance(who, int) else None
+    return who if isinstance(who, int) and not isinstance(who, bool) and 0 < who < 2**31 else None
+
+
+def _lead_time_s(told: object) -> float | None:
+    """None for what is no time: whoever imports annotations can write anything there."""
+    if not isinstance(told, int | float) or isinstance(told, bool) or not 0 <= told <= sys.float_info.max:
+        return None
+    return float(told)
 
 
 def _time(text: object) -> datetime | None:
     try:
         at = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
+        return at if at is None else at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at

@@ -1,11 +1,12 @@
 """Turn a stored event into reviews of annotations, with the corrections in them."""
 
 import logging
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from labeling.corrections.compare import SentPrediction, event_annotations, review_annotation
+from labeling.corrections.compare import SentPrediction, event_annotations, label_studio_number, review_annotation
 from labeling.errors import LabelConfigError, LabelingError, StoreError
 from labeling.prompts.label_config import LabelConfig, parse_label_config
 from labeling.prompts.plan import PromptPlan, plan_prompts
@@ -20,6 +21,9 @@ _REVIEWED = {"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED", 
 _DELETED = "ANNOTATIONS_DELETED"
 _TASKS_DELETED = "TASKS_DELETED"  # their annotations go with them, and no event tells of these
 _MAX_ERROR_CHARACTERS = 1000
+_MAX_NAME_CHARACTERS = 40
+
+Made = TypeVar("Made")
 
 
 def process_event(store: Store, event_id: int) -> int:
@@ -59,29 +63,43 @@ def _process(store: Store, event: EventRecord) -> _Outcome:
     project = _project(store, event)
     event = store.scrub_event(event, project)
     if event.action == _TASKS_DELETED:
-        task_ids = [int(task["id"]) for task in event.payload["tasks"]]
+        task_ids, errors = _each(event.payload["tasks"], "task", lambda task: label_studio_number(task["id"]))
         store.leave_out_deleted_tasks(project, task_ids)
-        return _Outcome(notes=(f"tasks {task_ids} were deleted",))
+        return _Outcome(errors=errors, notes=(f"tasks {task_ids} were deleted",))
     if event.action == _DELETED:
-        deleted = [Review(int(annotation["id"]), None, "deleted") for annotation in event_annotations(event.payload)]
+        deleted, errors = _each(event_annotations(event.payload), "annotation", _deletion)
         store.save_reviews(event.id, project, deleted)
-        return _Outcome(notes=(f"annotations {[review.annotation_id for review in deleted]} were deleted",))
+        notes = (f"annotations {[review.annotation_id for review in deleted]} were deleted",)
+        return _Outcome(errors=errors, notes=notes)
     regions = _ProjectRegions(store, project, event.payload)
-    reviews, errors = [], []
-    for annotation in event_annotations(event.payload):
-        if annotation.get("erased") is True:  # on request, see `Store.erase`
-            continue
-        try:
-            reviews.append(review_annotation(annotation, regions))
-        except (KeyError, TypeError, ValueError) as error:  # the other annotations of the event still count
-            errors.append(f"annotation {annotation.get('id')!r}: {type(error).__name__}: {error}")
+    # what was erased on request is left as a stub, see `Store.erase`
+    annotations = [item for item in event_annotations(event.payload) if item.get("erased") is not True]
+    reviews, errors = _each(annotations, "annotation", lambda item: review_annotation(item, regions))
     new = store.save_reviews(event.id, project, reviews)
     for review in reviews:
         if review.task_id is not None:
             regions.record_image(review.task_id)
-    notes = [note for review in reviews for note in _notes(review)]
-    notes += [f"{len(reviews) - new} annotations were known already, or erased"] if new < len(reviews) else []
-    return _Outcome(sum(len(review.corrections) for review in reviews), tuple(errors), tuple(notes))
+    noted = [note for review in reviews for note in _notes(review)]
+    noted += [f"{len(reviews) - new} annotations were known already, or erased"] if new < len(reviews) else []
+    return _Outcome(sum(len(review.corrections) for review in reviews), errors, tuple(noted))
+
+
+def _each(
+    items: Iterable[dict[str, Any]], what: str, make: Callable[[dict[str, Any]], Made]
+) -> tuple[list[Made], tuple[str, ...]]:
+    """What can be made of each item, and what is wrong with those that can not: the others of the event still count."""
+    made, errors = [], []
+    for item in items:
+        try:
+            made.append(make(item))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            name = repr(item.get("id") if isinstance(item, dict) else item)[:_MAX_NAME_CHARACTERS]
+            errors.append(f"{what} {name}: {type(error).__name__}: {error}")
+    return made, tuple(errors)
+
+
+def _deletion(annotation: dict[str, Any]) -> Review:
+    return Review(label_studio_number(annotation["id"]), None, "deleted")
 
 
 def _notes(review: Review) -> list[str]:

@@ -101,6 +101,32 @@ def test_kept_edited_added_and_deleted(square) -> None:
     assert (deleted.mask_after, deleted.model_version, deleted.label) == (None, "v1", "red")
 
 
+def test_regions_without_an_id_or_with_the_same_one_are_all_kept(square) -> None:
+    """As programs write them: "#N" is the N-th item's place, "a#2" the second shape with the id "a"."""
+    first, second, third = (shifted(square, step) for step in (0, 3, 6))
+    nameless = [{key: value for key, value in brush("", mask).items() if key != "id"} for mask in (first, second)]
+    assert set(kinds(review_annotation(annotation(*nameless, brush("", third)), Predicted([])))) == {"#0", "#1", "#2"}
+    twins = (brush("a", first), brush("a#2", second), brush("a", third), brush("a", first))
+    stored = Predicted([predicted("a", first), predicted("b", third)], {77: 1})
+    assert kinds(review_annotation(annotation(*twins, parent=77), stored)) == {
+        "a": "accepted",
+        "a#2": "added",
+        "a#3": "accepted",  # in place of "b"
+    }
+    damaged = brush("a", first)
+    damaged["value"] = {"format": "rle", "rle": [1], "brushlabels": ["red"]}
+    review = review_annotation(annotation(damaged, brush("a", first), brush("a", second)), Predicted([]))
+    assert (len(review.corrections), review.unread) == (2, 1)
+
+
+def test_a_shape_that_is_there_twice_is_one_region(square) -> None:
+    """A plain <Brush> with two tags of labels: the shape comes with each, and the label with one."""
+    plain = brush("r", square) | {"type": "brush"}
+    plain["value"] = {key: value for key, value in plain["value"].items() if key != "brushlabels"}
+    (item,) = review_annotation(annotation(plain, brush("r", square)), Predicted([])).corrections
+    assert (item.region_id, item.label) == ("r", "red")
+
+
 def test_antialiasing_alone_is_no_edit(square) -> None:
     drawn = square.astype(np.uint8) * 255
     drawn[2, 4:9] = 100  # a soft rim

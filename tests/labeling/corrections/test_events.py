@@ -17,7 +17,7 @@ from labeling.predictions import PredictedRegion, Prediction
 from labeling.prompts.plan import PromptPlan
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.kinds import region_mask
-from labeling.store import Store
+from labeling.store import CorrectionFilter, Store
 
 URL = "http://label-studio:8080"
 LATER = "2026-11-22T10:00:00Z"
@@ -184,6 +184,53 @@ def test_one_broken_annotation_does_not_stop_the_others(store: Store, browser_ev
     assert "annotation 6: KeyError" in last_event(store).error
 
 
+@pytest.mark.parametrize(
+    "poison",
+    [
+        {"id": 10**30},
+        {"id": 0},
+        {"task": 10**30},
+        {"parent_prediction": 10**30},
+        {"result": [{"id": "\ud800", "value": {}, "original_width": 8}]},
+        {"result": [{"id": "r", "type": "brushlabels", "value": {"labels": ["\ud800"]}, "original_width": 10**400}]},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("action", ["ANNOTATIONS_CREATED", "ANNOTATIONS_DELETED"])
+def test_a_poisoned_annotation_costs_itself_alone(store: Store, browser_event, action: str, poison) -> None:
+    process(store, browser_event)
+    good = browser_event["annotation"] | {"id": 8}
+    process(store, browser_event | {"annotation": [browser_event["annotation"] | {"id": 9} | poison, good]}, action)
+    is_deletion = action == "ANNOTATIONS_DELETED"
+    everything = store.list_reviews(CorrectionFilter(with_history=True))
+    assert [review.state for review in everything if review.annotation_id == 8] == [
+        "deleted" if is_deletion else "submitted"
+    ]
+    is_kept = any(review.annotation_id == 9 and review.unread for review in everything)
+    assert is_deletion or is_kept or "annotation " in last_event(store, 2).error
+
+
+def test_an_event_of_deleted_tasks_with_a_poisoned_one(store: Store, browser_event) -> None:
+    process(store, browser_event)
+    process(store, {"tasks": [{"id": 10**30}, {"id": None}, 7, {"id": 4}], "project": {"id": 1}}, "TASKS_DELETED")
+    assert store.list_reviews() == []
+    assert "task 7: TypeError" in last_event(store, 2).error
+
+
+@pytest.mark.parametrize("told", [10**400, float("nan"), float("inf"), -5, True, "9", None])
+def test_a_lead_time_that_is_none(store: Store, browser_event, told) -> None:
+    browser_event["annotation"]["lead_time"] = told
+    assert process(store, browser_event) == 3
+    (review,) = store.list_reviews()
+    assert (review.lead_time_s, review.capped_lead_time_s) == (None, None)
+
+
+@pytest.mark.parametrize("told", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "yesterday"])
+def test_a_time_of_change_that_is_none(store: Store, browser_event, told: str) -> None:
+    browser_event["annotation"]["updated_at"] = told
+    assert process(store, browser_event) == 3
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -199,10 +246,11 @@ ANNOTATIONS = st.fixed_dictionaries(
 
 
 @given(
-    st.sampled_from(["ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATIONS_DELETED", "WHATEVER"]),
+    st.sampled_from(["ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATIONS_DELETED", "TASKS_DELETED", "WHATEVER"]),
     st.fixed_dictionaries(
         {},
         optional={
+            "tasks": st.lists(ANNOTATIONS, max_size=2) | JSON,
             "annotation": ANNOTATIONS | st.lists(ANNOTATIONS, max_size=2) | JSON,
             "project": st.just({"id": 1}) | JSON,
         },
