@@ -38,7 +38,7 @@ STALE_S = 30.0  # longer than a request waits for its result, and than a webhook
 def sweep(context: JobContext, stale_s: float = STALE_S) -> int:
     """Put back whatever has not moved for `stale_s` seconds and is not under way; returns how many things.
 
-    A part that fails (Redis is down, the database is busy) is logged and left for the next time; the others go on.
+    A part that fails, for whatever reason, is logged and left for the next time; the others go on.
     """
     store = context.store
     parts: list[Callable[[], int]] = [
@@ -76,7 +76,9 @@ def _attempt(part: Callable[[], int]) -> int:
         return part()
     except (LabelingError, RedisError, OSError) as error:
         logger.warning("a sweep is put off: %s", error)
-        return 0
+    except Exception:  # whatever is wrong with one thing, the others must be found
+        logger.exception("a sweep failed; it is tried again")
+    return 0
 
 
 def _drain_spool(context: JobContext) -> int:

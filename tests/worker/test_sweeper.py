@@ -70,6 +70,18 @@ def test_an_event_that_breaks_our_code_is_kept_with_its_error(
     assert sweep(context, stale_s=0) == 0
 
 
+def test_an_errand_that_fails_does_not_keep_the_others_from_running(
+    context: JobContext, want: Want, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> list[int]:
+        raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+
+    monkeypatch.setattr(spool, "drain", broken)
+    want()
+    assert sweep(context, stale_s=0) == 1
+    assert "a sweep failed" in caplog.text and "surrogates not allowed" in caplog.text
+
+
 def test_a_redis_that_is_down_is_waited_for(context: JobContext, want: Want, redis_server: RedisServer) -> None:
     want()
     redis_server.kill()
