@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 
 import click
 
+from labeling.credentials import hide_passwords
 from labeling.datasets.build import DataSetOptions, build_data_set
 from labeling.datasets.export import collect, export_coco, export_hugging_face
 from labeling.datasets.images import ImageKeeper
@@ -242,7 +243,8 @@ def _shown(item: CorrectionRecord) -> list[object]:
 def _project(store: Store, project_id: int, url: str) -> Project:
     found = store.find_project(project_id, url)
     if found is None:
-        raise LabelingError(f"Project {project_id} of {url} is not known. Is LABEL_STUDIO_URL that of the project?")
+        where = hide_passwords(url)
+        raise LabelingError(f"Project {project_id} of {where} is not known. Is LABEL_STUDIO_URL that of the project?")
     return found
 
 

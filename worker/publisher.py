@@ -4,6 +4,7 @@ import logging
 
 from rq import Retry
 
+from labeling.credentials import hide_passwords
 from labeling.errors import LabelingError, LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.predictions import Prediction, validate_prediction
@@ -32,7 +33,8 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
     try:
         validate_prediction(prediction, parse_label_config(ready.project.label_config))
         if client.url != ready.project.label_studio_url:
-            return _fail(store, ready, f"It belongs to {ready.project.label_studio_url}, not to {client.url}.")
+            whose = f"It belongs to {ready.project.label_studio_url}, not to {client.url}."
+            return _fail(store, ready, hide_passwords(whose))
         held = [p["id"] for p in client.list_predictions(ready.task_id) if p["model_version"] == ready.model_version]
         if not held and (now := store.get_prediction(prediction_id).status) != "ready":
             return now  # somebody opened the task meanwhile, and was answered with it

@@ -7,6 +7,7 @@ from redis import Redis
 
 from backend.pages import show
 from backend.services import Services
+from labeling.credentials import without_credentials
 from labeling.errors import LabelConfigError
 from labeling.prompts.label_config import parse_label_config
 from labeling.store.records import Project
@@ -108,7 +109,7 @@ def _project(store: Store, project: Project) -> ProjectStatus:
     failed = store.failed_tasks(project, versions[0].name) if versions and versions[0].failed else []
     return ProjectStatus(
         number=project.project_id,
-        url=f"{project.label_studio_url}/projects/{project.project_id}/data",
+        url=f"{without_credentials(project.label_studio_url)}/projects/{project.project_id}/data",
         shown=project.shown_version,
         problem=problem,
         notes=notes,

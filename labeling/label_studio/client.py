@@ -13,6 +13,7 @@ import httpx
 from label_studio_sdk import LabelStudio
 from label_studio_sdk.core.api_error import ApiError
 
+from labeling.credentials import hide_passwords
 from labeling.errors import LabelStudioError
 from labeling.label_studio.addresses import environment_proxy
 from labeling.label_studio.connections import certificate_advice, make_transport
@@ -43,7 +44,8 @@ class LabelStudioClient:
         try:
             proxy = environment_proxy(httpx.URL(self.url))
         except httpx.InvalidURL as error:
-            raise LabelStudioError(f"LABEL_STUDIO_URL is malformed ({error}). Check it.") from None
+            reason = "" if "@" in self.url else f" ({error})"  # which may quote a part of the password
+            raise LabelStudioError(f"LABEL_STUDIO_URL is malformed{reason}. Check it.") from None
         self.auth = LabelStudioAuth(self.url, api_key)
         self._http = httpx.Client(timeout=timeout_s, auth=self.auth, transport=make_transport(proxy), trust_env=False)
 
@@ -204,14 +206,15 @@ class LabelStudioClient:
         except ApiError as error:
             raise self._refusal(what, error.status_code, str(error.body)) from None
         except httpx.HTTPError as error:
+            reason = self._safe(str(error) or type(error).__name__)
             raise LabelStudioError(
-                f"{what}: {self.url} does not answer ({self._safe(str(error) or type(error).__name__)}). "
+                f"{what}: {hide_passwords(self.url)} does not answer ({reason}). "
                 f"Is Label Studio running, and is LABEL_STUDIO_URL right?{certificate_advice(error)}",
                 is_transient=True,
             ) from None
         except (ValueError, TypeError) as error:  # such as a page that is no JSON
             raise LabelStudioError(
-                f"{what}: the answer of {self.url} is not Label Studio's ({self._safe(str(error))}). "
+                f"{what}: the answer of {hide_passwords(self.url)} is not Label Studio's ({self._safe(str(error))}). "
                 "Check LABEL_STUDIO_URL, and what is between it and us."
             ) from None
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import jwt
 
+from labeling.credentials import hide_secrets
 from labeling.errors import LabelStudioError
 
 _RENEW_BEFORE_S = 30.0
@@ -66,10 +67,8 @@ class LabelStudioAuth(httpx.Auth):
         return request.headers["Authorization"]
 
     def without_tokens(self, text: str) -> str:
-        """The text with the key and the access token made unreadable."""
-        for secret in (self._api_key, self._access_token):
-            text = text.replace(secret, "***") if secret else text
-        return text
+        """The text with the key, the access token and the passwords of URLs made unreadable."""
+        return hide_secrets(text, (self._api_key, self._access_token))
 
     def _current_token(self, request: httpx.Request, rejected: str | None) -> Exchange:
         """The access token, exchanged if it ends soon or is the one that Label Studio `rejected`."""

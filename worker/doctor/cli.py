@@ -80,7 +80,7 @@ def _settings_finding(settings: Settings) -> Finding:
     if missing := _missing(settings):
         finding = failure(f"{' and '.join(missing)} not set: masks cannot be sent.", "Set them in the environment.")
     elif not str(settings.label_studio_url).startswith(("http://", "https://")):
-        finding = failure(f"LABEL_STUDIO_URL is {settings.label_studio_url}.", "Begin it with http:// or https://.")
+        finding = failure("LABEL_STUDIO_URL is no URL of the web.", "Begin it with http:// or https://.")
     else:
         finding = ok(f"Read; data in {settings.data_dir}, model {settings.model}.")
     return Finding(finding.state, finding.text, finding.mend, "settings")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from redis import RedisError
 
+from labeling.credentials import hide_secrets, url_passwords
 from labeling.errors import LabelingError
 from labeling.settings import Settings
 from worker.errors import WorkerError
@@ -101,19 +102,18 @@ class _Run:
 
 
 def _without_secrets(finding: Finding, settings: Settings) -> Finding:
-    secrets = [settings.label_studio_api_key, settings.basic_auth_pass]
-    texts = [secret.get_secret_value() for secret in secrets if secret]
-    texts += [_password(url) for url in (settings.redis_url, settings.database_url, settings.blob_url) if url]
+    known = [settings.label_studio_api_key, settings.basic_auth_pass]
+    secrets = [secret.get_secret_value() for secret in known if secret]
+    urls = (
+        settings.redis_url,
+        settings.database_url,
+        settings.blob_url,
+        settings.label_studio_url,
+        settings.backend_url,
+    )
+    secrets += [password for url in urls if url for password in url_passwords(url)]
 
     def clean(text: str) -> str:
-        for secret in filter(None, texts):
-            text = text.replace(secret, "***")
-        return " ".join(text.split())
+        return " ".join(hide_secrets(text, secrets).split())
 
     return replace(finding, text=clean(finding.text), mend=clean(finding.mend))
-
-
-def _password(url: str) -> str:
-    """`secret` of `scheme://user:secret@host`."""
-    credentials = url.partition("://")[2].rpartition("@")[0]
-    return credentials.partition(":")[2]

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 
+from labeling.credentials import hide_passwords
 from labeling.errors import LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.settings import Settings
@@ -35,21 +36,26 @@ def connect_backend(client: LabelStudioClient, project: int, url: str, settings:
     What is right already is left as it is, and so is the version that annotators see. The backend must be running.
     WorkerError where Label Studio forbids the address; LabelStudioError for the rest.
     """
+    shown = hide_passwords(url)
     for is_refused, setting in ((refuses_backend, "ML_BLOCK_LOCAL_IP"), (refuses_webhook, "SSRF_PROTECTION_ENABLED")):
         if is_refused(client, url):
-            raise WorkerError(f"Label Studio forbids the private address {url} ({setting}): {ALLOW_PRIVATE_ADDRESSES}.")
+            raise WorkerError(
+                f"Label Studio forbids the private address {shown} ({setting}): {ALLOW_PRIVATE_ADDRESSES}."
+            )
     done = []
     wanted = {"url": url, **_credentials(settings)}
-    what = f"Project {project} could not be connected to {url}"
+    what = f"Project {project} could not be connected to {shown}"
     old_url = url
     if (backend := find_backend(client, project, url)) is None:
         new = {**wanted, "project": project, "title": BACKEND_TITLE, "is_interactive": True}
         client.call("POST", "/api/ml/", what=what, json=new)
-        done.append(f"connected the ML backend {url}")
+        done.append(f"connected the ML backend {shown}")
     elif backend["url"] != url or not has_credentials(backend, settings):
         old_url = str(backend["url"])
         client.call("PATCH", f"/api/ml/{backend['id']}", what=what, json={**wanted, "project": project})
-        done.append(f"moved the ML backend from {old_url} to {url}" if old_url != url else "set the backend's password")
+        is_moved = hide_passwords(old_url) != shown
+        moved = f"moved the ML backend from {hide_passwords(old_url)} to {shown}"
+        done.append(moved if is_moved else "set the backend's password")
     return done + _connect_webhook(client, project, url, old_url, settings)
 
 

@@ -11,6 +11,7 @@ from signal import SIGTERM
 from pydantic import AliasChoices, SecretStr
 from redis.exceptions import RedisError
 
+from labeling.credentials import hide_passwords
 from labeling.settings import Settings
 from worker.errors import SupervisorError
 from worker.projects.connection import basic_authorization, connect_backend
@@ -36,9 +37,8 @@ def up(settings: Settings, projects: Iterable[int] = ()) -> None:
             for project in projects:
                 for change in connect_backend(require_client(settings), project, backend_url(settings), settings):
                     supervisor.say(f"project {project}: {change}")
-            supervisor.say(
-                f"ready: connect Label Studio to {backend_url(settings)} (model {settings.model}, log {log_file})"
-            )
+            url = hide_passwords(backend_url(settings))
+            supervisor.say(f"ready: connect Label Studio to {url} (model {settings.model}, log {log_file})")
         supervisor.run_until(lambda: False)
         supervisor.say("stopping")
 

@@ -54,6 +54,12 @@ def test_it_counts_what_is_under_way_and_what_failed_and_why(
     assert "Tasks 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 2 more." in page
 
 
+def test_a_link_holds_no_credentials(client: FlaskClient, settings: Settings, store: Store, connection: object) -> None:
+    store.upsert_project("http://me:hunter2@label-studio.test", 4, CONFIG)
+    page = client.get("/status").text
+    assert 'href="http://label-studio.test/projects/4/data"' in page and "hunter2" not in page
+
+
 def test_a_label_config_that_cannot_work_is_named_until_it_is_mended(
     client: FlaskClient, settings: Settings, store: Store, connection: object
 ) -> None:

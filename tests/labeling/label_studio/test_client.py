@@ -83,6 +83,22 @@ def test_tasks_come_page_by_page(client, label_studio, answer) -> None:
     assert list(client.task_pages(1, after=8)) == []
 
 
+def test_a_password_in_the_url_is_in_no_error(label_studio, answer) -> None:
+    address = label_studio.url.removeprefix("http://")
+    client = LabelStudioClient(f"http://me:hunter2@{address}", TOKEN, timeout_s=2)
+    label_studio.answers["GET", "/api/webhooks/"] = answer(b"<html>")
+    label_studio.answers["GET", "/api/ml/"] = answer(b"no answer of http://we:backpass@backend:9090", 400)
+    told = []
+    for ask in (client.list_webhooks, client.list_ml_backends):
+        with pytest.raises(LabelStudioError) as error:
+            ask(1)
+        told.append(str(error.value))
+    assert f"http://me:***@{address}" in told[0] and "http://we:***@backend:9090" in told[1]
+    with pytest.raises(LabelStudioError, match="malformed") as malformed:
+        LabelStudioClient("http://me:hunt/er2@host", TOKEN)
+    assert not [text for text in (*told, str(malformed.value)) if "hunt" in text or "backpass" in text]
+
+
 def test_its_clock(client, label_studio) -> None:
     assert abs(client.server_time() - datetime.now(UTC)) < timedelta(minutes=1)
 

@@ -48,12 +48,18 @@ def test_secrets_are_never_told(settings: Settings) -> None:
         "label_studio_api_key": SecretStr("tokentoken"),
         "basic_auth_pass": SecretStr("hunter2"),
         "redis_url": "redis://user:redispass@queue:6379",
-        "database_url": "postgresql://me:dbpass@db/argenseg",
+        "database_url": "postgresql://me:dbp%40ss@db/argenseg",
+        "label_studio_url": "http://me:lspass@labels",
+        "backend_url": "http://me:backpass@backend",
     }
     guarded = settings.model_copy(update=secrets)
-    text = "tokentoken hunter2 redis://user:redispass@queue postgresql://me:dbpass@db"
+    text = (
+        "tokentoken hunter2 redis://user:redispass@queue postgresql://me:dbp%40ss@db dbp@ss lspass http://x:backpass@b"
+    )
     (found,) = run_checks([Check("x", lambda: [failure(text, text)])], guarded)
     assert not [
-        secret for secret in ("tokentoken", "hunter2", "redispass", "dbpass") if secret in found.text + found.mend
+        secret
+        for secret in ("tokentoken", "hunter2", "redispass", "dbp", "lspass", "backpass")
+        if secret in found.text + found.mend
     ]
     assert "redis://user:***@queue" in found.text

@@ -57,6 +57,20 @@ def test_a_broken_connection_is_put_right_and_what_annotators_see_stays(
     assert connect_backend(client, 5, URL, connected) == ["added the webhook"]
 
 
+def test_a_password_in_the_url_is_sent_and_not_told(
+    client: LabelStudioClient, label_studio: LabelStudioDouble, connected: Settings
+) -> None:
+    connect_backend(client, 5, "http://127.0.0.1:1", connected)
+    done = connect_backend(client, 5, "http://we:hunter2@127.0.0.1:9191", connected)
+    assert done[0] == "moved the ML backend from http://127.0.0.1:1 to http://we:***@127.0.0.1:9191"
+    assert label_studio.backends[0]["url"] == "http://we:hunter2@127.0.0.1:9191"
+    assert connect_backend(client, 5, "http://we:hunter3@127.0.0.1:9191", connected)[0] == "set the backend's password"
+    label_studio.blocks_backends = True
+    with pytest.raises(WorkerError) as refused:
+        connect_backend(client, 5, "http://we:hunter2@127.0.0.1:9191", connected)
+    assert "hunter2" not in str(refused.value)
+
+
 @pytest.mark.parametrize("setting", ["blocks_backends", "blocks_webhooks"])
 def test_what_forbids_it_is_named(
     client: LabelStudioClient, label_studio: LabelStudioDouble, connected: Settings, setting: str
