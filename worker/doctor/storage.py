@@ -4,6 +4,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+
+from redis import RedisError
 
 from labeling.settings import MEGABYTE, Settings
 from labeling.store.blobs import BlobStore
@@ -43,13 +46,11 @@ def database(settings: Settings) -> Iterator[Finding]:
         revision = store.schema_revision()
         told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none"
         yield ok(f"Opened, at migration {revision}. Predictions: {told}.")
-        try:
-            waiting = set(store.stale_predictions(_LONG_S))
+        waiting = set(store.stale_predictions(_LONG_S))
+        with suppress(RedisError, OSError):  # Redis has a check of its own
             lost = waiting - live_rows(connect(settings), GPU, PREDICT) if waiting else set()
-        except OSError:
-            return  # Redis has a check of its own
-        if lost:
-            yield warning(f"{len(lost)} wanted predictions have no job.", "Start argenseg up, or argenseg sweeper.")
+            if lost:
+                yield warning(f"{len(lost)} wanted predictions have no job.", "Start argenseg up, or argenseg sweeper.")
         if late := len(store.unprocessed_events(_LONG_S)):
             yield warning(
                 f"{late} events of Label Studio are stored and not processed.",

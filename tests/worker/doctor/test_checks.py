@@ -13,7 +13,7 @@ from redis import Redis
 from backend.cli import main
 from labeling.settings import Settings
 from labeling.store.store import Store
-from tests.worker.conftest import RedisServer, bright_square
+from tests.worker.conftest import RedisServer, Want, bright_square
 from tests.worker.projects.label_studio_double import LabelStudioDouble
 from worker.doctor import (
     backend,
@@ -68,6 +68,18 @@ def test_redis_and_its_workers(settings: Settings, redis_server: RedisServer) ->
     assert states(found) == ["failure", "failure"] and "argenseg worker" in found[0].mend
     redis_server.kill()
     assert "argenseg up" in only(queues.redis(settings)).mend
+
+
+def test_a_redis_that_is_down_is_not_the_databases_fault(
+    settings: Settings, redis_server: RedisServer, store: Store, want: Want, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "_LONG_S", -1.0)
+    want()
+    store.record_event("ANNOTATION_CREATED", {})
+    told = [finding.text for finding in storage.database(settings)]
+    assert len(told) == 3 and "1 wanted predictions have no job" in told[1] and "1 events" in told[2]
+    redis_server.kill()
+    assert [finding.text for finding in storage.database(settings)] == [told[0], told[2]]
 
 
 def test_weights(connected: Settings, project: OpenProject) -> None:
