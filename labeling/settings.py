@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -9,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from labeling.errors import SettingsError
 
 MEGABYTE = 10**6
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 def _database_default(fields: dict[str, Any]) -> str:
@@ -17,6 +19,15 @@ def _database_default(fields: dict[str, Any]) -> str:
 
 def _blob_default(fields: dict[str, Any]) -> str:
     return f"{fields['data_dir']}/blobs"
+
+
+def _is_redis_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_whole = bool(parts.path) if parts.scheme == "unix" else parts.port != 0
+    except ValueError:  # such as a port that is no number
+        return False
+    return parts.scheme in ("redis", "rediss", "unix") and is_whole
 
 
 class Settings(BaseSettings):
@@ -83,8 +94,17 @@ class Settings(BaseSettings):
 
     @field_validator("log_level")
     @classmethod
-    def _upper(cls, level: str) -> str:
+    def _log_level(cls, level: str) -> str:
+        if level.upper() not in LOG_LEVELS:
+            raise ValueError(f"it is one of {', '.join(LOG_LEVELS)}")
         return level.upper()
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, url: str | None) -> str | None:
+        if url is not None and not _is_redis_url(url):
+            raise ValueError("it is a URL such as redis://host:6379/0, rediss://user:password@host or unix:///path")
+        return url
 
     @property
     def redis_socket(self) -> Path:
@@ -102,5 +122,8 @@ def read_settings(**options: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
-        wrong = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False))
+        wrong = (
+            f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors(include_input=False)
+        )
         raise SettingsError(f"The settings cannot be used. {'; '.join(wrong)}.") from None

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from labeling.settings import Settings
+from labeling.errors import SettingsError
+from labeling.settings import Settings, read_settings
 
 
 @pytest.fixture(autouse=True)
@@ -61,8 +62,31 @@ def test_fields_are_arguments_too_and_do_not_change(tmp_path: Path) -> None:
         settings.port = 1  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(("name", "value"), [("PORT", "70000"), ("THREADS", "2"), ("PREDICT_WAIT_S", "-1")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("PORT", "70000"), ("THREADS", "2"), ("PREDICT_WAIT_S", "-1"), ("LOG_LEVEL", "verbose")],
+        *[("REDIS_URL", url) for url in ("foo", "http://queue:6379", "redis://queue:port", "unix://")],
+    ],
+)
 def test_what_cannot_work_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError, match=name):
         Settings()
+
+
+@pytest.mark.parametrize(("name", "value"), [("LOG_LEVEL", "verbose"), ("REDIS_URL", "http://me:hunter2@queue")])
+def test_what_is_wrong_is_said_for_people(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=rf"{name}: it is ") as error:
+        read_settings()
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://queue:6379/0", "rediss://me:p%40ss@queue", "unix:///run/redis.sock?db=1", "redis://"]
+)
+def test_redis_urls_that_work(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    monkeypatch.setenv("LOG_LEVEL", "warning")
+    assert (Settings().redis_url, Settings().log_level) == (url, "WARNING")
