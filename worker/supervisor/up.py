@@ -4,7 +4,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from signal import SIGTERM
 
@@ -24,12 +24,15 @@ REDIS_READY_S = 60.0  # it first reads its append-only file
 READY_S = 1800.0  # a large model may come from a slow disk, or from the Hub
 
 
-def up(settings: Settings, projects: Iterable[int] = ()) -> None:
+def up(settings: Settings, projects: Sequence[int] = ()) -> None:
     """Start every service, say when they are ready, and keep them running until Ctrl-C or SIGTERM.
 
     These `projects` of Label Studio are connected to the backend first. SupervisorError if a service cannot be
-    started, WorkerError or LabelStudioError if a project cannot be connected.
+    started, WorkerError or LabelStudioError if a project cannot be connected; where the settings do not say to which
+    Label Studio, nothing is started.
     """
+    if projects:
+        require_client(settings)
     log_file = settings.data_dir / "logs" / "argenseg.log"
     with data_folder_lock(settings) as lock, Supervisor(log_file).supervising() as supervisor:
         start_services(supervisor, settings, lock)

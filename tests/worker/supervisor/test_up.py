@@ -7,7 +7,8 @@ import pytest
 from pydantic import SecretStr
 
 from labeling.settings import Settings
-from worker.supervisor.up import backend_url, environment_of
+from worker.errors import WorkerError
+from worker.supervisor.up import backend_url, environment_of, up
 
 ROOT = Path(__file__).parents[3]
 
@@ -23,6 +24,12 @@ def test_other_processes_read_the_same_settings(settings: Settings, monkeypatch:
 
 def test_the_backend_is_reached_on_this_machine(settings: Settings) -> None:
     assert backend_url(settings.model_copy(update={"host": "0.0.0.0", "port": 9191})) == "http://127.0.0.1:9191"
+
+
+def test_nothing_is_started_for_a_label_studio_that_is_not_named(settings: Settings) -> None:
+    with pytest.raises(WorkerError, match="LABEL_STUDIO_API_KEY"):
+        up(settings, [3])
+    assert list(settings.data_dir.iterdir()) == []
 
 
 def test_up_without_a_model_stops_everything_and_says_why(settings: Settings) -> None:
