@@ -35,3 +35,7 @@ class LabelStudioError(LabelingError):
 
 class StoreError(LabelingError):
     """The database or the blob folder failed, or a row or blob is missing."""
+
+
+class RefusedByStore(StoreError):
+    """The database takes this value neither now nor later: not it is at fault, but what was to be stored."""

@@ -11,6 +11,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from labeling.errors import RefusedByStore
 from labeling.settings import Settings
 from labeling.store.store import Store
 
@@ -46,8 +47,8 @@ def write_event(folder: Path, action: str, payload: dict[str, Any], label_studio
 def drain(folder: Path, store: Store, label_studio_url: str) -> list[int]:
     """Store the waiting events, oldest first, and return their ids. StoreError stops it: the rest waits for next time.
 
-    A file goes when its event is committed. One that is no event is kept under the name `*.unreadable`. Events that do
-    not say where they came from came from `label_studio_url`.
+    A file goes when its event is committed. One that is no event, or that the database refuses for good, is kept under
+    the name `*.unreadable`. Events that do not say where they came from came from `label_studio_url`.
     """
     event_ids = []
     for path in sorted(folder.glob("*.json")):
@@ -58,12 +59,20 @@ def drain(folder: Path, store: Store, label_studio_url: str) -> list[int]:
         except FileNotFoundError:  # another sweeper was first
             continue
         except (ValueError, KeyError, TypeError):
-            logger.error("%s holds no event; it is kept as %s.unreadable", path.name, path.stem)
-            path.rename(path.with_suffix(".unreadable"))
+            _set_aside(path, "it holds no event")
             continue
-        event_ids.append(store.record_event(action, payload, label_studio_url=origin))
+        try:
+            event_ids.append(store.record_event(action, payload, label_studio_url=origin))
+        except RefusedByStore as error:
+            _set_aside(path, str(error))
+            continue
         path.unlink(missing_ok=True)
     return event_ids
+
+
+def _set_aside(path: Path, reason: str) -> None:
+    logger.error("%s is kept as %s.unreadable: %s", path.name, path.stem, reason)
+    path.rename(path.with_suffix(".unreadable"))
 
 
 def _sync_folder(folder: Path) -> None:

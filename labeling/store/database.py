@@ -13,10 +13,10 @@ from alembic.util import CommandError
 from filelock import FileLock, Timeout
 from pydantic_core import to_json
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from labeling.errors import StoreError
+from labeling.errors import RefusedByStore, StoreError
 
 _MIGRATION_WAIT_S = 120.0
 _MIGRATION_LOCK = 0x61726773  # an arbitrary number for PostgreSQL's advisory lock: "args"
@@ -123,6 +123,8 @@ def _begin_sqlite(connection: Connection) -> None:
 def _store_errors() -> Iterator[None]:
     try:
         yield
+    except DataError as error:
+        raise RefusedByStore(f"The database does not take a value: {error.orig}.") from error
     except SQLAlchemyError as error:
         reason = getattr(error, "orig", None) or error
         raise StoreError(

@@ -23,7 +23,7 @@ class EventStore:
 
         Waits half a second at most for another writer: then StoreError, and the payload must be kept elsewhere.
         """
-        row = EventRow(action=action[:64], payload=payload, label_studio_url=label_studio_url)
+        row = EventRow(action=_storable(action)[:64], payload=payload, label_studio_url=label_studio_url)
         with self._webhook_database.writing() as session:
             session.add(row)
             session.flush()
@@ -58,3 +58,8 @@ class EventStore:
         query = select(EventRow.id).where(EventRow.processed_at.is_(None), EventRow.received_at <= before)
         with self._database.reading() as session:
             return list(session.scalars(query.order_by(EventRow.id)))
+
+
+def _storable(text: str) -> str:
+    """Without what a text column does not take: NUL (PostgreSQL), and halves of surrogate pairs."""
+    return text.replace("\0", "").encode(errors="replace").decode()

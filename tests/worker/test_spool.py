@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from labeling.errors import StoreError
+from labeling.errors import RefusedByStore, StoreError
 from labeling.store.store import Store
 from worker import spool
 
@@ -48,6 +48,25 @@ def test_what_is_no_event_is_kept_aside(tmp_path: Path, store: Store, content: s
     spool.write_event(tmp_path, "ANNOTATION_CREATED", {})
     assert len(spool.drain(tmp_path, store, URL)) == 1
     assert [path.name for path in tmp_path.glob("*.unreadable")] == ["0.unreadable"]
+
+
+def test_an_event_that_the_database_refuses_for_good_blocks_no_other(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        spool.write_event(tmp_path, "ANNOTATION_CREATED", {"number": number})
+    record = store.record_event
+
+    def choosy(action: str, payload: dict[str, object], **options: str) -> int:
+        if payload["number"] == 1:
+            raise RefusedByStore("The database does not take a value.")
+        return record(action, payload, **options)
+
+    monkeypatch.setattr(store, "record_event", choosy)
+    assert [store.get_event(event).payload["number"] for event in spool.drain(tmp_path, store, URL)] == [0, 2]
+    assert not list(tmp_path.glob("*.json"))
+    [aside] = tmp_path.glob("*.unreadable")
+    assert json.loads(aside.read_text())["payload"] == {"number": 1}
 
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:

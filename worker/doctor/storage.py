@@ -74,6 +74,9 @@ def spool(settings: Settings) -> Iterator[Finding]:
     if old:
         yield warning(f"{len(old)} events wait in {folder}.", "Start argenseg up, or argenseg sweeper.")
     if unreadable:
-        yield warning(f"{len(unreadable)} files in {folder} are no events.", "Look into them, then delete them.")
+        yield warning(
+            f"{len(unreadable)} files in {folder} are no events, or the database refused them.",
+            "The log says why. Look into them; to have one stored, name it .json again; else delete it.",
+        )
     if not old and not unreadable:
         yield ok("No event waits outside the database.")

@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import DataError, ProgrammingError
 
-from labeling.errors import StoreError
+from labeling.errors import RefusedByStore, StoreError
 from labeling.store import Store
+from labeling.store.database import _store_errors
 
 
 def record(store: Store) -> int:
@@ -32,6 +34,19 @@ def test_equal_payloads_are_two_events(store: Store) -> None:
 def test_any_text_and_any_size(store: Store, text: str) -> None:
     event_id = store.record_event("ANNOTATION_CREATED", {"text": text, "rle": list(range(256)) * 1000})
     assert store.get_event(event_id).payload["text"] == text
+
+
+def test_an_action_of_any_text(store: Store) -> None:
+    event_id = store.record_event("ANNOTATION\0_CREATED\ud83d" + "!" * 100, {})
+    assert store.get_event(event_id).action == ("ANNOTATION_CREATED?" + "!" * 100)[:64]
+
+
+def test_a_value_that_the_database_refuses_is_told_from_a_database_that_fails() -> None:
+    with pytest.raises(RefusedByStore, match="NUL"), _store_errors():
+        raise DataError("INSERT", {}, ValueError("text fields cannot contain NUL"))
+    with pytest.raises(StoreError) as error, _store_errors():
+        raise ProgrammingError("INSERT", {}, ValueError("there is no table"))
+    assert not isinstance(error.value, RefusedByStore)
 
 
 def test_an_event_survives_without_being_closed(sqlite_file: Path, store: Store) -> None:
