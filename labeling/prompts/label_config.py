@@ -184,7 +184,19 @@ def _controls(tags: list[Element], image_name: str, notes: list[str]) -> Iterato
         if fresh or (not drawn and is_plain and tag is tags[0]):
             drawn |= dict.fromkeys(fresh, _where(tag))
             kept = tuple(label for label in labels if fresh.get(label.label) is label)
+            notes += [_emptiness(label, _where(tag)) for label in kept if _excludes_itself(label)]
             yield Control(tag.get("name", ""), image_name, _kind(tag), kept, options)
+
+
+def _excludes_itself(label: LabelPrompt) -> bool:
+    """Whether all that it asks for is taken away again."""
+    excluded = {prompt.casefold() for prompt in label.exclude}
+    return bool(label.prompts) and all(prompt.casefold() in excluded for prompt in label.prompts)
+
+
+def _emptiness(label: LabelPrompt, where: str) -> str:
+    what = where if label.label is None else f'Label "{label.label[:80]}" of {where}'
+    return f"{what} excludes all that it asks for ({', '.join(label.prompts)[:80]}): its masks are always empty."
 
 
 def _label(label: Element, control: Element, options: RegionOptions) -> LabelPrompt:

@@ -261,3 +261,26 @@ def test_a_config_of_a_megabyte_is_read_at_once() -> None:
     config = parse_label_config(view(IMAGE, '<Image name="second" value="$second"/>', many, other))
     assert time.process_time() - began < 2
     assert len(config.controls) == 12_000
+
+
+@pytest.mark.parametrize(
+    ("inside", "noted"),
+    [
+        ('<Label value="cell" exclude="Cell"/>', ["cell"]),
+        ('<Label value="cell" prompt="a; b" exclude="b; a; c"/><Label value="nucleus"/>', ["a, b"]),
+        ('<Label value="cell" prompt="a; b" exclude="b"/><Label value="nucleus" exclude="cell"/>', []),
+    ],
+)
+def test_a_label_that_excludes_itself_is_noted(inside: str, noted: list[str]) -> None:
+    config = parse_label_config(view(IMAGE, f'<BrushLabels name="b" toName="image">{inside}</BrushLabels>'))
+    assert list(config.notes) == [
+        f'Label "cell" of <BrushLabels name="b"> excludes all that it asks for ({prompts}): its masks are always empty.'
+        for prompts in noted
+    ]
+
+
+def test_so_is_a_tag_that_does() -> None:
+    tag = '<BrushLabels name="b" toName="image" exclude="cell"><Label value="cell"/><Label value="dog"/></BrushLabels>'
+    assert len(parse_label_config(view(IMAGE, tag)).notes) == 1
+    plain = '<Brush name="b" toName="image" prompt="cell" exclude="cell"/>'
+    assert parse_label_config(view(IMAGE, plain)).notes[0].startswith('<Brush name="b"> excludes all')
