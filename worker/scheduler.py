@@ -1,14 +1,17 @@
 """The schedule of fine-tuning. Any number of copies may run: a slot is wanted once, and one run at a time is driven.
 
-A project's turn comes at the times of its cron expression (UTC), where something was corrected since its last run, and
-whenever it has so many new corrections. A time that was missed is made up for within the hour.
+A project's turn comes at the times of its cron expression (UTC), where something was corrected since a run last learnt,
+and whenever so many corrections came since its newest run, however that ended. A time that was missed is made up for
+within the hour.
 """
 
 import logging
 import socket
 import threading
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 
 from croniter import CroniterError, croniter
 
@@ -25,6 +28,7 @@ logger = logging.getLogger(__name__)
 TICK_S = 5.0
 LOOK_S = 20.0
 CATCH_UP = timedelta(hours=1)
+FAILURES = 3  # in a row, after which a turn passes unless something was corrected since the last of them
 
 
 def check_cron(expression: str) -> str:
@@ -96,14 +100,25 @@ def _due_slot(store: Store, project: Project, schedule: FinetuneSchedule, now: d
     """The name of the turn that has come, the same in every copy of the scheduler; None if there is none."""
     if schedule.corrections is None and schedule.cron is None:
         return None
-    last = store.last_finetune(project)
-    new = store.count_corrections(project, since=None if last is None else last.created_at)
-    if not new:
+    runs = store.list_finetunes(project=project)
+    newest = runs[0] if runs else None
+    if newest is not None and newest.ended_at is None:
         return None
-    if schedule.corrections is not None and new >= schedule.corrections:
-        return f"p{project.id}-after-run-{0 if last is None else last.id}"
-    if schedule.cron is not None:
+    if schedule.corrections is not None:
+        # also after one that was stopped: else it would be wanted again at once, by the corrections that it was for
+        new = store.count_corrections(project, since=None if newest is None else newest.created_at)
+        if new >= schedule.corrections:
+            return f"p{project.id}-after-run-{0 if newest is None else newest.id}"
+    if schedule.cron is not None and store.count_corrections(project, since=_learnt_at(runs)):
         turn: datetime = croniter(schedule.cron, now + timedelta(microseconds=1)).get_prev(datetime)
         if now - turn < CATCH_UP:
             return f"p{project.id}-{turn:%Y-%m-%dT%H:%M}"
     return None
+
+
+def _learnt_at(runs: Sequence[FinetuneRun]) -> datetime | None:
+    """From when on corrections are news to the clock: what stopped and failed runs were for, is still to be learnt."""
+    ended = [run for run in runs if run.status != "stopped"]
+    failed = list(takewhile(lambda run: run.status == "failed", ended))
+    last = ended if len(failed) >= FAILURES else ended[len(failed) :]
+    return last[0].created_at if last else None

@@ -31,7 +31,9 @@ class ModelVersion:
 @dataclass(frozen=True)
 class FinetuneRun:
     """A fine-tune run. `corrections` is how many that teach something the project had when it was wanted; `manifest` is
-    None where it is to be made of the project's. `candidate` and `base` are set when it begins.
+    None where it is to be made of the project's. `candidate` and `base` are set when it begins. `attempts` counts those
+    that an outage ended; the next is `not_before` a time, and `error` says why. `asked_again`: somebody asked for a run
+    while this one was open.
     """
 
     id: int
@@ -43,6 +45,9 @@ class FinetuneRun:
     candidate: str | None
     base: str | None
     stop_requested: bool
+    asked_again: bool
+    attempts: int
+    not_before: datetime | None
     error: str | None
     report: dict[str, Any] | None
     created_at: datetime

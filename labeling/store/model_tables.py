@@ -40,7 +40,10 @@ class LiveModelRow(Base):
 
 
 class FinetuneRunRow(Base):
-    """A wanted or finished fine-tune run. `slot` makes any number of schedulers want one run only once."""
+    """A wanted or finished fine-tune run. `slot` makes any number of schedulers want one run only once.
+
+    `attempts` counts those that an outage ended; the next one is `not_before` a time.
+    """
 
     __tablename__ = "finetune_runs"
     __table_args__ = (Index("ix_finetune_runs_status", "status"),)
@@ -56,6 +59,9 @@ class FinetuneRunRow(Base):
     holder: Mapped[str | None] = mapped_column(String(200))
     leased_until: Mapped[datetime | None]
     stop_requested: Mapped[bool]
+    asked_again: Mapped[bool] = mapped_column(default=False)
+    attempts: Mapped[int] = mapped_column(default=0)
+    not_before: Mapped[datetime | None]
     error: Mapped[str | None]
     report: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)

@@ -12,7 +12,7 @@ from labeling.settings import Settings
 from labeling.store import Correction, Exclusion, Project, Review, Store
 from labeling.store.correction_records import CorrectionKind
 from labeling.store.model_records import FinetuneSchedule
-from worker.scheduler import check_cron, want_due
+from worker.scheduler import FAILURES, check_cron, want_due
 
 NIGHT = datetime(2026, 11, 23, 3, 0, 30, tzinfo=UTC)
 NIGHTLY = FinetuneSchedule("0 3 * * *", None)
@@ -96,6 +96,59 @@ def test_so_many_new_corrections_start_a_run_by_the_default_of_all(
     assert want_due(everyone, store, NIGHT) == []
     correct(1)
     assert len(want_due(everyone, store, NIGHT)) == 1
+
+
+def test_a_run_that_was_stopped_does_not_end_the_count(
+    settings: Settings, store: Store, project: Project, correct: Correct
+) -> None:
+    """Nor is it wanted again at once, by the corrections that it was for: those are in the next set anyway."""
+    everyone = settings.model_copy(update={"finetune_corrections": 5})
+    correct(5)
+    for _ in range(3):
+        (run,) = want_due(everyone, store, NIGHT)
+        store.stop_finetunes(project)
+        assert store.get_finetune(run.id).status == "stopped"
+        assert want_due(everyone, store, NIGHT) == []
+        correct(5)
+
+
+def test_the_clock_comes_back_to_what_stopped_and_failed_runs_were_for(
+    settings: Settings, store: Store, project: Project, correct: Correct
+) -> None:
+    store.set_finetune_schedule(project, NIGHTLY)
+    correct(3)
+    for night, end in enumerate(["failed", "stopped", "failed", "refused"]):
+        (run,) = want_due(settings, store, NIGHT + timedelta(days=night))
+        store.end_finetune(run.id, end)
+        assert want_due(settings, store, NIGHT + timedelta(days=night)) == []
+    assert want_due(settings, store, NIGHT + timedelta(days=9)) == []
+
+
+def test_what_fails_again_and_again_waits_for_something_new(
+    settings: Settings, store: Store, project: Project, correct: Correct
+) -> None:
+    store.set_finetune_schedule(project, NIGHTLY)
+    correct(3)
+    nights = (NIGHT + timedelta(days=night) for night in range(99))
+    for _ in range(FAILURES):
+        (run,) = want_due(settings, store, next(nights))
+        store.end_finetune(run.id, "failed")
+    assert want_due(settings, store, next(nights)) == []
+    correct(1)
+    (run,) = want_due(settings, store, next(nights))
+    store.end_finetune(run.id, "failed")
+    assert want_due(settings, store, next(nights)) == []
+
+
+def test_an_open_run_is_not_asked_for_again(
+    settings: Settings, store: Store, project: Project, correct: Correct
+) -> None:
+    everyone = settings.model_copy(update={"finetune_corrections": 5})
+    correct(5)
+    (run,) = want_due(everyone, store, NIGHT)
+    correct(5)
+    assert want_due(everyone, store, NIGHT) == []
+    assert not store.get_finetune(run.id).asked_again
 
 
 def test_what_is_excluded_after_a_run_does_not_keep_the_next_one_away(

@@ -3,6 +3,8 @@
 import threading
 import time
 
+import pytest
+
 from labeling.store import Project, Store
 from labeling.store.model_records import FinetuneSchedule
 
@@ -15,7 +17,8 @@ def test_a_slot_is_wanted_once_and_a_project_has_one_open_run(store: Store, proj
     store.end_finetune(first.id, "refused", report={"reasons": []})
     assert store.want_finetune("p1-monday", project) is None
     assert store.want_finetune("p1-tuesday", project) is not None
-    assert store.last_finetune(project).slot == "p1-tuesday"
+    store.want_finetune("of all", None)
+    assert [run.slot for run in store.list_finetunes(project=project)] == ["p1-tuesday", "p1-monday"]
 
 
 def test_many_schedulers_want_one_run(store: Store, project: Project) -> None:
@@ -67,9 +70,7 @@ def test_stopping(store: Store, project: Project) -> None:
     assert store.stop_finetunes() == 2
     assert store.get_finetune(waiting.id).status == "stopped"
     assert store.renew_finetune(running.id, "host-a", 30).stop_requested
-    assert store.last_finetune(project).id == running.id
     store.end_finetune(running.id, "stopped")
-    assert store.last_finetune(project) is None
     assert [run.slot for run in store.list_finetunes()] == ["two", "one"]
 
 
@@ -82,6 +83,66 @@ def test_a_run_that_was_let_go_can_be_stopped_and_is_not_brought_back_by_its_old
     store.stop_finetunes(project)
     store.release_finetune(run.id, "host-a")
     assert store.get_finetune(run.id).status == "stopped" and store.claim_finetune("host-b", 30) is None
+
+
+def test_a_dead_holders_run_ends_when_it_is_stopped(store: Store, project: Project) -> None:
+    store.want_finetune("one", project)
+    run = store.claim_finetune("host-a", 0.05)
+    time.sleep(0.1)
+    assert store.stop_finetunes(project) == 1
+    assert store.get_finetune(run.id).status == "stopped"
+    assert store.renew_finetune(run.id, "host-a", 30) is None
+    assert store.want_finetune("two", project) is not None
+
+
+def test_a_run_that_was_to_stop_does_not_keep_the_next_away_when_its_holder_died(
+    store: Store, project: Project
+) -> None:
+    store.want_finetune("one", project)
+    run = store.claim_finetune("host-a", 0.3)
+    store.stop_finetunes(project)
+    assert store.get_finetune(run.id).status == "running"  # its holder has a moment to end it
+    assert store.want_finetune("two", project) is None
+    time.sleep(0.4)
+    assert store.want_finetune("two", project) is not None
+    assert store.get_finetune(run.id).status == "stopped"
+
+
+def test_only_its_holder_ends_a_run(store: Store, project: Project) -> None:
+    store.want_finetune("one", project)
+    run = store.claim_finetune("host-a", 0.05)
+    time.sleep(0.1)
+    store.claim_finetune("host-b", 30)
+    assert not store.end_finetune(run.id, "failed", holder="host-a", error="its process was gone")
+    assert store.get_finetune(run.id).status == "running"
+    assert store.end_finetune(run.id, "refused", holder="host-b")
+
+
+def test_a_run_that_is_put_off_waits_its_time_and_others_go_on(store: Store, project: Project) -> None:
+    store.want_finetune("one", project)
+    run = store.claim_finetune("host-a", 30)
+    other = store.want_finetune("two", None)
+    store.put_off_finetune(run.id, "host-b", 30, "not mine")
+    assert store.get_finetune(run.id).status == "running"
+    store.put_off_finetune(run.id, "host-a", 0.3, "Label Studio answered 502.")
+    put_off = store.get_finetune(run.id)
+    assert (put_off.status, put_off.attempts, put_off.error) == ("wanted", 1, "Label Studio answered 502.")
+    assert store.claim_finetune("host-b", 30).id == other.id
+    store.end_finetune(other.id, "refused")
+    assert store.claim_finetune("host-b", 30) is None
+    time.sleep(0.4)
+    again = store.claim_finetune("host-b", 30)
+    assert (again.id, again.attempts, again.error, again.not_before) == (run.id, 1, None, None)
+
+
+def test_who_asks_again_is_remembered(store: Store, project: Project, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    run = store.want_finetune("finetune-event-1", project)
+    store.want_finetune("finetune-event-1", project)  # the same event, processed twice
+    assert not store.get_finetune(run.id).asked_again
+    assert store.want_finetune("finetune-event-2", project) is None
+    assert store.get_finetune(run.id).asked_again
+    assert "finetune-event-2" in caplog.text
 
 
 def test_a_projects_own_schedule(store: Store, project: Project) -> None:
