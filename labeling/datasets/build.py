@@ -1,7 +1,7 @@
 """Make an immutable data set of the corrections: a manifest, its images beside it, and where it all comes from."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -15,7 +15,7 @@ from labeling.datasets.agreement import agreed
 from labeling.datasets.evidence import WEIGHTS, Evidence, LeftOut, evidence_of
 from labeling.datasets.images import ImageKeeper, KeptImage
 from labeling.datasets.splits import HOLDOUT_SHARE, place_images
-from labeling.errors import LabelingError, StoreError
+from labeling.errors import ImageFetchError, LabelingError, StoreError
 from labeling.store.correction_records import CorrectionFilter, ImageSplit, ReviewRecord
 from labeling.store.store import Store
 
@@ -43,28 +43,39 @@ class DataSet:
     lineage: dict[str, Any] = field(repr=False)
 
 
-def build_data_set(store: Store, keeper: ImageKeeper, folder: Path, options: DataSetOptions) -> DataSet:
+def build_data_set(
+    store: Store,
+    keeper: ImageKeeper,
+    folder: Path,
+    options: DataSetOptions,
+    *,
+    on_tick: Callable[[], None] = lambda: None,
+) -> DataSet:
     """Write `folder`/manifest.jsonl and its images, and record the data set in the store.
 
     Only submitted annotations count, in their newest state: no prediction that nobody submitted, no skipped task. The
-    same corrections and exclusions make the same digest. StoreError if the store fails.
+    same corrections and exclusions make the same digest. StoreError if the store fails; a transient ImageFetchError if
+    an image cannot be had just now: an outage must not make a set smaller. `on_tick` is called for each annotation,
+    item and image; what it raises ends this.
     """
     wanted = options.wanted
     whole = replace(wanted, project_id=options.project_id, label=None, model_version=None, with_excluded=True)
     reviews = [each for each in store.list_reviews(whole) if wanted.model_version in (None, each.model_version)]
     left_out: Counter[str] = Counter()
-    answers, images = _collect(store, keeper, reviews, wanted.label, left_out)
+    answers, images = _collect(store, keeper, reviews, wanted.label, left_out, on_tick)
     sides = store.place_images(
         lambda known: place_images(known, [images[sha256].hashed for sha256 in sorted(images)], options.holdout_share)
     )
     items: list[ManifestItem] = []
     for (sha256, prompt), evidence in sorted(answers.items()):
+        on_tick()
         item = _item(store, images[sha256], sides[sha256], prompt, evidence)
         if isinstance(item, str):
             left_out[item] += 1
         else:
             items.append(item)
     for sha256 in sorted({Path(item.image).stem for item in items}):
+        on_tick()
         _write_image(store, folder / _image_name(images[sha256]), sha256)
     folder.mkdir(parents=True, exist_ok=True)
     manifest = Manifest.write(folder / "manifest.jsonl", items)
@@ -77,19 +88,26 @@ def build_data_set(store: Store, keeper: ImageKeeper, folder: Path, options: Dat
         "weights": WEIGHTS,
         "images": {side: len({item.image for item in items if item.split == side}) for side in ("train", "holdout")},
         "items": len(items),
+        "holdout": manifest.split("holdout").digest(),
     }
     store.save_data_set(digest, (folder / "manifest.jsonl").read_bytes(), options.parent_digest, lineage)
     return DataSet(digest, manifest, dict(left_out), lineage)
 
 
 def _collect(
-    store: Store, keeper: ImageKeeper, reviews: Iterable[ReviewRecord], label: str | None, left_out: Counter[str]
+    store: Store,
+    keeper: ImageKeeper,
+    reviews: Iterable[ReviewRecord],
+    label: str | None,
+    left_out: Counter[str],
+    on_tick: Callable[[], None],
 ) -> tuple[dict[tuple[str, str], list[Evidence]], dict[str, KeptImage]]:
     """Evidence by image content and prompt, and the images, which are fetched once for each task."""
     answers: dict[tuple[str, str], list[Evidence]] = {}
     images: dict[str, KeptImage] = {}
     tasks: dict[tuple[int, int], KeptImage | str] = {}
     for review in reviews:
+        on_tick()
         found = list(evidence_of(review))
         usable = [each for each in found if isinstance(each, Evidence) and label in (None, each.label)]
         left_out.update(each.reason for each in found if isinstance(each, LeftOut))
@@ -117,6 +135,11 @@ def _find_image(store: Store, keeper: ImageKeeper, review: ReviewRecord, task_id
     except StoreError:
         raise
     except (LabelingError, ARGenSegError) as error:
+        if isinstance(error, LabelingError) and error.is_transient:
+            exclude = f"argenseg corrections exclude task {task_id} --project {review.project.project_id}"
+            raise ImageFetchError(
+                f"Task {task_id}: {error} If its image is gone for good: {exclude}", is_transient=True
+            ) from error
         return f"image: {error}"
 
 

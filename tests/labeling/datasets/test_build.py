@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from labeling.datasets import images
 from labeling.datasets.build import DataSet, DataSetOptions, build_data_set
 from labeling.datasets.images import ImageKeeper
+from labeling.errors import ImageFetchError
 from labeling.settings import Settings
 from labeling.store import AskedPrompt, Correction, CorrectionFilter, Exclusion, Project, Review, Store
 
@@ -240,6 +242,33 @@ def test_it_is_immutable_and_knows_where_it_comes_from(
     kept = store.read_image(lineage["manifest_blob"])
     assert kept == (tmp_path / "c" / "manifest.jsonl").read_bytes()
     assert all(second.manifest.image_path(item).is_file() for item in second.manifest.items)
+
+
+def test_an_outage_does_not_make_a_set_smaller(
+    save: Save, build: Save, store: Store, square: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ImageFetchError("label-studio answered 502.", is_transient=True)
+
+    save(1, 1, region("edited", square))
+    save(2, 2, region("edited", square))
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "fetch_image", fail)
+        with pytest.raises(ImageFetchError, match=r"Task 1: .* corrections exclude task 1 --project 1") as raised:
+            build()
+    assert raised.value.is_transient and not store.list_data_sets()
+    assert len(build().manifest.items) == 2
+
+
+def test_its_maker_says_that_it_lives_and_can_be_stopped(
+    save: Save, store: Store, square: np.ndarray, tmp_path: Path
+) -> None:
+    for number in range(1, 4):
+        save(number, number, region("edited", square))
+    keeper, ticks = ImageKeeper(store, None, Settings(data_dir=tmp_path / "data")), iter(range(4))
+    with pytest.raises(StopIteration):
+        build_data_set(store, keeper, tmp_path / "set", DataSetOptions(), on_tick=lambda: next(ticks) and None)
+    assert not store.list_data_sets()
 
 
 def test_an_image_that_changed_or_cannot_be_had(
