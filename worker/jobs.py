@@ -43,8 +43,11 @@ class JobContext:
             yield cls(settings, store, LabelStudioClient.from_settings(settings), connect(settings, retries=20))
 
     def model_of(self, wanted: WantedPrediction) -> str:
-        """The model (a folder, hub id, or "starter") that the wish is to be computed with."""
-        version = self.store.find_model(wanted.model_version.rpartition(" · ")[0])
+        """The model (a folder, hub id, or "starter") that the wish is to be computed with.
+
+        That of a deleted version cannot be loaded, but no other one may answer under its name.
+        """
+        version = self.store.find_model(wanted.model_version.rpartition(" · ")[0], with_deleted=True)
         return self.settings.model if version is None else version.folder
 
 

@@ -1,9 +1,10 @@
 """Model versions, and which of them is live for a project or by default."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, cast
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import CursorResult, Select, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -13,7 +14,9 @@ from labeling.store.model_records import ModelState, ModelVersion
 from labeling.store.model_tables import LiveModelRow, ModelVersionRow
 from labeling.store.predictions import project_record
 from labeling.store.records import Project
-from labeling.store.tables import ProjectRow, utc_now
+from labeling.store.tables import PredictionRow, ProjectRow, utc_now
+
+_WISHES_AT_A_TIME = 500  # in one query: databases limit the parameters
 
 
 class ModelStore:
@@ -53,9 +56,11 @@ class ModelStore:
         with self._database.reading() as session:
             return _version(session, _named(session, name))
 
-    def find_model(self, name: str) -> ModelVersion | None:
+    def find_model(self, name: str, *, with_deleted: bool = False) -> ModelVersion | None:
         """The version of this name, unless it was deleted."""
-        query = select(ModelVersionRow).where(ModelVersionRow.name == name, ModelVersionRow.state != "deleted")
+        query = select(ModelVersionRow).where(ModelVersionRow.name == name)
+        if not with_deleted:
+            query = query.where(ModelVersionRow.state != "deleted")
         with self._database.reading() as session:
             row = session.scalar(query)
             return None if row is None else _version(session, row)
@@ -125,9 +130,24 @@ class ModelStore:
             projects = [project_record(row) for row in session.scalars(select(ProjectRow).order_by(ProjectRow.id))]
             return [each for each in projects if session.scalar(_own_live_rows(each).limit(1)) is None]
 
+    def take_back_wishes(self, prediction_ids: Sequence[int]) -> int:
+        """Cancel wishes for a version that is not to serve after all, unless they are computed or somebody waits for
+        them; returns how many.
+        """
+        count = 0
+        for start in range(0, len(prediction_ids), _WISHES_AT_A_TIME):
+            some = PredictionRow.id.in_(prediction_ids[start : start + _WISHES_AT_A_TIME])
+            wanted = update(PredictionRow).where(
+                some, PredictionRow.status == "wanted", PredictionRow.delivery == "push"
+            )
+            with self._database.writing() as session:
+                cancelled = session.execute(wanted.values(status="cancelled"))
+                count += cast(CursorResult[Any], cancelled).rowcount
+        return count
+
     def delete_model(self, name: str) -> ModelVersion:
-        """Mark a version as deleted and forget that it was live earlier; its row and report stay. StoreError while it
-        serves.
+        """Mark a version as deleted and forget that it was live earlier; its row and report stay. What it was still to
+        predict has failed. StoreError while it serves.
         """
         if serves := self.live_projects(name):
             raise StoreError(f"{name} is live ({', '.join(serves)}). Promote another version or roll back first.")
@@ -136,6 +156,10 @@ class ModelStore:
             row.state = "deleted"
             earlier = update(LiveModelRow).where(LiveModelRow.version_id == row.id, LiveModelRow.withdrawn_at.is_(None))
             session.execute(earlier.values(withdrawn_at=utc_now()))
+            of_version = PredictionRow.model_version.startswith(f"{name} · ", autoescape=True)
+            reason = f"The weights of {name} were deleted before its turn came. Predict it with what serves now."
+            wanted = update(PredictionRow).where(PredictionRow.status == "wanted", of_version)
+            session.execute(wanted.values(status="failed", error=reason))
             return _version(session, row)
 
 

@@ -9,18 +9,18 @@ from dataclasses import replace
 from labeling.errors import LabelConfigError, LabelStudioError
 from labeling.settings import Settings
 from labeling.store.model_records import ModelVersion
-from labeling.store.operations_records import RunOptions
 from labeling.store.records import Project
 from labeling.store.store import Store
+from worker.finetune.open_tasks import TICK_S, open_tasks, predicted, under_way, wait
 from worker.projects.open_project import OpenProject, open_project
-from worker.projects.predict import look, want_missing
 from worker.projects.versions import pin
 from worker.wishes import Wishes, label_studio_url
 
 logger = logging.getLogger(__name__)
 
-_TICK_S = 2.0
 _PATIENCE_S = 1800.0  # without any progress, as when no worker runs
+_LOOKS = 3  # for tasks that would lose their masks: some came meanwhile, or are just being sent
+_LAST_PATIENCE_S = 60.0  # between these
 
 
 def promote(
@@ -30,35 +30,50 @@ def promote(
     project: Project | None,
     *,
     on_tick: Callable[[], None] = lambda: None,
-) -> None:
+) -> list[str]:
     """Make a version (None: the model of the settings) live for a project, or for all that have none of their own.
 
     A project's open tasks are predicted with it first, beside what the version before it does; then new wishes are for
     it, and then annotators see it. Where Label Studio is not known, or nothing moves for half an hour, it goes live all
-    the same and open tasks follow as workers get to them. `on_tick` is called while it waits; what it raises ends it.
-    StoreError, LabelStudioError and LabelConfigError as these parts fail; of several projects, those are left out.
+    the same and open tasks follow as workers get to them. Where masks would be hidden, annotators go on seeing what
+    they saw: returns a sentence for each such project. `on_tick` is called while it waits; what it raises ends it, and
+    what was not computed by then is taken back.
+    StoreError, LabelStudioError and LabelConfigError as these parts fail; of several projects, those are left out that
+    cannot be opened, unless that may help later.
     """
     version = None if name is None else store.get_model(name)
-    served = served_projects(settings, store, project)
-    for each in served:
-        with _opened(settings, each, version, may_fail=project is None) as target:
-            if target is not None:
-                _predict_open_tasks(target, on_tick)
-    store.set_live_model(name, project)
-    for each in served:
-        with _opened(settings, each, version, may_fail=project is None) as target:
-            if target is not None:
-                _show(target)
-                target.store.end_runs(target.project, "finished")  # till now, new tasks were predicted with it too
+    again = _promote_command(version, project)
+    served, unseen = served_projects(settings, store, project), []
+    with ExitStack() as runs:
+        for each in served:
+            with _opened(settings, each, version, may_fail=project is None) as target:
+                if target is not None:
+                    runs.enter_context(predicted(store, target, on_tick, _PATIENCE_S))
+        store.set_live_model(name, project)
+        for each in served:
+            with _opened(settings, each, version, may_fail=project is None) as target:
+                if target is not None and (reason := _show(target, on_tick, again)) is not None:
+                    unseen.append(reason)
+    return unseen
 
 
-def roll_back(settings: Settings, store: Store, project: Project | None) -> ModelVersion | None:
-    """Go back to what served before; annotators see its predictions, which are there still, at once. Returns it."""
+def roll_back(
+    settings: Settings, store: Store, project: Project | None, *, on_tick: Callable[[], None] = lambda: None
+) -> ModelVersion | None:
+    """Go back to what served before, and return it. New wishes are for it at once; annotators see its predictions,
+    which are there still, as soon as open tasks that came since have some too. Errors and `on_tick` as for `promote`.
+    """
     version = store.withdraw_live_model(project)
-    for each in served_projects(settings, store, project):
-        with _opened(settings, each, version, may_fail=project is None) as target:
-            if target is not None:
-                _show(target)
+    again = _promote_command(version, project)
+    try:
+        for each in served_projects(settings, store, project):
+            with _opened(settings, each, version, may_fail=project is None) as target:
+                if target is not None:
+                    with predicted(store, target, on_tick, _PATIENCE_S):
+                        _show(target, on_tick, again)
+    except BaseException:
+        logger.warning("New work goes to the version before, but what annotators see is not moved. Go on: %s", again)
+        raise
     return version
 
 
@@ -75,12 +90,13 @@ def served_projects(settings: Settings, store: Store, project: Project | None) -
 def _opened(
     settings: Settings, project: Project, version: ModelVersion | None, *, may_fail: bool
 ) -> Iterator[OpenProject | None]:
-    """The project with the version to come; None, and a warning, for one that may fail and cannot be opened."""
+    """The project with the version to come; None, and a warning, for one that may fail and cannot be opened (later
+    neither)."""
     with ExitStack() as stack:
         try:
             target = _with_model(settings, stack.enter_context(open_project(settings, project.project_id)), version)
         except (LabelStudioError, LabelConfigError) as error:
-            if not may_fail:
+            if not may_fail or error.is_transient:
                 raise
             logger.warning("Project %d is left out: %s", project.project_id, error)
             target = None
@@ -93,24 +109,44 @@ def _with_model(settings: Settings, found: OpenProject, version: ModelVersion | 
     return replace(found, wishes=Wishes(settings, found.store, found.number, label_config, model=model))
 
 
-def _predict_open_tasks(project: OpenProject, on_tick: Callable[[], None]) -> None:
-    run = project.store.begin_run(project.project, project.version, RunOptions(only_unlabeled=True))
-    for _ in want_missing(project, run):
-        on_tick()
-    left, since = look(project).under_way, time.monotonic()
-    while left and time.monotonic() - since < _PATIENCE_S:
-        on_tick()
-        time.sleep(_TICK_S)
-        now = look(project).under_way
-        left, since = now, since if now == left else time.monotonic()
-    if left:
-        logger.warning("%d open tasks wait for their masks of %s: no worker gets on.", left, project.version)
+def _show(project: OpenProject, on_tick: Callable[[], None], again: str) -> str | None:
+    """Let annotators see the version, unless open tasks would lose their masks by that; then a sentence says so.
 
-
-def _show(project: OpenProject) -> None:
-    if project.client.prediction_counts(project.number).get(project.version):
-        pin(project, project.version)
+    It is tried again by nobody but the next promotion, or `again`, the command for it.
+    """
+    shown = _shown_version(project)
+    lacking = _lacking(project, shown)
+    for _ in range(_LOOKS - 1):
+        if lacking:
+            on_tick()
+            time.sleep(TICK_S)  # what answered an opened task is stored by Label Studio a moment later
+            wait(project, under_way(project, lacking), on_tick, _LAST_PATIENCE_S)
+            lacking = _lacking(project, shown)
+    if not project.client.prediction_counts(project.number).get(project.version):
+        reason = f"Label Studio holds no prediction of {project.version} yet"
+    elif lacking:
+        failed = len(lacking & {each.task_id for each in project.store.failed_tasks(project.project, project.version)})
+        reason = f"{len(lacking)} open tasks have masks, but none of {project.version} ({failed} of them failed)"
     else:
-        logger.warning(
-            "Label Studio holds no prediction of %s yet, so annotators go on seeing others.", project.version
-        )
+        pin(project, project.version)
+        return None
+    seen = f"{shown} there" if shown else "there what they saw"
+    sentence = f"Project {project.number}: {reason}, so annotators go on seeing {seen}. To try again: {again}"
+    logger.warning("%s", sentence)
+    return sentence
+
+
+def _shown_version(project: OpenProject) -> str:
+    """The version that annotators see, whatever serves; "" where they may see any, or what a backend tells ("live")."""
+    titles = [str(backend["title"]) for backend in project.client.list_ml_backends(project.number)]
+    return "" if project.shown in titles else project.shown
+
+
+def _lacking(project: OpenProject, shown: str) -> set[int]:
+    """The open tasks that would lose their masks."""
+    return {task.id for tasks in open_tasks(project, lacking=project.version, holding=shown) for task in tasks}
+
+
+def _promote_command(version: ModelVersion | None, project: Project | None) -> str:
+    option = "" if project is None else f" --project {project.project_id}"
+    return f"argenseg models promote {'base' if version is None else version.name}{option}"

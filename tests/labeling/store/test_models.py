@@ -3,6 +3,8 @@
 import pytest
 
 from labeling.errors import StoreError
+from labeling.prompts.label_config import parse_label_config
+from labeling.prompts.plan import plan_prompts
 from labeling.store import Project, Store
 
 
@@ -55,6 +57,20 @@ def test_a_project_can_go_back_to_the_model_of_the_settings(store: Store, projec
     store.set_live_model(None, project)
     assert store.live_model(project) is None
     assert store.live_model().name == "a"
+
+
+def test_what_a_deleted_version_was_to_predict_fails(store: Store, project: Project) -> None:
+    store.add_model("a", "/m/a", "starter")
+    plan = plan_prompts(parse_label_config(project.label_config), {})
+    rows = {
+        version: store.want_prediction(project, 1, {"image": "x"}, plan, version, delivery="push").id
+        for version in ("a · 123456", "a.1 · 123456")
+    }
+    store.delete_model("a")
+    failed = store.get_prediction(rows["a · 123456"])
+    assert failed.status == "failed" and "weights of a were deleted" in failed.error
+    assert store.get_prediction(rows["a.1 · 123456"]).status == "wanted"
+    assert store.find_model("a") is None and store.find_model("a", with_deleted=True).folder == "/m/a"
 
 
 def test_a_live_version_is_not_deleted(store: Store, project: Project) -> None:

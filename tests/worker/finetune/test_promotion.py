@@ -1,43 +1,73 @@
 """Promotion with a Label Studio: open tasks are predicted first, then the pin moves; rollback moves it back."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from labeling.errors import LabelStudioError
+from labeling.label_studio.messages import Task
 from labeling.predictions import Prediction
 from labeling.settings import Settings
 from labeling.store import Project, Store
 from tests.worker.conftest import LABEL_STUDIO_URL, bright_square, label_config
-from worker.finetune import promotion
+from worker.finetune import open_tasks, promotion
 from worker.jobs import JobContext
 from worker.projects.open_project import OpenProject
 from worker.wishes import Wishes
 
 
 class LabelStudio:
-    """A project with three open tasks; what our worker would do happens when somebody waits."""
+    """A project with three open tasks; what our worker would do happens when somebody waits.
+
+    `tasks`: by number the versions that each holds. `completed` ones are not open any more. `shown` is pinned.
+    """
 
     def __init__(self, context: JobContext, project: Project) -> None:
         self.context, self.project = context, project
-        self.held: dict[str, int] = {}
+        self.tasks: dict[int, list[str]] = {number: [] for number in range(1, 4)}
+        self.completed: set[int] = set()
+        self.shown = ""
         self.said: list[str] = []
 
-    def task_pages(self, number: int, *, lacking_version: str, only_unlabeled: bool, **_: Any) -> Iterator[Any]:
-        assert (number, only_unlabeled) == (5, True)
-        yield SimpleNamespace(tasks=[{"id": i, "data": {"image": bright_square()}} for i in range(3)], remaining=3)
+    def call(self, method: str, path: str, *, what: str, params: dict[str, Any]) -> Any:
+        """A page of tasks, filtered as Label Studio's Data Manager does."""
+        assert (method, path, params["project"]) == ("GET", "/api/tasks/", 5)
+        filters = json.loads(params["query"])["filters"]["items"]
+        found = [number for number in self.tasks if all(self._passes(number, each) for each in filters)]
+        return {
+            "tasks": [{"id": number, "data": {"image": bright_square()}} for number in found[: params["page_size"]]]
+        }
+
+    def _passes(self, number: int, condition: dict[str, Any]) -> bool:
+        value, held = condition["value"], self.tasks[number]
+        match condition["filter"].rpartition(":")[2], condition["operator"]:
+            case "id", "greater":
+                return bool(number > value)
+            case "completed_at", "empty":
+                return value == "true" and number not in self.completed
+            case "predictions_model_versions", "contains":
+                return value[0] in held
+            case "predictions_model_versions", "not_contains":
+                return value[0] not in held
+            case "total_predictions", "greater_or_equal":
+                return len(held) >= value
+        raise AssertionError(condition)
 
     def prediction_counts(self, number: int) -> dict[str, int]:
-        return self.held
+        return dict(Counter(version for held in self.tasks.values() for version in held))
+
+    def list_ml_backends(self, number: int) -> list[dict[str, Any]]:
+        return [{"title": "live"}]
 
     def change_project(self, number: int, **fields: Any) -> None:
-        self.said.append(f"shows {fields['model_version'].partition(' · ')[0]}")
+        self.shown = fields["model_version"]
+        self.said.append(f"shows {self.shown.partition(' · ')[0]}")
 
     def work(self) -> None:
         """Compute and publish one wanted prediction."""
@@ -47,9 +77,27 @@ class LabelStudio:
             wanted = store.begin_prediction(waiting[0])
             store.finish_prediction(wanted.id, Prediction([], None, wanted.model_version))
             store.mark_published(wanted.id, 100 + wanted.id)
-            self.held[wanted.model_version] = self.held.get(wanted.model_version, 0) + 1
+            self.tasks[wanted.task_id].append(wanted.model_version)
             live = store.live_model(self.project)
             self.said.append(f"predicted while {live.name if live else 'the base'} was live")
+
+    def work_off(self) -> None:
+        """Compute and publish all that is wanted."""
+        while self.context.store.counts().get("wanted"):
+            self.work()
+
+    def fail(self) -> None:
+        """The worker gives up one wanted prediction."""
+        for waiting in self.context.store.stale_predictions(0)[:1]:
+            self.context.store.fail_prediction(waiting, "out of memory")
+
+    def import_task(self, settings: Settings, model: str | None = None) -> int:
+        """A new task, which is wanted of a version as TASKS_CREATED does."""
+        number = max(self.tasks) + 1
+        self.tasks[number] = []
+        wishes = Wishes(settings, self.context.store, 5, label_config("bright"), model)
+        list(wishes.want_all([Task(id=number, data={"image": bright_square()})]))
+        return number
 
 
 @pytest.fixture
@@ -64,10 +112,12 @@ def label_studio(context: JobContext, settings: Settings, store: Store, monkeypa
     @contextmanager
     def open_project(settings: Settings, number: int) -> Iterator[OpenProject]:
         wishes = Wishes(settings, store, number, label_config("bright"))
-        yield OpenProject(store, server, context.connection, wishes, "t", 3, "")  # type: ignore[arg-type]
+        yield OpenProject(store, server, context.connection, wishes, "t", 3, server.shown)  # type: ignore[arg-type]
 
     monkeypatch.setattr(promotion, "open_project", open_project)
-    monkeypatch.setattr(promotion, "_TICK_S", 0.01)
+    monkeypatch.setattr(promotion, "TICK_S", 0.01)
+    monkeypatch.setattr(open_tasks, "TICK_S", 0.01)
+    monkeypatch.setattr(open_tasks, "_PAGE", 2)
     return server
 
 
@@ -93,7 +143,7 @@ def test_open_tasks_first_then_the_pin_and_back(
     ]  # fmt: skip
     assert store.find_open_run(label_studio.project) is None
     assert promotion.roll_back(settings, store, label_studio.project).name == "starter-1.1"
-    assert label_studio.said[-1] == "shows starter-1.1"
+    assert label_studio.said[8:] == ["shows starter-1.1"]  # at once: every open task holds its masks still
 
 
 def test_without_a_worker_it_goes_live_and_the_pin_stays(
@@ -141,5 +191,151 @@ def test_the_default_serves_all_projects_without_a_version_of_their_own(
     assert label_studio.said == [*["predicted while the base was live"] * 3, "shows starter-1.2"]
     assert set(opened) == {5, 7} and store.find_open_run(label_studio.project) is None
     assert [each.project_id for each in promotion.served_projects(settings, store, None)] == [5, 7]
-    promotion.roll_back(settings, store, None)
+    promotion.roll_back(settings, store, None, on_tick=label_studio.work)
+    assert store.live_model() is None
+
+
+def masks_of(label_studio: LabelStudio, name: str) -> list[int]:
+    """The tasks that hold a prediction of a model."""
+    return [number for number, held in label_studio.tasks.items() if any(each.startswith(name) for each in held)]
+
+
+@pytest.fixture
+def pinned(
+    settings: Settings, store: Store, label_studio: LabelStudio, add: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> LabelStudio:  # fmt: skip
+    """The project shows starter-1.1, whose masks all its tasks hold; starter-1.2 is there. Patience is short."""
+    add("starter-1.1"), add("starter-1.2")
+    promotion.promote(settings, store, "starter-1.1", label_studio.project, on_tick=label_studio.work)
+    assert label_studio.said[-1] == "shows starter-1.1"
+    label_studio.said.clear()
+    for name in ("_PATIENCE_S", "_LAST_PATIENCE_S"):
+        monkeypatch.setattr(promotion, name, 0.1)
+    return label_studio
+
+
+def while_waiting(label_studio: LabelStudio, *actions: Callable[[], None]) -> Callable[[], None]:
+    """One after the other, each as soon as something is wanted; then nothing more happens."""
+    steps = iter(actions)
+
+    def tick() -> None:
+        if label_studio.context.store.counts().get("wanted"):
+            next(steps, lambda: None)()
+
+    return tick
+
+
+def test_the_pin_stays_while_a_task_would_lose_its_masks(settings: Settings, store: Store, pinned: LabelStudio) -> None:
+    """The worker ends after one task: the others hold masks of the shown version only."""
+    (unseen,) = promotion.promote(
+        settings, store, "starter-1.2", pinned.project, on_tick=while_waiting(pinned, pinned.work)
+    )
+    assert store.live_model(pinned.project).name == "starter-1.2"
+    assert pinned.shown.startswith("starter-1.1") and len(masks_of(pinned, "starter-1.2")) == 1
+    assert "2 open tasks have masks, but none of starter-1.2" in unseen and "(0 of them failed)" in unseen
+    assert "argenseg models promote starter-1.2 --project 5" in unseen
+    assert promotion.promote(settings, store, "starter-1.2", pinned.project, on_tick=pinned.work) == []
+    assert pinned.shown.startswith("starter-1.2")
+
+
+def test_a_task_that_failed_lacks_its_masks_and_is_tried_again(
+    settings: Settings, store: Store, pinned: LabelStudio
+) -> None:
+    tick = while_waiting(pinned, pinned.work, pinned.work, pinned.fail)
+    (unseen,) = promotion.promote(settings, store, "starter-1.2", pinned.project, on_tick=tick)
+    assert "1 open tasks" in unseen and "(1 of them failed)" in unseen and pinned.shown.startswith("starter-1.1")
+    assert promotion.promote(settings, store, "starter-1.2", pinned.project, on_tick=pinned.work) == []
+    assert pinned.shown.startswith("starter-1.2")
+
+
+def test_tasks_that_show_no_masks_do_not_keep_the_pin(settings: Settings, store: Store, pinned: LabelStudio) -> None:
+    """They hold none, or another version's, or are completed."""
+    del pinned.tasks[2], pinned.tasks[3]
+    pinned.tasks |= {4: [], 5: ["imported"], 6: [pinned.shown]}
+    pinned.completed.add(6)
+    tick = while_waiting(pinned, pinned.work, pinned.fail, pinned.fail)
+    assert promotion.promote(settings, store, "starter-1.2", pinned.project, on_tick=tick) == []
+    assert pinned.shown.startswith("starter-1.2") and masks_of(pinned, "starter-1.2") == [1]
+
+
+def test_where_a_backend_says_what_is_seen_any_masks_count(
+    settings: Settings, store: Store, pinned: LabelStudio
+) -> None:
+    pinned.shown = "live"
+    (unseen,) = promotion.promote(
+        settings, store, "starter-1.2", pinned.project, on_tick=while_waiting(pinned, pinned.work)
+    )
+    assert "2 open tasks" in unseen and "there what they saw" in unseen and pinned.shown == "live"
+
+
+def test_a_task_is_open_until_it_is_completed(settings: Settings, store: Store, pinned: LabelStudio) -> None:
+    """With an overlap of two, it may hold an annotation: Label Studio says what is completed."""
+    pinned.completed.add(3)
+    promotion.promote(settings, store, "starter-1.2", pinned.project, on_tick=pinned.work)
+    assert masks_of(pinned, "starter-1.2") == [1, 2] and pinned.shown.startswith("starter-1.2")
+
+
+def test_a_steady_feed_of_tasks_does_not_hold_it_up(
+    settings: Settings, store: Store, pinned: LabelStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promotion, "_PATIENCE_S", 60.0)
+    model, ticks = store.get_model("starter-1.2").folder, iter(range(30))
+
+    def work_and_import() -> None:
+        next(ticks)  # StopIteration: it never ends
+        pinned.work(), pinned.import_task(settings, model)
+
+    promotion.promote(settings, store, "starter-1.2", pinned.project, on_tick=work_and_import)
+    assert pinned.shown.startswith("starter-1.2")
+
+
+def test_a_stop_takes_back_what_was_wanted_and_nothing_else(
+    settings: Settings, store: Store, pinned: LabelStudio
+) -> None:
+    pinned.import_task(settings)  # of the version that serves
+
+    def stop() -> None:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        promotion.promote(settings, store, "starter-1.2", pinned.project, on_tick=stop)
+    assert store.find_open_run(pinned.project) is None
+    wanted = {version.partition(" ")[0]: counts for version, counts in store.version_counts(pinned.project).items()}
+    assert wanted["starter-1.1"]["wanted"] == 1 and "wanted" not in wanted.get("starter-1.2", {})
+
+
+def test_a_rollback_predicts_first_what_came_since(settings: Settings, store: Store, pinned: LabelStudio) -> None:
+    promotion.promote(settings, store, "starter-1.2", pinned.project, on_tick=pinned.work)
+    new = pinned.import_task(settings)
+    pinned.work_off()
+    pinned.said.clear()
+    promotion.roll_back(settings, store, pinned.project, on_tick=pinned.work)
+    assert pinned.said == ["predicted while starter-1.1 was live", "shows starter-1.1"]
+    assert new in masks_of(pinned, "starter-1.1") and store.find_open_run(pinned.project) is None
+
+
+def test_a_rollback_without_a_worker_ends_and_hides_nothing(
+    settings: Settings, store: Store, pinned: LabelStudio, caplog: pytest.LogCaptureFixture
+) -> None:
+    promotion.promote(settings, store, "starter-1.2", pinned.project, on_tick=pinned.work)
+    pinned.import_task(settings)
+    pinned.work_off()
+    assert promotion.roll_back(settings, store, pinned.project).name == "starter-1.1"
+    assert pinned.shown.startswith("starter-1.2")
+    assert "argenseg models promote starter-1.1 --project 5" in caplog.text
+
+
+def test_an_outage_leaves_no_project_out(
+    settings: Settings, store: Store, label_studio: LabelStudio, add: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    add("starter-1.1")
+
+    def open_project(settings: Settings, number: int) -> Any:
+        raise LabelStudioError("Label Studio answered 502.", status=502, is_transient=True)
+
+    monkeypatch.setattr(promotion, "open_project", open_project)
+    with pytest.raises(LabelStudioError):
+        promotion.promote(settings, store, "starter-1.1", None)
     assert store.live_model() is None

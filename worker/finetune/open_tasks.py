@@ -1,0 +1,137 @@
+"""The open tasks of a project, which somebody may still be given to annotate: which masks they hold, and new ones."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from labeling.errors import LabelingError
+from labeling.label_studio.messages import Task
+from labeling.store.operations_records import PredictionRun, RunOptions, RunOutcome
+from labeling.store.records import Project
+from labeling.store.store import Store
+from worker.projects.open_project import OpenProject
+from worker.wishes import enqueue_wishes
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 2.0
+_PAGE = 100
+_UNDER_WAY = ("wanted", "ready")
+_TASKS_AT_A_TIME = 500  # in one query: databases limit the parameters
+
+
+def open_tasks(project: OpenProject, *, lacking: str, holding: str | None = None) -> Iterator[list[Task]]:
+    """Pages of the open tasks that hold no prediction of the version `lacking`; blind and erased ones are left out.
+
+    Open is what Label Studio counts as not completed: with fewer annotations than the task's overlap asks for.
+    `holding`: only those that hold a prediction of this version, "" for any.
+    """
+    wanted = [
+        _condition("completed_at", "empty", "Datetime", "true"),
+        _condition("predictions_model_versions", "not_contains", "List", [lacking]),
+    ]
+    if holding:
+        wanted.append(_condition("predictions_model_versions", "contains", "List", [holding]))
+    elif holding is not None:
+        wanted.append(_condition("total_predictions", "greater_or_equal", "Number", 1))
+    what, last = f"The open tasks of project {project.number} could not be read", 0
+    while True:  # by id: tasks that come, go or are predicted meanwhile make no gap
+        items = [_condition("id", "greater", "Number", last), *wanted]
+        query = json.dumps({"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]})
+        params = {"project": project.number, "page": 1, "page_size": _PAGE, "query": query}
+        params |= {"fields": "task_only", "resolve_uri": False}
+        found = project.client.call("GET", "/api/tasks/", what=what, params=params)["tasks"]
+        tasks = {task.id: task for task in map(Task.model_validate, found)}  # one that holds two may come twice
+        yield [task for task in tasks.values() if not project.wishes.leaves_out(task)]
+        if len(found) < _PAGE:
+            return
+        last = max(tasks)
+
+
+@contextmanager
+def predicted(store: Store, project: OpenProject, on_tick: Callable[[], None], patience_s: float) -> Iterator[None]:
+    """The open tasks have masks of the project's version, or failed, or nothing moved for so long; until this is left,
+    those that come meanwhile get them too.
+
+    `on_tick` is called while it waits. An error ends it, here and in the block: what is not computed is taken back.
+    """
+    run = store.begin_run(project.project, project.version, RunOptions(only_unlabeled=True))
+    wanted: list[int] = []
+    try:
+        waiting = _want(project, run, wanted, on_tick)
+        if waiting:
+            logger.info("Project %d: %d open tasks get masks of %s", project.number, len(waiting), project.version)
+        if left := wait(project, waiting, on_tick, patience_s):
+            logger.warning("%d open tasks wait for their masks of %s: no worker gets on.", len(left), project.version)
+        yield
+    except BaseException:
+        try:
+            _end(store, project.project, run, "cancelled")
+            store.take_back_wishes(wanted)
+        except LabelingError as error:
+            logger.warning("Project %d goes on getting masks of %s: %s", project.number, project.version, error)
+        raise
+    _end(store, project.project, run, "finished")
+
+
+def wait(
+    project: OpenProject, task_ids: Collection[int], on_tick: Callable[[], None], patience_s: float
+) -> Collection[int]:
+    """Wait until none of these tasks is under way, or nothing moves for so long; returns those that are still.
+
+    Tasks that come meanwhile are not waited for, else a steady feed of them would hold this up for ever.
+    """
+    since = time.monotonic()
+    while task_ids and time.monotonic() - since < patience_s:
+        on_tick()
+        time.sleep(TICK_S)
+        left = under_way(project, task_ids)
+        if len(left) < len(task_ids):
+            since = time.monotonic()
+        task_ids = left
+    return task_ids
+
+
+def under_way(project: OpenProject, task_ids: Collection[int]) -> set[int]:
+    """Those of the tasks whose prediction of the project's version is queued, computed, or sent just now."""
+    ids, found = sorted(task_ids), set[int]()
+    for start in range(0, len(ids), _TASKS_AT_A_TIME):
+        some = ids[start : start + _TASKS_AT_A_TIME]
+        known = project.store.task_statuses(project.project, project.version, some)
+        found |= {task for (task, _), status in known.items() if status in _UNDER_WAY}
+    return found
+
+
+def _want(project: OpenProject, run: PredictionRun, wanted: list[int], on_tick: Callable[[], None]) -> set[int]:
+    """Want what open tasks lack, also what failed before; returns the tasks under way, and adds the wishes' ids."""
+    waiting = set[int]()
+    for tasks in open_tasks(project, lacking=project.version):
+        if not _is_open(project.store, project.project, run):  # argenseg predict --cancel
+            break
+        asked = under_way(project, [task.id for task in tasks])
+        rows = list(project.wishes.want_all([task for task in tasks if task.id not in asked]))
+        wanted += [row.id for row in rows]
+        enqueue_wishes(project.connection, rows)
+        project.store.count_into_run(run.id, len(rows))
+        waiting |= asked | {row.task_id for row in rows if row.status in _UNDER_WAY}
+        on_tick()
+    return waiting
+
+
+def _is_open(store: Store, project: Project, run: PredictionRun) -> bool:
+    found = store.find_open_run(project)
+    return found is not None and found.id == run.id
+
+
+def _end(store: Store, project: Project, run: PredictionRun, outcome: RunOutcome) -> None:
+    """Close our run, not one that somebody began in its place."""
+    if _is_open(store, project, run):
+        store.end_runs(project, outcome)
+
+
+def _condition(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
+    """A filter of the Data Manager."""
+    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
