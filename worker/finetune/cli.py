@@ -130,7 +130,10 @@ def promote(name: str, project: int | None, yes: bool) -> None:
 @models.command()
 @_project_option
 def rollback(project: int | None) -> None:
-    """Go back to the version that served before. Example: argenseg models rollback --project 3"""
+    """Go back to the version that served before. Open tasks that came since are predicted with it first.
+
+    Example: argenseg models rollback --project 3
+    """
     settings = start()
     with _store(settings) as store:
         found = None if project is None else _find_project(settings, store, project)
@@ -169,18 +172,20 @@ def _say_promotion(settings: Settings, store: Store, version: ModelVersion | Non
 
 
 def _want(context: JobContext, project: Project | None, manifest: Path | None, queue: bool) -> None:
-    store = context.store
+    store, settings = context.store, context.settings
     corrections = 0 if project is None else store.count_corrections(project)
     path = None if manifest is None else str(manifest.absolute())
     run = store.want_finetune(f"finetune-by-hand-{uuid.uuid4().hex}", project, corrections=corrections, manifest=path)
     if run is None and not queue and (run := _find_open_run(store, project, path)) is not None:
         click.echo(f"Run {run.id} is open already: going on with it.")
+        if run.not_before is not None:
+            click.echo(f"It {tell_progress(settings, run)}: {run.error}")
     if run is None:
         raise click.ClickException("A run for this is open already. See argenseg finetune, or stop it with --stop.")
     if not queue:
         with _stop_on_signal() as stop:
             run = _drive_here(context, run, stop)
-    _print_runs(context.settings, [run])
+    _print_runs(settings, [run])
     if not queue and run.status == "wanted":
         click.echo("It was interrupted. A scheduler goes on with it, or the same command again.")
     if run.status == "failed":

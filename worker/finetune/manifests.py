@@ -2,12 +2,14 @@
 data."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from argenseg_model.manifest import Manifest
 from labeling.datasets.build import DataSetOptions, build_data_set
 from labeling.datasets.images import ImageKeeper
 from labeling.store.model_records import FinetuneRun
+from labeling.store.store import Store
 from labeling.versions import weights_name
 from worker.errors import WorkerError
 from worker.finetune.base_data import add_base_data
@@ -18,23 +20,46 @@ logger = logging.getLogger(__name__)
 _WITH_BASE_DATA = "with-base-data.jsonl"
 
 
-def build_manifest(context: JobContext, run: FinetuneRun, folder: Path) -> Path:
-    """The manifest's file. It never changes once it is there: a run that goes on learns from the same.
+def build_manifest(context: JobContext, run: FinetuneRun, folder: Path, *, on_tick: Callable[[], None]) -> Path:
+    """The manifest's file, which the store keeps too. It never changes once it is there: a run that goes on learns from
+    the same.
 
-    WorkerError if there is nothing to learn from yet; ManifestError for a given one that cannot be used.
+    WorkerError if there is nothing to learn from yet; ManifestError for a given one that cannot be used; a transient
+    error of an image that cannot be had just now. `on_tick` is called often; what it raises ends this.
     """
     path = folder / "set" / _WITH_BASE_DATA if run.manifest is None else Path(run.manifest)
     if run.manifest is None and not path.is_file():
         keeper = ImageKeeper(context.store, context.client, context.settings)
-        options = DataSetOptions(project_id=None if run.project is None else run.project.project_id)
-        made = build_data_set(context.store, keeper, path.parent, options)
+        number = None if run.project is None else run.project.project_id
+        options = DataSetOptions(project_id=number, parent_digest=_last_digest(context.store, number))
+        made = build_data_set(context.store, keeper, path.parent, options, on_tick=on_tick)
         is_starter = weights_name(run.base or context.settings.model)[0].startswith("starter")
         add_base_data(made.manifest, path.name, is_starter=is_starter)
         for reason, count in sorted(made.left_out.items()):
             logger.info("run %d: %d left out: %s", run.id, count, reason)
-    items = Manifest.read(path).split("train").items
-    if all(item.is_replay for item in items):
+    whole = Manifest.read(path)
+    _keep(context.store, run, whole, path)
+    if all(item.is_replay for item in whole.split("train").items):
         raise WorkerError(
             "There is nothing to learn from yet: no corrected image is in the training set. Correct more."
         )
     return path
+
+
+def _last_digest(store: Store, project_number: int | None) -> str | None:
+    """The newest data set that was made of a project's corrections, or of all."""
+    made = (each for each in reversed(store.list_data_sets()) if "options" in each.lineage)
+    return next((each.digest for each in made if each.lineage["options"]["project_id"] == project_number), None)
+
+
+def _keep(store: Store, run: FinetuneRun, manifest: Manifest, path: Path) -> None:
+    """What the run really learns from and is judged by, with the digest of its holdout that the report names."""
+    made = path.with_name("manifest.jsonl")
+    parent = Manifest.read(made).digest() if run.manifest is None and made.is_file() else None
+    lineage = {
+        "run": run.id,
+        "holdout": manifest.split("holdout").digest(),
+        "annotations": sorted({item.source.partition(":")[2] for item in manifest.items if not item.is_replay}),
+        "items": len(manifest.items),
+    }
+    store.save_data_set(manifest.digest(), path.read_bytes(), parent, lineage)

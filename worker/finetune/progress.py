@@ -24,7 +24,23 @@ def run_folder(settings: Settings, run: FinetuneRun) -> Path:
 def tell_progress(settings: Settings, run: FinetuneRun) -> str:
     """Where the run is: "learning, step 40 of 300". Its steps are known only on the machine that runs it."""
     if run.status != "running":
-        return _STATES[run.status]
+        state = _STATES[run.status]
+        if run.status == "wanted" and run.not_before is not None:
+            state = f"is tried again from {run.not_before:%H:%M} UTC on"
+    else:
+        state = _tell_step(settings, run)
+    if run.asked_again:
+        state += "; was asked for again meanwhile: what was corrected since it began is for the next run"
+    return state
+
+
+def tell_verdict(run: FinetuneRun) -> list[str]:
+    """Why a run ended as it did, or is put off, a sentence for each reason, and what is left to do."""
+    reasons: list[str] = (run.report or {}).get("gate", {}).get("reasons", [])
+    return [*([run.error] if run.error else []), *reasons]
+
+
+def _tell_step(settings: Settings, run: FinetuneRun) -> str:
     folder = run_folder(settings, run)
     if (folder / "report.html").is_file():
         return "judged: open tasks get their new masks first, then it serves"
@@ -33,12 +49,6 @@ def tell_progress(settings: Settings, run: FinetuneRun) -> str:
     if (steps := _steps(folder)) is not None:
         return f"learning, step {_last_step(folder)} of {steps}"
     return "gathers its images"
-
-
-def tell_verdict(run: FinetuneRun) -> list[str]:
-    """Why a run ended as it did, a sentence for each reason; none while it is open."""
-    reasons: list[str] = (run.report or {}).get("gate", {}).get("reasons", [])
-    return [run.error] if run.error else reasons
 
 
 def _steps(folder: Path) -> int | None:

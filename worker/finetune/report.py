@@ -58,7 +58,7 @@ def write_report(
 
 def _page(report: dict[str, Any], curve: list[dict[str, Any]], folder: Path) -> str:
     gate, names = report["gate"], (report["live"], report["candidate"])
-    title = f"{escape(names[1])}: {'promoted' if gate['passed'] else 'not promoted'}"
+    title = f"{escape(names[1])}: {'passed the gate' if gate['passed'] else 'did not pass the gate'}"
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in gate["reasons"])
     losses = [(line["step"], line["codes"]) for line in curve if "codes" in line]
     measured = [(line["step"], line["giou"]) for line in curve if line.get("giou") is not None]

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from redis.exceptions import RedisError
@@ -12,9 +12,9 @@ from redis.exceptions import RedisError
 from argenseg_model.errors import ARGenSegError
 from argenseg_model.evaluation import ItemResult, read_rows
 from argenseg_model.manifest import Manifest
-from labeling.errors import LabelingError
+from labeling.errors import LabelingError, StoreError
 from labeling.gate import GateRules, decide
-from labeling.store.model_records import FinetuneRun
+from labeling.store.model_records import FinetuneRun, FinetuneStatus
 from labeling.versions import weights_name
 from worker.errors import WorkerError
 from worker.finetune.children import run_child
@@ -29,6 +29,7 @@ from worker.queues import GPU, is_urgent, open_queue
 logger = logging.getLogger(__name__)
 
 LEASE_S = 60.0
+OUTAGE_INTERVALS_S = (60, 120, 300, 600, 1800, 3600, 3600, 3600)  # before each further attempt; four hours in all
 BULK_CYCLE_S = 20.0
 SHARE_BESIDE_BULK = 0.25  # of the time is training's: else it would wait for the end of a project of thousands
 _PICTURES = 8
@@ -48,26 +49,37 @@ class Interrupted(WorkerError):
 
 @dataclass
 class Hold:
-    """Our hold on a run: renewed as time goes by, given up when somebody says so."""
+    """Our hold on a run, which was just claimed: renewed as time goes by, given up when somebody says so."""
 
     context: JobContext
     run: FinetuneRun
     holder: str
     should_end: Callable[[], bool]
-    renewed_at: float = float("-inf")
+    ends_at: float = field(default_factory=lambda: time.monotonic() + LEASE_S)
+    renews_at: float = float("-inf")
 
     def tick(self) -> None:
-        """Call it often. RunStopped, RunLost or Interrupted when the run is not to go on here."""
+        """Call it often. RunStopped, RunLost or Interrupted when the run is not to go on here; StoreError when the
+        store fails for longer than the lease lasts.
+        """
         if self.should_end():
             raise Interrupted("this process ends")
-        if time.monotonic() - self.renewed_at < LEASE_S / 6:
+        now = time.monotonic()
+        if now < self.renews_at:
             return
-        run = self.context.store.renew_finetune(self.run.id, self.holder, LEASE_S)
+        try:
+            run = self.context.store.renew_finetune(self.run.id, self.holder, LEASE_S)
+        except StoreError as error:
+            if not error.is_transient or now >= self.ends_at:
+                raise
+            logger.warning("run %d: its lease is renewed later: %s", self.run.id, error)
+            self.renews_at = now + LEASE_S / 30
+            return
         if run is None:
-            raise RunLost("another process has taken the run over")
+            raise RunLost("another process has taken the run over, or it was stopped meanwhile")
         if run.stop_requested:
             raise RunStopped("It was stopped by argenseg finetune --stop.")
-        self.renewed_at = time.monotonic()
+        self.ends_at, self.renews_at = now + LEASE_S, now + LEASE_S / 6
 
     def is_busy(self) -> bool:
         """Whether training has to make way: always where somebody waits for a mask, most of the time for a bulk job."""
@@ -84,36 +96,52 @@ class Hold:
 
 
 def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callable[[], bool]) -> None:
-    """Take a claimed run to its end: promoted, refused, failed or stopped. What goes wrong is kept with the run."""
+    """Take a claimed run to its end: promoted, refused, failed or stopped. What goes wrong is kept with the run.
+
+    An outage (of Label Studio, Redis, the store) is no end: the run is put off, and goes on where it was. StoreError if
+    not even that can be written down; then it goes on when its lease has run out.
+    """
     hold, store = Hold(context, run, holder, should_end), context.store
     try:
-        passed, report = _learn_and_judge(hold)
-        store.end_finetune(run.id, "promoted" if passed else "refused", report=report)
+        passed, report, unseen = _learn_and_judge(hold)
+        status: FinetuneStatus = "promoted" if passed else "refused"
+        store.end_finetune(run.id, status, holder=holder, error=" ".join(unseen) or None, report=report)
     except Interrupted:
         store.release_finetune(run.id, holder)
     except RunLost as error:
         logger.warning("run %d: %s", run.id, error)
     except RunStopped as error:
-        store.end_finetune(run.id, "stopped", error=str(error))
-    except (WorkerError, LabelingError, ARGenSegError, OSError) as error:
+        store.end_finetune(run.id, "stopped", holder=holder, error=str(error))
+    except (WorkerError, LabelingError, ARGenSegError, RedisError, OSError) as error:
+        if _is_outage(error) and run.attempts < len(OUTAGE_INTERVALS_S):
+            wait_s = OUTAGE_INTERVALS_S[run.attempts]
+            logger.warning("run %d is put off for %d s: %s", run.id, wait_s, error)
+            store.put_off_finetune(run.id, holder, wait_s, str(error))
+            return
         logger.warning("run %d failed: %s", run.id, error)
-        store.end_finetune(run.id, "failed", error=str(error))
+        store.end_finetune(run.id, "failed", holder=holder, error=str(error))
     except Exception as error:  # a bug: it must not come back for ever
         logger.exception("run %d failed", run.id)
-        store.end_finetune(run.id, "failed", error=f"{type(error).__name__}: {error}")
+        store.end_finetune(run.id, "failed", holder=holder, error=f"{type(error).__name__}: {error}")
 
 
-def _learn_and_judge(hold: Hold) -> tuple[bool, dict[str, object]]:
+def _is_outage(error: Exception) -> bool:
+    return isinstance(error, RedisError) or (isinstance(error, LabelingError) and error.is_transient)
+
+
+def _learn_and_judge(hold: Hold) -> tuple[bool, dict[str, object], list[str]]:
+    """Whether the candidate passed the gate, its report, and what keeps annotators from seeing it."""
     context, store, settings = hold.context, hold.context.store, hold.context.settings
     live = store.live_model(hold.run.project)
-    base = settings.model if live is None else live.folder
+    serving = settings.model if live is None else live.folder
     folder = run_folder(settings, hold.run)
     folder.mkdir(parents=True, exist_ok=True)
-    run = store.begin_finetune(hold.run.id, store.next_model_name(weights_name(base)[0]), base)
+    run = store.begin_finetune(hold.run.id, store.next_model_name(weights_name(serving)[0]), serving)
     assert run.candidate is not None and run.base is not None
-    manifest = build_manifest(context, run, folder)
-    logger.info("run %d: %s learns from %s", run.id, run.candidate, run.base)
-    model = _train(hold, run.base, run.candidate, manifest, folder)
+    base = run.base  # what served when the run began: it may be live itself by now, cut off while it was promoted
+    manifest = build_manifest(context, run, folder, on_tick=hold.tick)
+    logger.info("run %d: %s learns from %s", run.id, run.candidate, base)
+    model = _train(hold, base, run.candidate, manifest, folder)
     store.add_model(run.candidate, str(model), run.base, run.project)
 
     scenes = write_scenes_holdout(settings.data_dir / "finetune" / f"scenes-{SCENES}").folder / "manifest.jsonl"
@@ -132,9 +160,9 @@ def _learn_and_judge(hold: Hold) -> tuple[bool, dict[str, object]]:
     store.judge_model(run.candidate, "accepted" if verdict.passed else "refused", report)
     for reason in verdict.reasons:
         logger.info("run %d: %s", run.id, reason)
-    if verdict.passed:
-        promote(settings, store, run.candidate, run.project, on_tick=hold.tick)
-    return verdict.passed, report
+    hold.tick()
+    unseen = promote(settings, store, run.candidate, run.project, on_tick=hold.tick) if verdict.passed else []
+    return verdict.passed, report, unseen
 
 
 def _train(hold: Hold, base: str, name: str, manifest: Path, folder: Path) -> Path:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from redis.exceptions import RedisError
 
 from argenseg_model.evaluation import ItemResult, write_rows
 from argenseg_model.manifest import Manifest, ManifestItem, encode_mask
+from labeling.errors import LabelStudioError, StoreError
 from labeling.settings import Settings
 from labeling.store import Store
 from labeling.store.model_records import FinetuneRun
@@ -19,6 +21,7 @@ from tests.argenseg_model.conftest import byte_bpe, small_model
 from worker.finetune import children, scenes_holdout
 from worker.finetune import run as running
 from worker.finetune.children import ChildFailed
+from worker.finetune.progress import tell_verdict
 from worker.finetune.promotion import promote, roll_back
 from worker.finetune.run import LEASE_S, drive, run_folder
 from worker.jobs import JobContext
@@ -128,7 +131,7 @@ def test_a_winner_goes_live_and_can_be_rolled_back(
     after = Wishes(settings, store, 1, CONFIG)
     assert after.model_version.startswith("starter-1.1 · ")
     page = (run_folder(settings, run) / "report.html").read_text()
-    assert "starter-1.1: promoted" in page and "0.500 → 0.700" in page and "<svg" in page
+    assert "starter-1.1: passed the gate" in page and "0.500 → 0.700" in page and "<svg" in page
     assert json.loads((run_folder(settings, run) / "report.json").read_text())["gate"]["passed"]
     assert roll_back(settings, store, run.project) is None
     assert Wishes(settings, store, 1, CONFIG).model_version == before.model_version
@@ -210,6 +213,105 @@ def test_a_run_is_stopped_and_a_lost_one_left_alone(
     other = store.claim_finetune("somebody else", LEASE_S)
     drive(context, other, "me", lambda: False)
     assert store.get_finetune(other.id).status == "running"
+
+
+OUTAGES = [
+    LabelStudioError("Label Studio answered 502.", status=502, is_transient=True),
+    RedisError("Redis is gone"),
+    StoreError("The database failed: it is locked.", is_transient=True),
+]
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+@pytest.mark.parametrize("is_live", [False, True])
+def test_an_outage_during_promotion_puts_the_run_off_and_it_goes_on(
+    context: JobContext, store: Store, claim: Claim, processes: Processes, monkeypatch: pytest.MonkeyPatch,
+    outage: Exception, is_live: bool,
+) -> None:  # fmt: skip
+    """Also one that comes when the new version serves already: it is not compared with itself then."""
+
+    def fail(settings: Settings, store: Store, name: str, project: Any, **_: Any) -> list[str]:
+        if is_live:
+            store.set_live_model(name, project)
+        raise outage
+
+    monkeypatch.setattr(running, "OUTAGE_INTERVALS_S", (0, 0))
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "promote", fail)
+        drive(context, claim(), "me", lambda: False)
+    (put_off,) = store.list_finetunes()
+    assert (put_off.status, put_off.error, put_off.attempts) == ("wanted", str(outage), 1)
+    page = (run_folder(context.settings, put_off) / "report.html").read_text()
+    assert "promoted" not in page
+    drive(context, claim(), "me", lambda: False)
+    (ended,) = store.list_finetunes()
+    assert (ended.status, ended.error, store.live_model(ended.project).name) == ("promoted", None, "starter-1.1")
+    assert len(processes.ran) == 5
+
+
+def test_an_outage_without_end_is_a_failure(
+    context: JobContext, store: Store, claim: Claim, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "OUTAGE_INTERVALS_S", (0, 0))
+    processes.fails = StoreError("the disk is gone", is_transient=True)
+    for expected in ("wanted", "wanted", "failed"):
+        drive(context, claim(), "me", lambda: False)
+        (run,) = store.list_finetunes()
+        assert (run.status, run.error) == (expected, "the disk is gone")
+
+
+def test_a_hiccup_of_the_store_is_endured_while_the_lease_lasts(
+    context: JobContext, store: Store, claim: Claim, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renew, hiccups = store.renew_finetune, iter([StoreError("locked", is_transient=True)])
+
+    def renew_or_fail(*arguments: Any) -> FinetuneRun | None:
+        if (error := next(hiccups, None)) is not None:
+            raise error
+        return renew(*arguments)
+
+    monkeypatch.setattr(store, "renew_finetune", renew_or_fail)
+    drive(context, claim(), "me", lambda: False)
+    assert store.list_finetunes()[0].status == "promoted"
+    assert next(hiccups, None) is None
+
+
+def test_a_store_that_fails_for_longer_than_the_lease_ends_the_hold(
+    context: JobContext, store: Store, claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise StoreError("locked", is_transient=True)
+
+    monkeypatch.setattr(store, "renew_finetune", fail)
+    hold = running.Hold(context, claim(), "me", lambda: False)
+    hold.tick()
+    hold.renews_at = hold.ends_at = 0.0
+    with pytest.raises(StoreError, match="locked"):
+        hold.tick()
+
+
+def test_what_keeps_annotators_from_seeing_a_winner_is_told_with_the_run(
+    context: JobContext, store: Store, claim: Claim, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "promote", lambda *_, **__: ["Project 1: 2 open tasks have masks."])
+    drive(context, claim(), "me", lambda: False)
+    (run,) = store.list_finetunes()
+    assert run.status == "promoted"
+    said = tell_verdict(run)
+    assert said[0] == "Project 1: 2 open tasks have masks." and len(said) > 1
+
+
+def test_a_loser_of_the_lease_does_not_end_the_winners_run(
+    context: JobContext, store: Store, claim: Claim, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = claim()
+    store.release_finetune(run.id, "me")
+    store.claim_finetune("somebody else", LEASE_S)
+    processes.fails = ChildFailed("its files were taken away")
+
+    monkeypatch.setattr(running.Hold, "tick", lambda _: None)  # silent for too long
+    drive(context, run, "me", lambda: False)
+    assert store.get_finetune(run.id).status == "running"
 
 
 @pytest.mark.timeout(1200)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from labeling.store import Store
 from labeling.store.records import WantedPrediction
+from worker.finetune.progress import tell_progress
 from worker.jobs import JobContext
 from worker.wishes import follow_event
 
@@ -30,3 +31,14 @@ def test_a_wish_is_computed_with_the_model_of_its_version(
     assert context.model_of(wanted) == context.settings.model
     store.add_model("threshold", str(tmp_path), "starter")
     assert context.model_of(wanted) == str(tmp_path)
+    store.delete_model("threshold")
+    assert context.model_of(wanted) == str(tmp_path)  # which cannot be loaded: no other model answers in its name
+
+
+def test_start_training_during_a_run_is_told_with_the_run(context: JobContext, store: Store) -> None:
+    project = {"id": 5, "label_config": CONFIG}
+    for _ in range(2):
+        event = store.record_event("START_TRAINING", {"action": "START_TRAINING", "project": project})
+        follow_event(context.settings, store, context.connection, event)
+    (run,) = store.list_finetunes()
+    assert "was asked for again meanwhile" in tell_progress(context.settings, run)
