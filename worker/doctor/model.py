@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from labeling.settings import Settings
+from labeling.store.store import Store
 from labeling.versions import weights_name
 from worker.doctor.findings import Finding, failure, ok, skipped, warning
 from worker.projects.open_project import served_model
@@ -21,9 +22,23 @@ _SHOWN_CHARACTERS = 300
 
 
 def weights(settings: Settings, number: int | None = None) -> Iterator[Finding]:
-    """Those of the model that serves project `number` (None: the default): found, and which ones?"""
+    """Those of the model that serves project `number` (None: the default): found, and which ones?
+
+    A promoted version is a folder, which every worker must have.
+    """
+    with Store.open(settings.database_url, settings.blob_url) as store:
+        for version in store.list_models():
+            serves = store.live_projects(version.name)
+            if serves and not Path(version.folder).is_dir():
+                yield warning(
+                    f"{version.name}, which serves {', '.join(serves)}, is not on this host: no {version.folder}.",
+                    "A worker here cannot load it: share ARGENSEG_DATA_DIR among hosts, or copy the folder to here.",
+                )
     model = served_model(settings, number)
     folder = _folder(model)
+    if folder is None and Path(model).is_absolute():
+        yield failure(f"{model} is not there.", "Promote another version (argenseg models), or set ARGENSEG_MODEL.")
+        return
     if folder is None:
         yield warning(
             f"{model!r} is no folder: the worker loads it from the Hub.",

@@ -98,6 +98,16 @@ def test_weights(connected: Settings, project: OpenProject) -> None:
     assert broken.state == "failure" and "ARGENSEG_MODEL" in broken.mend
 
 
+def test_a_version_that_is_not_on_this_host(connected: Settings, project: OpenProject) -> None:
+    folder = connected.data_dir / "elsewhere"
+    project.store.add_model("tuned", str(folder), "tiny")
+    assert states(model.weights(connected)) == ["ok"]
+    project.store.set_live_model("tuned", project.project)
+    elsewhere, _ = model.weights(connected)
+    assert elsewhere.state == "warning" and f"serves project 5, is not on this host: no {folder}" in elsewhere.text
+    assert states(model.weights(connected, 5)) == ["warning", "failure"]
+
+
 def test_a_backend_that_is_down(connected: Settings) -> None:
     assert states(backend.backend(connected.model_copy(update={"port": 1}))) == ["failure"]
 
