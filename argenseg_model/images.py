@@ -3,9 +3,10 @@
 The rules, in the order in which they apply:
 - Of a file with several frames (GIF, TIFF stack, animated WebP) the first.
 - EXIF orientation is applied; a damaged EXIF block counts as upright, as in browsers.
-- A grey image of more than 8 bits (modes I;16, I, F: microscopes, depth) is stretched: its own minimum becomes 0, its
-  maximum 255. A constant one becomes black; values that are not finite count as the minimum. Colour of 16 bits a
-  channel loses its lower 8 bits (Pillow reads it so).
+- What has more than 8 bits (grey of modes I;16, I and F, colour of 16 bits a channel in PNG and TIFF: microscopes,
+  depth) is stretched: its own minimum becomes 0, its maximum 255, the same for all channels. A constant one becomes
+  black; values that are not finite count as the minimum. Only a file is read so deep: PIL images of colour, CMYK,
+  premultiplied alpha, a transparent colour, and other formats keep the upper 8 bits of the depth that they declare.
 - What is transparent (alpha, a transparent colour or palette entry) is laid on white, as a browser shows it.
 - Palette, grey, CMYK and all else become RGB; colour profiles are not applied. CMYK of a JPEG is taken as Adobe writes
   it (inverted), as browsers do.
@@ -15,15 +16,16 @@ and the RGB one are all that is held: at most about 9 bytes a pixel, 0.9 GB for 
 while they work: AVIF 10 bytes a pixel in all, WebP 16, JPEG 2000 19.
 """
 
+import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from argenseg_model.errors import ImageError
 
@@ -46,6 +48,15 @@ _UPRIGHT: Final = {  # EXIF orientation -> what makes the picture upright (EXIF 
 }
 _SIDEWAYS: Final = (5, 6, 7, 8)  # orientations that swap width and height
 _DEEP_MODES: Final = frozenset(("I;16", "I;16L", "I;16B", "I;16N", "I", "F"))
+_SWAPPED: Final = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+_LOWER_BYTES: Final = (
+    {  # Pillow's raw mode, which reads the upper bytes -> what reads the lower ones, in which channels
+        f"{mode};16{order}": (f"{mode};16{_SWAPPED[order]}", slice(3))
+        for mode in ("RGB", "RGBA", "RGBX")
+        for order in "BLN"
+    }
+    | {"LA;16B": ("RGBA", slice(1, 2))}
+)
 _BAND_PIXELS: Final = 2_000_000
 
 
@@ -136,13 +147,39 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 def _load_file(file: Path | BytesIO, name: str, max_pixels: int) -> Image.Image:
     with _opened(file, name) as image:
-        rgb, orientation = _decode(image, name, max_pixels)
+        raw_mode = _raw_mode(image)
+        _load(image, name, max_pixels)
+        if raw_mode in _LOWER_BYTES and "transparency" not in image.info:
+            lower_mode, channels = _LOWER_BYTES[raw_mode]
+            with _opened(file, name) as lower:
+                lower.tile = [tile._replace(args=(lower_mode, *_arguments(tile)[1:])) for tile in lower.tile]
+                _load(lower, name, max_pixels)
+                _stretch_colour(image, lower, channels)
+                lower.close()  # leaving the context keeps its pixels
+        rgb, orientation = _to_rgb(image), _orientation(image)
         image.close()  # frees its pixels: what comes now may need as much again
     return _make_upright(rgb, orientation)
 
 
+def _raw_mode(image: Image.Image) -> object:
+    """How the pixels lie in the file, in Pillow's words; None if it does not tell, or they lie in several ways."""
+    found = {arguments[0] for tile in image.tile if (arguments := _arguments(tile))}
+    return found.pop() if len(found) == 1 else None
+
+
+def _arguments(tile: ImageFile._Tile) -> tuple[Any, ...]:
+    """Its decoder's, the raw mode first."""
+    return tile.args if isinstance(tile.args, tuple) else (tile.args,)
+
+
 def _decode(image: Image.Image, name: str, max_pixels: int) -> tuple[Image.Image, object]:
     """The picture in RGB as it lies in the file, and its EXIF orientation."""
+    _load(image, name, max_pixels)
+    return _to_rgb(image), _orientation(image)
+
+
+def _load(image: Image.Image, name: str, max_pixels: int) -> None:
+    """Decode its pixels. ImageError if it is too large or damaged."""
     width, height = image.size
     if not width * height:
         raise ImageError(f"{name}: has no pixels ({width} x {height}); give an image of at least 1 x 1")
@@ -156,7 +193,6 @@ def _decode(image: Image.Image, name: str, max_pixels: int) -> tuple[Image.Image
             image.load()
     except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
         raise _damaged(name, error) from error
-    return _to_rgb(image), _orientation(image)
 
 
 def _make_upright(rgb: Image.Image, orientation: object) -> Image.Image:
@@ -174,7 +210,7 @@ def _orientation(image: Image.Image) -> object:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in _DEEP_MODES:
-        low, high = _finite_range(image)
+        low, high = _finite_range(np.asarray(band) for band, _ in _bands(image))
         return _in_bands(image, lambda band: Image.fromarray(_stretch_to_uint8(np.asarray(band), low, high)))
     if image.has_transparency_data:
         return _in_bands(image, _lay_on_white)
@@ -202,11 +238,24 @@ def _lay_on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
 
 
-def _finite_range(image: Image.Image) -> tuple[float, float]:
+def _stretch_colour(image: Image.Image, lower: Image.Image, channels: slice) -> None:
+    """Stretch `image`, which holds colour's upper bytes, in place; these channels of `lower` hold the lower ones."""
+
+    def bands() -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+        for (band, top), (lower_band, _) in zip(_bands(image), _bands(lower), strict=True):
+            pixels = np.array(band)
+            yield pixels, pixels[..., :3].astype(np.uint16) << 8 | np.asarray(lower_band)[..., channels], top
+
+    least, greatest = _finite_range(values for _, values, _ in bands())
+    for pixels, values, top in bands():
+        pixels[..., :3] = _stretch_to_uint8(values, least, greatest)
+        image.paste(Image.fromarray(pixels), (0, top))
+
+
+def _finite_range(arrays: Iterable[np.ndarray]) -> tuple[float, float]:
     """The least and the greatest finite value; 0, 0 if there is none."""
     low, high = np.inf, -np.inf
-    for band, _ in _bands(image):
-        values = np.asarray(band)
+    for values in arrays:
         finite = values[np.isfinite(values)]
         if finite.size:
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
@@ -218,7 +267,9 @@ def _stretch_to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray
         return np.zeros(values.shape, np.uint8)
     levels = values.astype(np.float64)
     levels[~np.isfinite(levels)] = low
-    return np.rint((levels - low) * (255 / (high - low))).astype(np.uint8)
+    levels -= low
+    levels *= 255 / (high - low)
+    return np.rint(levels, out=levels).astype(np.uint8)
 
 
 def _damaged(name: str, error: Exception) -> ImageError:

@@ -1,8 +1,10 @@
 import io
 import os
+import struct
 import subprocess
 import sys
 import warnings
+import zlib
 from pathlib import Path
 
 import cv2
@@ -167,11 +169,56 @@ def test_one_bit_images_are_black_and_white() -> None:
         assert np.asarray(load_image(data))[0].tolist() == [[255] * 3, [0] * 3], kind
 
 
-def test_colour_of_16_bits_loses_its_lower_8() -> None:
-    deep = np.array([[[0x1234, 0xFF00, 0x00FF]]], np.uint16)
-    ok, data = cv2.imencode(".png", deep[:, :, ::-1])
-    assert ok
-    assert np.asarray(load_image(data.tobytes()))[0].tolist() == [[0x12, 0xFF, 0x00]]
+DEEP_FILES = {"PNG": (".png", []), "TIFF": (".tiff", [259, 1]), "LZW": (".tiff", [259, 5])}
+
+
+def deep_file(kind: str, rgb: np.ndarray) -> bytes:
+    """Colour of 16 bits (H, W, 3), or with alpha (H, W, 4), as a file."""
+    suffix, options = DEEP_FILES[kind]
+    done, data = cv2.imencode(suffix, rgb[..., [2, 1, 0, 3][: rgb.shape[2]]], options)
+    assert done
+    return data.tobytes()
+
+
+@pytest.mark.parametrize("kind", DEEP_FILES)
+def test_colour_of_12_bits_in_16_is_stretched_as_grey_is(tmp_path: Path, kind: str) -> None:
+    deep = np.array([[[10, 10 + 255 * 7, 10 + 100 * 7], [10, 10, 10 + 7]]], np.uint16)
+    expected = [[[0, 255, 100], [0, 0, 1]]]
+    assert np.asarray(load_image(deep_file(kind, deep))).tolist() == expected
+    (tmp_path / "deep").write_bytes(deep_file(kind, deep))
+    assert np.asarray(load_image(tmp_path / "deep")).tolist() == expected
+
+
+@pytest.mark.parametrize("kind", DEEP_FILES)
+def test_deep_colour_is_read_to_its_last_bit(kind: str) -> None:
+    deep = np.random.default_rng(0).integers(0, 2**16, (300, 200, 3)).astype(np.uint16)
+    deep[0, 0] = 0, 2**16 - 1, 1
+    assert np.array_equal(load_image(deep_file(kind, deep)), np.rint(deep / 257).astype(np.uint8))
+
+
+@pytest.mark.parametrize("kind", DEEP_FILES)
+def test_transparency_of_deep_colour_is_not_stretched(kind: str) -> None:
+    deep = np.array([[[1, 1, 1, 0], [1, 256, 1, 2**16 - 1], [256, 1, 1, 2**16 - 1]]], np.uint16)
+    assert np.asarray(load_image(deep_file(kind, deep))).tolist() == [[[255] * 3, [0, 255, 0], [255, 0, 0]]]
+
+
+def test_deep_grey_with_transparency_is_stretched_too() -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 3, 1, 16, 4, 0, 0, 0))  # grey and alpha of 16 bits each
+    row = b"\0" + np.array([[1000, 2**16 - 1], [1000 + 255, 2**16 - 1], [1000 + 100, 0]], ">u2").tobytes()
+    png = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
+    assert np.asarray(load_image(png))[0].tolist() == [[0] * 3, [255] * 3, [255] * 3]
+
+
+def test_a_transparent_deep_colour_keeps_its_upper_bits() -> None:
+    """Pillow compares it with these."""
+    deep = deep_file("PNG", np.array([[[0x1234, 0xFF00, 0x00FF]]], np.uint16))
+    assert np.asarray(load_image(deep)).tolist() != [[[0x12, 0xFF, 0x00]]]
+    transparent = struct.pack(">I", 6) + b"tRNS" + b"\0\1" * 3 + struct.pack(">I", zlib.crc32(b"tRNS" + b"\0\1" * 3))
+    with_transparency = deep[:33] + transparent + deep[33:]  # after the header
+    assert np.asarray(load_image(with_transparency)).tolist() == [[[0x12, 0xFF, 0x00]]]
 
 
 def test_a_wrong_extension_does_not_matter(tmp_path: Path) -> None:
