@@ -26,7 +26,7 @@ _TASKS_AT_A_TIME = 500  # in one query: databases limit the parameters
 def open_tasks(project: OpenProject, *, lacking: str, holding: str | None = None) -> Iterator[list[Task]]:
     """Pages of the open tasks that hold no prediction of the version `lacking`; blind and erased ones are left out.
 
-    Open is what Label Studio counts as not completed: with fewer annotations than the task's overlap asks for.
+    Open is what Label Studio counts as not completed: with annotations of fewer people than its overlap asks for.
     `holding`: only those that hold a prediction of this version, "" for any.
     """
     wanted = [

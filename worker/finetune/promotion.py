@@ -50,10 +50,11 @@ def promote(
                 if target is not None:
                     runs.enter_context(predicted(store, target, on_tick, _PATIENCE_S))
         store.set_live_model(name, project)
-        for each in served:
-            with _opened(settings, each, version, may_fail=project is None) as target:
-                if target is not None and (reason := _show(target, on_tick, again)) is not None:
-                    unseen.append(reason)
+        with _going_on_by(again):
+            for each in served:
+                with _opened(settings, each, version, may_fail=project is None) as target:
+                    if target is not None and (reason := _show(target, on_tick, again)) is not None:
+                        unseen.append(reason)
     return unseen
 
 
@@ -65,15 +66,12 @@ def roll_back(
     """
     version = store.withdraw_live_model(project)
     again = _promote_command(version, project)
-    try:
+    with _going_on_by(again):
         for each in served_projects(settings, store, project):
             with _opened(settings, each, version, may_fail=project is None) as target:
                 if target is not None:
                     with predicted(store, target, on_tick, _PATIENCE_S):
                         _show(target, on_tick, again)
-    except BaseException:
-        logger.warning("New work goes to the version before, but what annotators see is not moved. Go on: %s", again)
-        raise
     return version
 
 
@@ -107,6 +105,15 @@ def _with_model(settings: Settings, found: OpenProject, version: ModelVersion | 
     model = settings.model if version is None else version.folder
     label_config = found.project.label_config
     return replace(found, wishes=Wishes(settings, found.store, found.number, label_config, model=model))
+
+
+@contextmanager
+def _going_on_by(command: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        logger.warning("New work has the other version, but what annotators see is not moved. To go on: %s", command)
+        raise
 
 
 def _show(project: OpenProject, on_tick: Callable[[], None], again: str) -> str | None:

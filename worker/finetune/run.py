@@ -111,7 +111,11 @@ def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callab
     except RunLost as error:
         logger.warning("run %d: %s", run.id, error)
     except RunStopped as error:
-        store.end_finetune(run.id, "stopped", holder=holder, error=str(error))
+        live, candidate = store.live_model(run.project), store.get_finetune(run.id).candidate
+        serves = (
+            f" But {candidate} serves already: argenseg models rollback." if live and live.name == candidate else ""
+        )
+        store.end_finetune(run.id, "stopped", holder=holder, error=f"{error}{serves}")
     except (WorkerError, LabelingError, ARGenSegError, RedisError, OSError) as error:
         if _is_outage(error) and run.attempts < len(OUTAGE_INTERVALS_S):
             wait_s = OUTAGE_INTERVALS_S[run.attempts]

@@ -260,6 +260,21 @@ def test_an_outage_without_end_is_a_failure(
         assert (run.status, run.error) == (expected, "the disk is gone")
 
 
+def test_a_stop_that_comes_too_late_says_so(
+    context: JobContext, store: Store, claim: Claim, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(settings: Settings, store: Store, name: str, project: Any, **_: Any) -> list[str]:
+        store.set_live_model(name, project)
+        raise running.RunStopped("It was stopped.")
+
+    monkeypatch.setattr(running, "promote", stop)
+    drive(context, claim(), "me", lambda: False)
+    (run,) = store.list_finetunes()
+    assert (run.status, run.error) == (
+        "stopped", "It was stopped. But starter-1.1 serves already: argenseg models rollback.",
+    )  # fmt: skip
+
+
 def test_a_hiccup_of_the_store_is_endured_while_the_lease_lasts(
     context: JobContext, store: Store, claim: Claim, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
