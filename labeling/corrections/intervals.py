@@ -1,10 +1,14 @@
-"""Figures with what they are worth: 95 % intervals (numpy only)."""
+"""Figures with what they are worth: 95 % intervals.
+
+Regions of one image turn out alike: they are drawn together, or counted for less, as `clusters` says.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
+from scipy.special import stdtrit
 
 _Z = 1.959964  # of the normal distribution, two-sided 95 %
 _RESAMPLES = 1000
@@ -22,14 +26,19 @@ class Figure:
     count: int
 
 
-def share(hits: int, total: int) -> Figure:
-    """A proportion with Wilson's interval (1927), which is sound for small numbers and for 0 and 100 % too."""
-    if not total:
+def share(outcomes: Sequence[bool], clusters: Sequence[object] | None = None) -> Figure:
+    """The proportion of true ones with Wilson's interval (1927), which is sound for small numbers and for 0 and 100 %.
+
+    In clusters, the interval is that of as many independent outcomes as they are worth (`_effective_count`).
+    """
+    if not len(outcomes):
         return Figure(None, None, None, 0)
-    proportion, weight = hits / total, _Z**2 / total
+    proportion = sum(outcomes) / len(outcomes)
+    weight = _Z**2 / (len(outcomes) if clusters is None else _effective_count(outcomes, clusters))
     middle = (proportion + weight / 2) / (1 + weight)
     half = sqrt(proportion * (1 - proportion) * weight + weight**2 / 4) / (1 + weight)
-    return Figure(proportion, max(0.0, min(middle - half, proportion)), min(1.0, max(middle + half, proportion)), total)
+    low, high = max(0.0, min(middle - half, proportion)), min(1.0, max(middle + half, proportion))
+    return Figure(proportion, low, high, len(outcomes))
 
 
 def median(values: Sequence[float], clusters: Sequence[object] | None = None) -> Figure:
@@ -47,6 +56,25 @@ def median_ratio(values: Sequence[float], control: Sequence[float]) -> Figure:
     ratios = _resampled_medians(values, None) / np.maximum(_resampled_medians(control, None, _SEED + 1), 1e-9)
     low, high = _interval(ratios, min(len(values), len(control)))
     return Figure(float(np.median(values) / np.median(control)), low, high, len(values) + len(control))
+
+
+def _effective_count(outcomes: Sequence[bool], clusters: Sequence[object]) -> float:
+    """How many independent outcomes have the variance of these (Korn and Graubard 1998, with their allowance for few
+    clusters). At least what they are worth if all of a cluster are the same (Kish), and exactly that where all of all
+    clusters are the same, which says nothing about how alike they are; at most as many as they are.
+    """
+    groups: dict[object, list[bool]] = {}
+    for outcome, cluster in zip(outcomes, clusters, strict=True):
+        groups.setdefault(cluster, []).append(outcome)
+    sizes, hits = (np.array([measure(group) for group in groups.values()]) for measure in (len, sum))
+    total, proportion = len(outcomes), sum(outcomes) / len(outcomes)
+    fewest = float(total**2 / (sizes**2).sum())
+    if len(groups) < 2 or proportion in (0.0, 1.0):
+        return fewest
+    variance = len(groups) / (len(groups) - 1) * ((hits - proportion * sizes) ** 2).sum() / total**2
+    allowance = (_Z / stdtrit(len(groups) - 1, 0.975)) ** 2
+    worth = proportion * (1 - proportion) / max(variance, 1e-12) * allowance
+    return float(np.clip(worth, fewest, total))
 
 
 def _interval(resampled: np.ndarray[tuple[int], np.dtype[np.float64]], independent: int) -> tuple[float | None, ...]:

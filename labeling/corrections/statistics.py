@@ -1,6 +1,7 @@
 """What annotators did to predictions, by label, prompt, version and week, with intervals instead of bare percentages.
 
 Pure: reviews in, figures out. All shares are of regions, except false positives (of annotations) and lead times.
+Intervals take the regions of one task together.
 """
 
 from collections import defaultdict
@@ -9,9 +10,11 @@ from dataclasses import dataclass, field
 
 from labeling.corrections.blind_slice import is_blind
 from labeling.corrections.intervals import Figure, median, median_ratio, share
-from labeling.store.correction_records import CorrectionRecord, ReviewRecord
+from labeling.store.correction_records import CorrectionKind, CorrectionRecord, ReviewRecord
 
 CALIBRATION_BINS = 10
+
+_Task = tuple[int, int | None]  # the numbers of project and task: what regions come in
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,8 @@ class Row:
 
     Of the regions that were predicted: `accepted` unedited, `edited`, `deleted`. Of the regions that were submitted:
     `added`. `iou` and `boundary_iou` are medians over edited regions. `false_positives`: of the annotations in which
-    the label is not, those where it was predicted. `lead_time_s`: median per annotation that the label was asked in.
+    the label is not for certain (all regions can be read, none of the label is excluded), those where it was predicted.
+    `lead_time_s`: median per annotation that the label was asked in.
     The prompt of a label with several is "(several)" where a region was added: nobody knows which should have found it.
     """
 
@@ -94,34 +98,39 @@ def compute_statistics(reviews: Iterable[ReviewRecord], *, blind_share: float = 
 
 @dataclass
 class _Tally:
-    """What one row is made of; ids of annotations stand for the clusters that regions come in."""
+    """What one row is made of. `absent`: the tasks in which the label is not, and whether it was predicted."""
 
     predicted: list[CorrectionRecord] = field(default_factory=list)
-    added: int = 0
-    absent: int = 0
-    absent_but_predicted: int = 0
+    added: list[CorrectionRecord] = field(default_factory=list)
+    absent: list[tuple[_Task, bool]] = field(default_factory=list)
     lead_times_s: dict[int, float | None] = field(default_factory=dict)
 
     def row(self, label: str | None, prompt: str, model_version: str | None, week: str) -> Row:
-        kinds = [item.kind for item in self.predicted]
         edited = [item for item in self.predicted if item.kind == "edited"]
-        clusters = [item.annotation_id for item in edited]
-        total, final = len(kinds), len(kinds) - kinds.count("deleted") + self.added
+        final = [*(item for item in self.predicted if item.kind != "deleted"), *self.added]
         return Row(
             label=label,
             prompt=prompt,
             model_version=model_version,
             week=week,
             annotations=len(self.lead_times_s),
-            accepted=share(kinds.count("accepted"), total),
-            edited=share(len(edited), total),
-            deleted=share(kinds.count("deleted"), total),
-            added=share(self.added, final),
-            iou=median([item.iou for item in edited], clusters),
-            boundary_iou=median([item.boundary_iou for item in edited], clusters),
-            false_positives=share(self.absent_but_predicted, self.absent),
+            accepted=_share_of("accepted", self.predicted),
+            edited=_share_of("edited", self.predicted),
+            deleted=_share_of("deleted", self.predicted),
+            added=_share_of("added", final),
+            iou=median([item.iou for item in edited], _tasks(edited)),
+            boundary_iou=median([item.boundary_iou for item in edited], _tasks(edited)),
+            false_positives=share([predicted for _, predicted in self.absent], [task for task, _ in self.absent]),
             lead_time_s=median([seconds for seconds in self.lead_times_s.values() if seconds is not None]),
         )
+
+
+def _share_of(kind: CorrectionKind, items: Sequence[CorrectionRecord]) -> Figure:
+    return share([item.kind == kind for item in items], _tasks(items))
+
+
+def _tasks(items: Sequence[CorrectionRecord]) -> list[_Task]:
+    return [(item.project_id, item.task_id) for item in items]
 
 
 def _count(tallies: dict[tuple[str | None, str, str | None, str], _Tally], review: ReviewRecord) -> None:
@@ -139,9 +148,9 @@ def _count(tallies: dict[tuple[str | None, str, str | None, str], _Tally], revie
         for prompt in of_label:
             tally = tallies[label, prompt, review.model_version, week]
             tally.lead_times_s[review.id] = review.capped_lead_time_s
-            if label not in present:
-                tally.absent += 1
-                tally.absent_but_predicted += (label, prompt) in predicted
+            if label not in present and label not in review.excluded_labels and not review.unread:
+                task = review.project.project_id, review.task_id
+                tally.absent.append((task, (label, prompt) in predicted))
     for item in review.corrections:
         of_label = prompts.get(item.label, [])
         if item.prompt is not None:
@@ -151,7 +160,7 @@ def _count(tallies: dict[tuple[str | None, str, str | None, str], _Tally], revie
         tally = tallies[key]
         tally.lead_times_s.setdefault(review.id, review.capped_lead_time_s)
         if item.prompt is None:
-            tally.added += 1
+            tally.added.append(item)
         else:
             tally.predicted.append(item)
 
@@ -167,7 +176,7 @@ def _calibration(reviews: Sequence[ReviewRecord]) -> tuple[CalibrationBin, ...]:
             high=(number + 1) / CALIBRATION_BINS,
             mean_score=sum(item.score or 0.0 for item in items) / len(items),
             mean_iou=sum(item.iou for item in items) / len(items),
-            kept=share(sum(item.kind != "deleted" for item in items), len(items)),
+            kept=share([item.kind != "deleted" for item in items], _tasks(items)),
         )
         for number, items in sorted(bins.items())
     )

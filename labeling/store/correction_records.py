@@ -129,7 +129,10 @@ class CorrectionRecord:
 
 @dataclass(frozen=True)
 class ReviewRecord:
-    """A stored annotation with its corrections, fields as in Review; `at` falls back to when its event came."""
+    """A stored annotation with its corrections, fields as in Review; `at` falls back to when its event came.
+
+    `excluded_labels`: those of its regions that are excluded, predicted or submitted, whether or not these are here.
+    """
 
     id: int
     event_id: int
@@ -147,6 +150,7 @@ class ReviewRecord:
     asked: tuple[AskedPrompt, ...]
     unread: int
     excluded: str | None
+    excluded_labels: frozenset[str | None]
     corrections: tuple[CorrectionRecord, ...]
 
     @property

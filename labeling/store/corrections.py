@@ -242,7 +242,8 @@ def _is_wanted(review: ReviewRecord, wanted: CorrectionFilter) -> bool:
 
 
 def _review_record(row: ReviewRow, exclusions: Exclusions, wanted: CorrectionFilter) -> ReviewRecord:
-    corrections = (_record(item, row, exclusion_of(exclusions, row, item.region_id)) for item in row.corrections)
+    corrections = [_record(item, row, exclusion_of(exclusions, row, item.region_id)) for item in row.corrections]
+    left_out = [item for item in corrections if item.excluded is not None]
     return ReviewRecord(
         **{name: getattr(row, name) for name in _REVIEW_FIELDS},
         id=row.id,
@@ -251,6 +252,7 @@ def _review_record(row: ReviewRow, exclusions: Exclusions, wanted: CorrectionFil
         at=row.annotation_at or row.event.received_at,
         asked=tuple(AskedPrompt(**item) for item in row.asked),
         excluded=exclusion_of(exclusions, row),
+        excluded_labels=frozenset(label for item in left_out for label in (item.label, item.label_before)),
         corrections=tuple(
             item
             for item in corrections
