@@ -4,16 +4,23 @@ Redis, RQ, backend, GPU worker, model process, publisher and sweeper are real pr
 test's that counts what it was sent.
 """
 
+import base64
+import io
 import json
 import signal
 import socket
 import subprocess
+import threading
+import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from redis import Redis
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
@@ -31,9 +38,11 @@ Start = Callable[[str], "subprocess.Popen[bytes]"]
 WORKER = """
 import logging, sys
 from labeling.settings import Settings
+from worker.gpu_worker import predictor
 from worker.gpu_worker.worker import GpuWorker, run
 logging.basicConfig(level="INFO")
 GpuWorker.lease_s = 3
+predictor.OUTAGE_INTERVALS_S[:] = [1] * 4
 sys.exit(run(Settings(), "tests.worker.segmenters:paced"))
 """
 PUBLISHER = """
@@ -63,10 +72,37 @@ serve(Settings())
 """
 
 
+class ImageHandler(BaseHTTPRequestHandler):
+    """/slow.png comes a byte at a time and never ends; all else is missing."""
+
+    def do_GET(self) -> None:
+        is_slow = self.path == "/slow.png"
+        self.send_response(200 if is_slow else 404)
+        self.end_headers()
+        with suppress(OSError):  # until they have had enough
+            while is_slow:
+                self.wfile.write(b"\x89")
+                time.sleep(0.1)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def image_host() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), ImageHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
 @pytest.fixture
 def settings(settings: Settings, label_studio: LabelStudio) -> Settings:  # noqa: F811
     options = {"label_studio_url": label_studio.url, "label_studio_api_key": "token", "port": free_port()}
-    return Settings(data_dir=settings.data_dir, segment_timeout_s=30, device="cpu", **options)
+    images = {"image_timeout_s": 1.0, "allow_private_image_hosts": True}
+    return Settings(data_dir=settings.data_dir, segment_timeout_s=30, device="cpu", **options, **images)
 
 
 def free_port() -> int:
@@ -86,11 +122,29 @@ def model_process_of(worker: "subprocess.Popen[bytes]") -> int:
     return model
 
 
-def predict_tasks(settings: Settings) -> None:
+def bad_images(image_host: str) -> dict[int, tuple[str, str]]:
+    """By task: an image that cannot be predicted, and what the reason must say."""
+    large = io.BytesIO()
+    Image.new("1", (12_000, 12_000)).save(large, "PNG")
+    whole = base64.b64decode(bright_square().partition(",")[2])
+    return {
+        7: (as_data_url(whole[:60]), "no picture"),  # its header is whole: it comes as far as the model
+        20: (as_data_url(large.getvalue()), "12000 x 12000 pixels, more than"),
+        33: (f"{image_host}/missing.png", "answered 404"),
+        46: (f"{image_host}/slow.png", "took longer than 1 s"),
+    }
+
+
+def as_data_url(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def predict_tasks(settings: Settings, bad: dict[int, tuple[str, str]]) -> None:
     """What Label Studio sends for Retrieve Predictions."""
-    image = bright_square()
+    images = {number: bright_square() for number in range(1, TASKS + 1)}
+    images |= {number: image for number, (image, _) in bad.items()}
     body = {
-        "tasks": [{"id": number, "data": {"image": image}} for number in range(1, TASKS + 1)],
+        "tasks": [{"id": number, "data": {"image": image}} for number, image in images.items()],
         "project": "5.1700000000",
         "label_config": label_config("bright"),
         "params": {"context": None},
@@ -115,14 +169,17 @@ def test_everything_is_killed_in_mid_run(
     redis_server: RedisServer,
     store: Store,
     label_studio: LabelStudio,  # noqa: F811
+    image_host: str,
     start_process: Start,
 ) -> None:
+    bad = bad_images(image_host)
+
     def computed() -> int:
         return sum(count for status, count in store.counts().items() if status in ("ready", "published"))
 
     backend = start_process(BACKEND)
     wait_until(lambda: answers(settings.port), 120)
-    predict_tasks(settings)
+    predict_tasks(settings, bad)
     kill(backend)  # most jobs of its wishes were not queued yet
     assert sum(store.counts().values()) == TASKS
     start_process(SWEEPER)
@@ -139,8 +196,13 @@ def test_everything_is_killed_in_mid_run(
     wait_until(lambda: computed() >= 40)
     redis_server.kill()
     redis_server.start()
-    wait_until(lambda: store.counts() == {"published": TASKS}, 120)
-    assert Counter(sent["task"] for sent in label_studio.predictions) == dict.fromkeys(range(1, TASKS + 1), 1)
+    wait_until(lambda: store.counts() == {"published": TASKS - len(bad), "failed": len(bad)}, 120)
+    good = set(range(1, TASKS + 1)) - set(bad)
+    assert Counter(sent["task"] for sent in label_studio.predictions) == dict.fromkeys(good, 1)
+    ended = [store.get_prediction(row) for row in range(1, TASKS + 1)]
+    reasons = {row.task_id: row.error for row in ended if row.status == "failed"}
+    assert reasons.keys() == bad.keys()
+    assert not {task: reason for task, reason in reasons.items() if bad[task][1] not in (reason or "")}
     assert [process.poll() for process in (worker, publisher)] == [None, None]
 
 
@@ -165,6 +227,36 @@ def test_a_label_studio_that_is_away_and_a_token_that_is_revoked(
     wait_until(lambda: store.counts() == {"published": 19, "failed": 1})
     assert sorted(sent["task"] for sent in label_studio.predictions) == [task for task in range(1, 21) if task != 3]
     assert "404" in (store.get_prediction(rows[2].id).error or "")
+
+
+def test_a_label_studio_that_refuses_connections_for_some_seconds(
+    settings: Settings,
+    redis_connection: Redis,
+    store: Store,
+    label_studio: LabelStudio,  # noqa: F811
+    start_process: Start,
+) -> None:
+    def publish(*tasks: int) -> list[int]:
+        rows = [make_ready(store, label_studio.url, task_id=task).id for task in tasks]
+        for row in rows:
+            enqueue_publish(redis_connection, row)
+        return rows
+
+    start_process(SWEEPER)
+    start_process(PUBLISHER)
+    publish(*range(1, 11))
+    wait_until(lambda: store.counts() == {"published": 10}, 120)
+    label_studio.shutdown()
+    label_studio.server_close()
+    rows = publish(*range(11, 21))
+    wait_until(lambda: all("does not answer" in (store.get_prediction(row).error or "") for row in rows))
+    assert store.counts() == {"published": 10, "ready": 10}
+    label_studio.socket = socket.socket()
+    label_studio.server_bind()  # to the port that it had
+    label_studio.server_activate()
+    threading.Thread(target=label_studio.serve_forever, args=(0.02,)).start()
+    wait_until(lambda: store.counts() == {"published": 20})
+    assert Counter(sent["task"] for sent in label_studio.predictions) == dict.fromkeys(range(1, 21), 1)
 
 
 def test_a_job_of_a_stranger_among_ours_runs_nothing(
