@@ -135,6 +135,8 @@ def export(folder: Path, form: str, label_studio_url: str | None, api_key: str |
             wanted = _wanted(options)
             made = build_data_set(context.store, keeper, folder, DataSetOptions(wanted.project_id, wanted=wanted))
             click.echo(f"{len(made.manifest.items)} items, {made.digest[:12]}, in {folder / 'manifest.jsonl'}")
+            for side in made.sides:
+                click.echo(side)
             for reason, count in sorted(made.left_out.items()):
                 click.echo(f"left out {count}: {reason}", err=True)
             return

@@ -42,6 +42,15 @@ class DataSet:
     left_out: dict[str, int]
     lineage: dict[str, Any] = field(repr=False)
 
+    @property
+    def sides(self) -> list[str]:
+        """How many images each side has, in words, and as how many they count: a group of look-alikes as one."""
+        counts = [(side, self.lineage["images"][side], self.lineage["groups"][side]) for side in ("train", "holdout")]
+        return [
+            f"{side}: {images} images" + (f", of which some look alike: they count as {groups}" * (groups < images))
+            for side, images, groups in counts
+        ]
+
 
 def build_data_set(
     store: Store,
@@ -87,6 +96,7 @@ def build_data_set(
         "exclusions": sorted({reason for reason in left_out if reason.startswith("excluded")}),
         "weights": WEIGHTS,
         "images": {side: len({item.image for item in items if item.split == side}) for side in ("train", "holdout")},
+        "groups": {side: len({item.group for item in items if item.split == side}) for side in ("train", "holdout")},
         "items": len(items),
         "holdout": manifest.split("holdout").digest(),
     }

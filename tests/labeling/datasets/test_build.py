@@ -23,9 +23,9 @@ RED, CELL, CELL_TOO = AskedPrompt("red", "red ball"), AskedPrompt("cell", "every
 Save = Callable[..., Any]
 
 
-def noise(seed: int) -> str:
-    """A 16 x 12 px picture as a data: URL; every seed looks different."""
-    pixels = np.random.default_rng(seed).integers(0, 255, (12, 16), np.uint8)
+def noise(seed: int, brighter: int = 0) -> str:
+    """A 16 x 12 px picture as a data: URL; every seed looks different, a little brighter it looks the same."""
+    pixels = np.random.default_rng(seed).integers(0, 200, (12, 16), np.uint8) + np.uint8(brighter)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -269,6 +269,16 @@ def test_its_maker_says_that_it_lives_and_can_be_stopped(
     with pytest.raises(StopIteration):
         build_data_set(store, keeper, tmp_path / "set", DataSetOptions(), on_tick=lambda: next(ticks) and None)
     assert not store.list_data_sets()
+
+
+def test_look_alikes_count_as_one(save: Save, build: Save, store: Store, project: Project, square: np.ndarray) -> None:
+    """As the frames of a fixed camera do: the gate counts groups, and a person must see why it wants more."""
+    for number in range(1, 7):
+        save(number, number, region("edited", square))
+        store.record_image(project, number, noise(1 if number < 6 else 2, brighter=number))
+    data_set = build()
+    assert (data_set.lineage["images"]["train"], data_set.lineage["groups"]["train"]) == (6, 2)
+    assert data_set.sides == ["train: 6 images, of which some look alike: they count as 2", "holdout: 0 images"]
 
 
 def test_an_image_that_changed_or_cannot_be_had(

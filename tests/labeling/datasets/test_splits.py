@@ -83,16 +83,35 @@ def changed(image: Image.Image) -> dict[str, Image.Image]:
         "smaller": image.resize((120, 90)),
         "brighter": Image.fromarray(brighter),
         "cropped": image.crop((2, 2, 238, 178)),
+        "mirrored": image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        "turned": image.transpose(Image.Transpose.ROTATE_90).resize((90, 120)),
+        "turned and mirrored": image.transpose(Image.Transpose.TRANSVERSE).crop((2, 2, 178, 238)),
     }
 
 
-@pytest.mark.parametrize("change", ["re-encoded", "smaller", "brighter", "cropped"])
+@pytest.mark.parametrize(
+    "change", ["re-encoded", "smaller", "brighter", "cropped", "mirrored", "turned", "turned and mirrored"]
+)
 def test_what_looks_the_same_is_near_and_what_does_not_is_far(change: str) -> None:
     own = [perceptual_hash(picture(seed)) for seed in range(20)]
     for seed, look in enumerate(own):
         near = distances(perceptual_hash(changed(picture(seed))[change]), own)
         assert near[seed] <= NEAR_BITS
         assert np.delete(near, seed).min() > NEAR_BITS, look
+
+
+def test_a_mirrored_image_joins_the_side_of_its_own_and_changes_none() -> None:
+    own = HashedImage("a" * 64, perceptual_hash(picture(1)))
+    turned = HashedImage("b" * 64, perceptual_hash(changed(picture(1))["turned"]))
+    mirrored = HashedImage("c" * 64, perceptual_hash(changed(picture(1))["mirrored"]))
+    known = ImageSplit(own.sha256, own.perceptual_hash, "g", "holdout")
+    (joined,) = place_images([known], [own, mirrored], 0.0)
+    assert (joined.sha256, joined.group, joined.side) == (mirrored.sha256, "g", "holdout")
+    other = ImageSplit(
+        turned.sha256, turned.perceptual_hash, "h", "train"
+    )  # placed before turned ones were seen as near
+    (between,) = place_images([known, other], [own, turned, mirrored], 0.0)
+    assert (between.sha256, between.side) == (mirrored.sha256, "quarantine")
 
 
 def test_the_store_keeps_sides(store: Store) -> None:
