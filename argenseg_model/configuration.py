@@ -80,6 +80,9 @@ class ARGenSegConfig(PreTrainedConfig):
         autocontrast: stretch each image's grey range before tiling (share cut at both ends), 0 for never.
         least_score: an answer with a lower score gets an empty mask (`SegmentationResult.score`), 0 for none; not in
             the release.
+        decode_temperature: a picture's finest scale is drawn from the mean of its codes, weighted by probability at
+            this temperature; 0 (the release): from the likeliest code alone. Where a model wavers between codes,
+            thresholding their mean comes nearer to the truth than any of them.
         mask_resize_steps: sides through which a target mask is resized (bicubic) for training.
         image_position_code: a learned position code is added to the projected image tokens (not in the release).
         system_message: text of the system turn; empty for none.
@@ -106,6 +109,7 @@ class ARGenSegConfig(PreTrainedConfig):
     tile_overlap: int = 0
     autocontrast: Number = 0.0
     least_score: Number = 0.0
+    decode_temperature: Number = 0.0
     mask_resize_steps: list[int] | tuple[int, ...] = (512, 256)
     image_position_code: bool = False
     system_message: str = INTERNVL2_5_SYSTEM
@@ -132,6 +136,7 @@ class ARGenSegConfig(PreTrainedConfig):
             and all(0 < std < math.inf for std in self.image_std),
             "0 <= autocontrast < 0.5": 0 <= self.autocontrast < 0.5,
             "0 <= least_score <= 1": 0 <= self.least_score <= 1,
+            "decode_temperature is finite and not negative": 0 <= self.decode_temperature < math.inf,
             "mask_resize_steps are positive": min(self.mask_resize_steps, default=0) > 0,
             "0 <= phi_ratio <= 1": 0 <= vqvae.phi_ratio <= 1,
             "image_mode is 'squash' or 'tile'": self.image_mode in ("squash", "tile"),

@@ -25,7 +25,7 @@ class Generation:
 
 @dataclass(frozen=True)
 class DecodedMasks:
-    """Visual tokens of B rows and the latent that they add up to.
+    """Visual tokens of B rows and the latent that they add up to (of the finest scale, maybe means).
 
     `probability_BL` (0..1): that a token is the chosen code or one that draws nearly the same, among the visual tokens.
     """
@@ -95,7 +95,7 @@ class GenerationMixin:
         side, C = vqvae.config.scales[-1], vqvae.config.z_channels
         head_VD = self.lm_head.weight[self.config.visual_token_start :][: vqvae.config.num_codes]
         f_hat = torch.zeros(B, C, side, side, device=self.device, dtype=self.dtype)
-        codes, probabilities, offset = [], [], 0
+        codes, probabilities, offset, temperature = [], [], 0, self.config.decode_temperature
         for k, scale_side in enumerate(vqvae.config.scales):
             L = scale_side * scale_side
             if k == 0:
@@ -110,7 +110,10 @@ class GenerationMixin:
             codes_BL = logits_BLV.argmax(-1)
             codes.append(codes_BL)
             probabilities.append((logits_BLV.softmax(-1) * vqvae.quantize.similarity(codes_BL, k)).sum(-1))
-            f_hat = vqvae.quantize.add_scale(f_hat, codes_BL, k)
+            if temperature and k == len(vqvae.config.scales) - 1:
+                f_hat = vqvae.quantize.add_mean(f_hat, (logits_BLV / temperature).softmax(-1), k)
+            else:
+                f_hat = vqvae.quantize.add_scale(f_hat, codes_BL, k)
             offset += L
         return DecodedMasks(torch.cat(codes, 1), torch.cat(probabilities, 1), f_hat)
 

@@ -198,6 +198,13 @@ class Quantizer(nn.Module):
         h_BLC = F.embedding(codes_BL, self.codebook(scale))
         return f_hat_BChw + self.spread(h_BLC.transpose(1, 2).unflatten(2, (side, side)), scale)
 
+    def add_mean(self, f_hat_BChw: Tensor, weights_BLV: Tensor, scale: int) -> Tensor:
+        """f_hat with a scale's mean codes added; `weights_BLV` of a token add up to 1."""
+        side = self.scales[scale]
+        h_BLC = weights_BLV @ self.codebook(scale).to(weights_BLV.dtype)
+        h_BChw = h_BLC.to(f_hat_BChw.dtype).transpose(1, 2).unflatten(2, (side, side))
+        return f_hat_BChw + self.spread(h_BChw, scale)
+
     def spread(self, h_BChw: Tensor, scale: int) -> Tensor:
         """What a scale's map of codes contributes to f_hat."""
         last = self.scales[-1]

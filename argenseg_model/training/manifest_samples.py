@@ -40,8 +40,8 @@ class ManifestSamples:
     items without a mask (absent labels, deleted regions) follow on the same picture, where they are hardest.
 
     A manifest with few of these, as of a project with one label, would teach a small model to draw that label's objects
-    whatever it is asked. With `foreign`, every other group asks for an everyday thing too that no prompt or label names,
-    and gets an empty mask.
+    whatever it is asked. With `foreign`, every other group asks for an everyday thing too that no prompt or label
+    names, and gets an empty mask.
     """
 
     def __init__(

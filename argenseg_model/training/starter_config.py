@@ -80,6 +80,7 @@ def starter_config(tokenizer: Tokenizer, model_name: str) -> ARGenSegConfig:
         image_mode="tile",
         tile_overlap=TILE // 4,
         autocontrast=0.001,
+        decode_temperature=0.5,
         mask_resize_steps=[TILE // 2],
         image_position_code=True,
         system_message="",

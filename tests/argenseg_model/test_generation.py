@@ -153,3 +153,25 @@ def test_common_prefix() -> None:
     assert common_prefix([[1, 2, 3], [1, 2]]) == 1
     assert common_prefix([[1, 2, 3, 4], [1, 2, 5], [1, 2, 3, 4]]) == 2
     assert common_prefix([[1, 2], [3, 4]]) == 0
+
+
+def test_a_decode_temperature_draws_the_mean_of_the_finest_codes(
+    one_case: ParityCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tokens stay the likeliest ones; near 0 their picture is drawn, at a high one that of all codes' mean."""
+    model, vqvae, rows = one_case.model, one_case.model.image_tokenizer, [(0, prompts(one_case.seed)[0])]
+    greedy = decode_together(model, one_case.pixels_13SS, rows)
+    monkeypatch.setattr(model.config, "decode_temperature", 1e-6)
+    sharp = decode_together(model, one_case.pixels_13SS, rows)
+    monkeypatch.setattr(model.config, "decode_temperature", 1e6)
+    blurred = decode_together(model, one_case.pixels_13SS, rows)
+    for answer in (sharp, blurred):
+        assert torch.equal(answer.codes_BL, greedy.codes_BL)
+        assert torch.equal(answer.probability_BL, greedy.probability_BL)
+    assert torch.allclose(sharp.f_hat_BChw, greedy.f_hat_BChw, atol=1e-5)
+    last, quantizer = len(vqvae.config.scales) - 1, vqvae.quantize
+    with torch.no_grad():
+        mean = quantizer.codebook(last).mean(0)[None, :, None, None].expand_as(greedy.f_hat_BChw)
+        finest = greedy.codes_BL[:, -(vqvae.config.scales[last] ** 2) :]
+        coarse = greedy.f_hat_BChw - quantizer.add_scale(torch.zeros_like(mean), finest, last)
+        assert torch.allclose(blurred.f_hat_BChw, coarse + quantizer.spread(mean, last), atol=1e-4)
