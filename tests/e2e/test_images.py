@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import httpx
 import jwt
 import pytest
 
@@ -9,7 +10,7 @@ from labeling.errors import ImageFetchError, LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.images import fetch_image
 from labeling.settings import Settings
-from tests.e2e.label_studio_api import SHIPPED_IMAGES, RunningDemo
+from tests.e2e.label_studio_api import SHIPPED_IMAGES, RunningDemo, wait_for
 from tests.e2e.test_label_studio import IMAGES, OTHER_CONFIG
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
@@ -73,6 +74,29 @@ def test_what_no_storage_holds_is_said(demo, reference, settings) -> None:
     client = LabelStudioClient(demo.label_studio.url, demo.label_studio.token)
     with pytest.raises(ImageFetchError, match="no storage that is connected"):
         fetch_image("s3://bucket/a.png", client, settings, task_id=reference[0])
-    with pytest.raises(ImageFetchError, match="LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED"):
+    with pytest.raises(ImageFetchError, match="no storage that is connected"):
         fetch_image("/data/local-files/?d=a.png", client, settings)
     client.close()
+
+
+def test_an_image_of_a_local_storage_is_fetched_behind_the_login_and_predicted(demo, settings) -> None:
+    """A folder that is connected as Settings > Cloud Storage > Local files does it; syncing makes the tasks."""
+    api = demo.label_studio
+    folder = demo.data_dir.parent / "label-studio" / "local-files" / "cells"
+    folder.mkdir(parents=True)
+    content = (SHIPPED_IMAGES / f"{IMAGES[0]}.png").read_bytes()
+    (folder / "a cell.png").write_bytes(content)
+    project = api.create_project("local files", OTHER_CONFIG)
+    api.connect(project, demo.backend_url)
+    body = {"project": project, "title": "cells", "path": str(folder), "use_blob_urls": True}
+    storage = api.call("POST", "/api/storages/localfiles/", json=body)["id"]
+    api.call("POST", f"/api/storages/localfiles/{storage}/sync")
+    (task,) = wait_for("the storage's task", lambda: api.task_ids(project))
+    image = api.call("GET", f"/api/tasks/{task}")["data"]["image"]
+    assert "/data/local-files/?d=cells" in image
+    assert httpx.get(image, trust_env=False).status_code in (401, 403)
+    client = LabelStudioClient(api.url, api.token)
+    assert fetch_image(image, client, settings).read_bytes() == content
+    client.close()
+    (prediction,) = wait_for("the masks of the storage's task", lambda: api.predictions(task))
+    assert prediction["result"]

@@ -18,7 +18,7 @@ PASSWORD = "all-nuclei"
 
 @dataclass(frozen=True)
 class LabelStudioServer:
-    """One Label Studio on loopback. `data_dir` keeps its database, its uploads and its token."""
+    """One Label Studio on loopback. `data_dir` keeps its database, its uploads, its token, and `local_files`."""
 
     binary: Path
     data_dir: Path
@@ -27,6 +27,11 @@ class LabelStudioServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def local_files(self) -> Path:
+        """Folders in it can be connected to a project as storages of local files; nothing else of this machine can."""
+        return self.data_dir / "local-files"
 
     @property
     def command(self) -> list[str]:
@@ -62,6 +67,8 @@ class LabelStudioServer:
             "DJANGO_DB": "sqlite",
             "ML_BLOCK_LOCAL_IP": "false",
             "SSRF_PROTECTION_ENABLED": "false",
+            "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
+            "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(self.local_files.absolute()),
             "COLLECT_ANALYTICS": "false",
             "LATEST_VERSION_CHECK": "false",
             "SENTRY_DSN": "",
