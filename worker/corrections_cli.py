@@ -1,6 +1,7 @@
 """The commands `argenseg corrections`: what annotators corrected, to see, to take along, to leave out."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from labeling.store.correction_records import (
     Exclusion,
     ExclusionScope,
 )
+from labeling.store.corrections import TASK_DELETED
 from labeling.store.records import Project
 from labeling.store.store import Store
 from worker import reconcile
@@ -166,7 +168,7 @@ def exclude(scope: str, value: str, project: int, reason: str, undo: bool) -> No
     with Store.open(settings.database_url, settings.blob_url) as store:
         row = _project(store, project, label_studio_url(settings))
         if not undo:
-            store.exclude(row, Exclusion(cast(ExclusionScope, scope), value, reason))
+            store.exclude(row, Exclusion(cast(ExclusionScope, scope), _exclusion_value(scope, value), reason))
         elif not store.include(row, cast(ExclusionScope, scope), value):
             raise LabelingError(f"There is no exclusion of {scope} {value} that could be taken back.")
     click.echo(f"{scope} {value} is {'in again' if undo else 'excluded'}")
@@ -182,8 +184,11 @@ def exclusions(project: int) -> None:
     settings = start(log_level="WARNING")
     with Store.open(settings.database_url, settings.blob_url) as store:
         found = store.list_exclusions(_project(store, project, label_studio_url(settings)))
-    rows = ((each.scope, each.value, "deleted" if each.erased else "excluded", each.reason) for each in found)
+    by_person = [each for each in found if each.reason != TASK_DELETED]
+    rows = ((each.scope, each.value, "deleted" if each.erased else "excluded", each.reason) for each in by_person)
     print_table(("what", "number", "how", "why"), rows)
+    if len(found) > len(by_person):
+        click.echo(f"and {len(found) - len(by_person)} tasks that were deleted in Label Studio")
 
 
 @corrections.command()
@@ -230,6 +235,15 @@ def sync(project: int | None, everything: bool, label_studio_url: str | None, ap
                 continue
             found = f"{outcome.changed} annotations were new or changed, {outcome.deleted} were deleted"
             click.echo(f"project {row.project_id}: {outcome.tasks} tasks looked at, {found}")
+
+
+def _exclusion_value(scope: str, value: str) -> str:
+    """As the store writes it. LabelingError for what nothing has as its number."""
+    number, slash, region = value.partition("/")
+    if not re.fullmatch(r"0*[1-9][0-9]{0,9}", number) or bool(slash and region) != (scope == "region"):
+        what = "ANNOTATION/REGION, such as 17/Fq3kPz" if scope == "region" else f"the {scope}'s number in Label Studio"
+        raise LabelingError(f"{value!r} names no {scope}: give {what}. See: argenseg corrections list.")
+    return f"{int(number)}{slash}{region}"
 
 
 def _shown(item: CorrectionRecord) -> list[object]:

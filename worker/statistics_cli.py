@@ -9,6 +9,7 @@ import click
 
 from labeling.corrections.intervals import Figure
 from labeling.corrections.statistics import Row, Statistics, compute_statistics
+from labeling.errors import LabelingError
 from labeling.store.correction_records import CorrectionFilter
 from labeling.store.store import Store
 from worker.command_line import echo_csv, print_table, start
@@ -27,6 +28,8 @@ def stats(project: int | None, since: datetime | None, as_json: bool, as_csv: bo
     settings = start(log_level="WARNING")
     wanted = CorrectionFilter(project, since=since.replace(tzinfo=UTC) if since else None)
     with Store.open(settings.database_url, settings.blob_url) as store:
+        if project is not None and store.find_project(project) is None:
+            raise LabelingError(f"Project {project} is not known: no prediction and no event of it was ever seen.")
         statistics = compute_statistics(store.list_reviews(wanted), blind_share=settings.blind_share)
     if as_json:
         click.echo(json.dumps(asdict(statistics)))

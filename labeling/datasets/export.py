@@ -7,6 +7,7 @@ format is written under a temporary name first: a folder that is there is whole.
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from argenseg_model.errors import ARGenSegError
+from argenseg_model.images import load_image
 from argenseg_model.manifest import encode_mask
-from labeling.datasets.images import ImageKeeper, KeptImage
+from labeling.datasets.images import ImageKeeper, KeptImage, exif_orientation
 from labeling.errors import LabelingError, StoreError
 from labeling.regions.kinds import draw_regions
 from labeling.store.correction_records import CorrectionRecord, ReviewRecord
@@ -158,8 +160,19 @@ def _write_images(store: Store, images: Sequence[ExportedImage], folder: Path) -
     folder.mkdir(parents=True, exist_ok=True)
     for image in images:
         unfinished = folder / f".{image.file_name}.part"
-        unfinished.write_bytes(store.read_image(image.image.hashed.sha256))
+        unfinished.write_bytes(_upright(store.read_image(image.image.hashed.sha256), image.image.suffix))
         unfinished.replace(folder / image.file_name)
+
+
+def _upright(content: bytes, suffix: str) -> bytes:
+    """An image's file as it is; where EXIF says that it is to be turned, turned: masks lie on the upright picture, and
+    not all readers heed EXIF.
+    """
+    if exif_orientation(content) == 1:
+        return content
+    upright = BytesIO()
+    load_image(content).save(upright, {".jpg": "JPEG", ".tif": "TIFF", ".webp": "WEBP"}.get(suffix, "PNG"), quality=95)
+    return upright.getvalue()
 
 
 def _write(path: Path, text: str) -> None:

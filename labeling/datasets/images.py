@@ -1,6 +1,9 @@
 """The image files behind tasks, kept for good beside the masks: Label Studio may lose them, and the cache does."""
 
 from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import ExifTags, Image
 
 from argenseg_model.images import load_image
 from labeling.datasets.perceptual_hash import perceptual_hash
@@ -59,6 +62,16 @@ class ImageKeeper:
 
 
 _SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"II*\0": ".tif", b"MM\0*": ".tif", b"RIFF": ".webp"}
+
+
+def exif_orientation(content: bytes) -> int:
+    """1 for an upright picture, or where a damaged block of EXIF says nothing; 2 to 8 for one that is to be turned."""
+    try:
+        with Image.open(BytesIO(content)) as image:
+            told = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001 (Pillow raises nearly anything for damaged metadata)
+        return 1
+    return told if isinstance(told, int) and 2 <= told <= 8 else 1
 
 
 def _suffix(content: bytes) -> str:

@@ -95,6 +95,30 @@ def test_exclude_and_take_it_back(run) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("scope", "value"),
+    [("annotator", "anna"), ("task", "0"), ("task", "-1"), ("annotation", "1/r1"), ("region", "1"), ("region", "1/")],
+)
+def test_exclude_what_cannot_be(run, scope: str, value: str) -> None:
+    message = run("corrections", "exclude", scope, "--project", "5", "--", value, fails=True).output
+    assert f"{value!r} names no {scope}" in message.replace("\n", " ")
+
+
+def test_exclude_a_region_and_a_number_as_one_writes_it(run) -> None:
+    run("corrections", "exclude", "region", "1/r1", "--project", "5")
+    assert listed(run) == [2]
+    run("corrections", "exclude", "annotator", "02", "--project", "5")
+    assert listed(run) == []
+
+
+def test_tasks_that_label_studio_deleted_are_counted(run, store: Store) -> None:
+    project = store.find_project(5, URL)
+    assert project is not None
+    store.leave_out_deleted_tasks(project, range(2, 1000))
+    assert listed(run) == [1]
+    assert "998 tasks that were deleted" in run("corrections", "exclusions", "--project", "5").output
+
+
 def test_delete_is_for_good(run, settings: Settings) -> None:
     run("corrections", "export", str(settings.data_dir / "finetune" / "run-4" / "set"), "--format", "manifest")
     (settings.data_dir / "finetune" / "run-4" / "live" / "pictures").mkdir(parents=True)
@@ -131,6 +155,10 @@ def test_export(run, tmp_path: Path, form: str, file: str) -> None:
         assert np.count_nonzero(item.decode_mask()) > 0
         manifest = Manifest.read(out / file)
         assert manifest.image_path(item).is_file()
+
+
+def test_stats_of_an_unknown_project(run) -> None:
+    assert "Project 99 is not known" in run("stats", "--project", "99", fails=True).output
 
 
 def test_stats(run) -> None:

@@ -68,6 +68,34 @@ def test_coco_masks_come_back_bit_for_bit(store: Store, collected: Collected, tm
         assert annotation["attributes"]["annotator_id"] == 3
 
 
+@pytest.mark.parametrize(("form", "mode"), [("JPEG", "L"), ("PNG", "L"), ("WEBP", "RGB"), ("TIFF", "RGB")])
+def test_masks_lie_right_for_readers_that_ignore_exif(
+    store: Store, project: Project, tmp_path: Path, form: str, mode: str
+) -> None:
+    """A picture that lies on its side: its file is written upright, the others as they are."""
+    lying, exif, buffer = Image.new(mode, (48, 64)), Image.Exif(), io.BytesIO()
+    lying.paste("white", (0, 0, 24, 64))  # turned by 90 degrees, that is the upper half of 64 x 48
+    exif[0x112] = 6
+    lying.save(buffer, form, exif=exif, lossless=True)
+    mask = np.zeros(SHAPE, np.bool_)
+    mask[24:] = True
+    region = Correction("a", "brushlabels", "red", "added", None, mask, 0, 0, 9)
+    store.save_reviews(store.record_event("X", {}), project, [Review(1, 1, "submitted", (region,))])
+    url = f"data:image/x;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    store.record_image(project, 1, url)
+    found = collect(store, ImageKeeper(store, None, Settings(data_dir=tmp_path / "data")), store.list_reviews())
+    export_coco(store, found.images, tmp_path / "coco")
+    export_hugging_face(store, found.images, tmp_path / "faces")
+    read = COCO(str(tmp_path / "coco" / "annotations.json"))
+    (told,) = read.loadImgs(read.getImgIds())
+    for file in (tmp_path / "coco" / told["file_name"], tmp_path / "faces" / "train" / Path(told["file_name"]).name):
+        with Image.open(file) as image:
+            assert (image.format, image.getexif().get(0x112, 1), image.size) == (form, 1, (64, 48))
+            picture = np.asarray(image.convert("L"))
+        marked = read.annToMask(read.loadAnns(read.getAnnIds())[0]).astype(bool)
+        assert abs(float(picture[marked].mean()) - float(picture[~marked].mean())) > 200
+
+
 def test_coco_polygons_come_back_almost(store: Store, collected: Collected, tmp_path: Path) -> None:
     export_coco(store, collected.images, tmp_path / "out", "polygons")
     read = COCO(str(tmp_path / "out" / "annotations.json"))
