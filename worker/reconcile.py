@@ -6,12 +6,16 @@ meanwhile cannot be found. Any number of copies may run.
 """
 
 import logging
+import random
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from argenseg_model.errors import ARGenSegError
+from labeling.datasets.images import ImageKeeper
 from labeling.errors import LabelingError, LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.store.annotation_syncs import FOUND
@@ -25,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 OVERLAP = timedelta(minutes=10)  # what Label Studio stamped before the last sync may have been committed after it
 FULL_EVERY = timedelta(days=1)
+KEEP_S = 120.0  # how long images are fetched for at a time
 LEASE_S = 300.0  # longer than one page of tasks takes
 _NOT_WITHIN = 0.5  # of the interval: several copies share the work
 _TASKS_AT_A_TIME = 100
@@ -101,14 +106,39 @@ def sync_all(context: JobContext, *, not_within_s: float = 0.0) -> SyncOutcome:
     return total
 
 
+def keep_images(context: JobContext, stop: threading.Event) -> int:
+    """Keep the images of submitted tasks that nobody fetched yet, and return how many; a while long, in any order.
+
+    Tasks that were never predicted have such: later Label Studio, or where it has them from, may have them no more.
+    """
+    keeper, until, kept = ImageKeeper(context.store, context.client, context.settings), time.monotonic() + KEEP_S, 0
+    for project in context.store.projects_of(label_studio_url(context.settings)):
+        images = context.store.images_to_keep(project)
+        random.shuffle(images)  # some may never be had: they must not keep the others from being tried
+        for image in images:
+            if stop.is_set() or time.monotonic() > until:
+                return kept
+            try:
+                keeper.fetch(project, image)
+            except (LabelingError, ARGenSegError, OSError) as error:
+                logger.info("project %d: task %d: its image is not kept: %s", project.project_id, image.task_id, error)
+            else:
+                kept += 1
+    return kept
+
+
 def run(context: JobContext, stop: threading.Event) -> None:
-    """Sync at once, and then every RECONCILE_INTERVAL_S, until `stop` is set; not at all if that is 0."""
+    """Sync at once, and then every RECONCILE_INTERVAL_S, until `stop` is set; not at all if that is 0.
+
+    Then the images of corrections are fetched that nobody fetched yet.
+    """
     interval_s = context.settings.reconcile_interval_s
     if context.client is None or not interval_s:
         return
     while True:
         try:
             sync_all(context, not_within_s=interval_s * _NOT_WITHIN)
+            keep_images(context, stop)
         except LabelingError as error:
             logger.warning("a reconciliation is put off: %s", error)
         except Exception:  # the next one may succeed, and the sweeper beside it must not end

@@ -17,8 +17,9 @@ from labeling.store.correction_records import (
     Review,
     ReviewRecord,
     ReviewState,
+    TaskImage,
 )
-from labeling.store.correction_tables import CorrectionRow, EventRow, ReviewRow
+from labeling.store.correction_tables import CorrectionRow, EventRow, ReviewRow, TaskImageRow
 from labeling.store.database import Database
 from labeling.store.exclusions import Exclusions, add_exclusion, exclusion_of, find_exclusions
 from labeling.store.predictions import project_record
@@ -157,6 +158,22 @@ class CorrectionStore:
             excluded = find_exclusions(session, [project.id])
             task_ids = session.scalars(query.distinct().order_by(ReviewRow.task_id))
             return [each for each in task_ids if each and (project.id, "task", str(each)) not in excluded]
+
+    def images_to_keep(self, project: Project) -> list[TaskImage]:
+        """The images of submitted tasks that nobody fetched yet, but for tasks that are left out."""
+        query = (
+            select(TaskImageRow.task_id, TaskImageRow.reference)
+            .join(ReviewRow, (ReviewRow.project_row_id == project.id) & (ReviewRow.task_id == TaskImageRow.task_id))
+            .where(TaskImageRow.project_row_id == project.id, TaskImageRow.sha256.is_(None))
+            .where(ReviewRow.is_current, ReviewRow.state == "submitted")
+        )
+        with self._database.reading() as session:
+            excluded = find_exclusions(session, [project.id])
+            return [
+                TaskImage(task_id, reference, None, None, None)
+                for task_id, reference in session.execute(query.distinct().order_by(TaskImageRow.task_id))
+                if (project.id, "task", str(task_id)) not in excluded
+            ]
 
     def leave_out_deleted_tasks(self, project: Project, task_ids: Iterable[int]) -> None:
         """Leave out tasks that Label Studio deleted; what was left out before keeps its reason."""

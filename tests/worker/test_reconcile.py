@@ -1,5 +1,6 @@
 """The event log: whatever happens on the way, in the end the store says what Label Studio says, and says it once."""
 
+import base64
 import shutil
 import sqlite3
 import subprocess
@@ -18,9 +19,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labeling.datasets import images
 from labeling.errors import LabelStudioError, StoreError
 from labeling.settings import Settings
 from labeling.store import CorrectionFilter, Store
+from tests.worker.conftest import bright_square
 from tests.worker.label_studio_double import CONFIG, LabelStudioDouble, box
 from worker import reconcile, spool
 from worker.jobs import JobContext, process_event
@@ -308,6 +311,43 @@ def test_a_task_that_is_not_listed_is_not_deleted_therefore(open_context, monkey
         with pytest.raises(LabelStudioError):
             reconcile.sync_project(context, project_of(context), everything=True)
     assert state(context) == truth(label_studio) and len(state(context)) == 1
+
+
+def test_images_of_corrections_are_kept(open_context) -> None:
+    """Of tasks that nobody predicted, too; not of skipped, deleted and erased ones, nor where there is none."""
+    label_studio = LabelStudioDouble(tasks=6)
+    context = open_context(label_studio)
+    for task in label_studio.task_ids:
+        payload = label_studio.create(task, skipped=task == 2)
+        payload["task"]["data"]["image"] = bright_square() if task < 6 else "data:image/png;base64,AAAA"
+        process_event(context, context.store.record_event(payload["action"], payload, label_studio_url=URL))
+    project, stop = project_of(context), threading.Event()
+    context.store.leave_out_deleted_tasks(project, [3])
+    context.store.erase(project, "task", 4, "asked for")
+    assert reconcile.keep_images(context, stop) == 2
+    known = context.store.images_of_tasks(project, range(1, 7))
+    assert {task for task, image in known.items() if image.sha256} == {1, 5}
+    content = base64.b64decode(bright_square().partition(",")[2])
+    assert context.store.read_image(known[1].sha256 or "") == content
+    assert (known[1].width, known[1].height) == (40, 30)
+    assert reconcile.keep_images(context, stop) == 0
+
+
+def test_an_image_of_a_task_that_is_erased_while_it_is_fetched(open_context, monkeypatch: pytest.MonkeyPatch) -> None:
+    label_studio = LabelStudioDouble()
+    context = open_context(label_studio)
+    payload = label_studio.create(1)
+    payload["task"]["data"]["image"] = bright_square()
+    process_event(context, context.store.record_event(payload["action"], payload, label_studio_url=URL))
+    fetch = images.fetch_image
+
+    def slow(*arguments: Any, **options: Any) -> Path:
+        context.store.erase(project_of(context), "task", 1, "asked for")
+        return fetch(*arguments, **options)
+
+    monkeypatch.setattr(images, "fetch_image", slow)
+    reconcile.keep_images(context, threading.Event())
+    assert context.store.images_of_tasks(project_of(context), [1]) == {}
 
 
 def test_a_label_studio_that_fails_in_the_middle(open_context, monkeypatch: pytest.MonkeyPatch) -> None:
