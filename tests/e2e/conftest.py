@@ -74,14 +74,14 @@ def running_demo(folder: Path, port: int, backend_port: int) -> Iterator[Running
 
 @pytest.fixture(scope="session")
 def browser_context(demo: RunningDemo) -> Iterator[BrowserContext]:
-    """Chromium, logged in to the demo's Label Studio; requests to anywhere else are dropped."""
+    """Chromium, logged in to the demo's Label Studio; requests to anywhere but that and the backend are dropped."""
     names = ("chromium", "chromium-browser", "google-chrome")
     program = next((found for name in names if (found := shutil.which(name))), None)
     if program is None:
         cannot_run("Chromium is not installed: install the package 'chromium'.")
 
     def only_loopback(route: Route) -> None:
-        if route.request.url.startswith((demo.label_studio.url, "data:", "blob:")):
+        if route.request.url.startswith((demo.label_studio.url, demo.backend_url, "data:", "blob:")):
             route.continue_()
         else:
             route.abort()

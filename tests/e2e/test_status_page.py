@@ -1,0 +1,44 @@
+"""The status page in a real browser: counts and failures of a real run, and a label config that cannot work."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, expect
+
+from tests.e2e.label_studio_api import RunningDemo
+from worker.supervisor.demo.sample_project import label_config
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+WITHOUT_MASKS = (
+    '<View><Image name="image" value="$image"/><Choices name="c" toName="image"><Choice value="a"/></Choices></View>'
+)
+S = 1000.0  # milliseconds
+
+
+def test_a_person_sees_what_is_under_way_what_failed_and_what_cannot_work(
+    demo: RunningDemo, browser_context: BrowserContext, artifacts: Path
+) -> None:
+    api = demo.label_studio
+    project = api.create_project("Status page", label_config())
+    api.connect(project, demo.backend_url)
+    api.import_images(project, ["700afb1cd830", "a6515d730778"])
+    missing = [{"image": "/data/upload/0/nowhere.png"}]
+    api.call("POST", f"/api/projects/{project}/import", json=missing)
+
+    page = browser_context.new_page()
+    page.goto(demo.backend_url)  # the front page leads a browser there
+    expect(page).to_have_url(f"{demo.backend_url}/status")
+    ours = page.locator("section", has=page.get_by_role("heading", name=f"Project {project}", exact=True))
+    expect(ours.get_by_text("Failed, with")).to_be_visible(timeout=300 * S)  # the page loads itself again meanwhile
+    expect(ours.locator("li")).to_contain_text("nowhere.png")
+    expect(ours.locator("td.number").first).to_have_text("2", timeout=300 * S)
+    expect(ours.get_by_text("under way")).to_have_count(0, timeout=60 * S)
+    expect(page.get_by_text("1 worker,")).to_be_visible()
+
+    api.call("PATCH", f"/api/projects/{project}", json={"label_config": WITHOUT_MASKS})
+    page.reload()
+    expect(ours.locator(".problem")).to_contain_text("no tag that can hold a mask", timeout=60 * S)
+    page.screenshot(path=artifacts / "status-page.png", full_page=True)
+    assert len(api.predictions(api.task_ids(project)[0])) == 1, "the mask that was there is there no more"
+    page.close()
