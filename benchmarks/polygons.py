@@ -20,6 +20,7 @@ from PIL import Image
 from argenseg_model.metrics import iou
 from benchmarks.brush_rle import make_mask
 from benchmarks.idleness import describe_idleness
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.outlines import draw_outlines
 from labeling.regions.rasterize import fill_rings
 
@@ -49,7 +50,7 @@ def read_nuclei(folder: Path) -> list[np.ndarray]:
 
 
 def draw_ours(mask: np.ndarray, tolerance: float) -> tuple[int, np.ndarray]:
-    rings = draw_outlines(mask, tolerance)
+    rings = draw_outlines(CroppedMask.of(mask), tolerance)
     return sum(map(len, rings)), fill_rings(rings, mask.shape[1], mask.shape[0])
 
 

@@ -19,10 +19,10 @@ from labeling.prompts.plan import PromptedLabel, PromptPlan
 from labeling.prompts.wording import distinct_prompts, question_key
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.instances import drop_small, label_instances
+from labeling.regions.kinds import most_regions
 
 logger = logging.getLogger(__name__)
 
-MAX_OBJECTS = 1000  # of one label; a browser is slow with a hundred regions
 _KINDS_OF_ONE_OBJECT = ("polygon", "vector", "rectangle")
 
 
@@ -86,7 +86,7 @@ def build_answer(
                 from_name=found.item.from_name,
                 to_name=found.item.to_name,
                 region_type=found.item.region_type,
-                mask=found.shape.full(),
+                shape=found.shape,
                 score=found.score,
                 tolerance=found.item.options.tolerance,
             )
@@ -155,13 +155,25 @@ def _label_objects(mask: NDArray[np.bool_], item: PromptedLabel) -> NDArray[np.i
         if not item.region_type.startswith(_KINDS_OF_ONE_OBJECT):
             return mask.astype(np.int32)
         labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)[1].astype(np.int32)
+    return _limit_objects(labels, item)
+
+
+def _limit_objects(labels: NDArray[np.int32], item: PromptedLabel) -> NDArray[np.int32]:
+    """No more objects than the region's kind bears: the smallest become one, or none where a region holds only one."""
     areas: NDArray[np.intp] = np.bincount(labels.ravel())
     areas[0] = 0
-    if len(areas) > MAX_OBJECTS + 1:
-        logger.warning("%r: of %d objects the %d largest are kept.", item.prompt, len(areas) - 1, MAX_OBJECTS)
-        small = np.argsort(areas, kind="stable")[:-MAX_OBJECTS]
-        labels = np.where(np.isin(labels, small), 0, labels)
-    return labels
+    most, count = most_regions(item.region_type, labels.shape[1], labels.shape[0]), len(areas) - 1
+    if count <= most:
+        return labels
+    number = np.arange(count + 1, dtype=np.int32)
+    if item.region_type.startswith(_KINDS_OF_ONE_OBJECT):
+        number[np.argsort(areas, kind="stable")[:-most]] = 0
+        logger.warning("%r: of %d objects the %d largest are kept.", item.prompt, count, most)
+    else:
+        small = np.argsort(areas, kind="stable")[1 : count + 2 - most]
+        number[small] = small.min()
+        logger.warning("%r: of %d objects the %d smallest share a region.", item.prompt, count, len(small))
+    return number[labels]
 
 
 def _score_objects(

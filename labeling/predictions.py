@@ -2,7 +2,7 @@
 
 import math
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from labeling.errors import LabelConfigError, RegionError
 from labeling.prompts.label_config import LabelConfig
 from labeling.regions.cropped_mask import CroppedMask
-from labeling.regions.kinds import draw_regions, region_dict, region_mask
+from labeling.regions.kinds import draw_cropped, region_dict, region_shape
 
 if TYPE_CHECKING:
     from label_studio_sdk.label_interface.interface import LabelInterface
@@ -24,7 +24,7 @@ _MAX_ERROR_CHARACTERS = 200  # the SDK's own ones quote whole run lengths
 
 @dataclass(frozen=True)
 class PredictedMask:
-    """An object that the model found. `mask` is bool (height, width), `score` 0..1, `prompt` the one that found it.
+    """An object that the model found. `shape` is its mask, `score` 0..1, `prompt` the one that found it.
 
     `region_type` is the kind of region to draw, `tolerance` how far a polygon's outline may move (px).
     """
@@ -34,7 +34,7 @@ class PredictedMask:
     from_name: str
     to_name: str
     region_type: str
-    mask: NDArray[np.bool_]
+    shape: CroppedMask
     score: float
     tolerance: float = 1.0
 
@@ -79,10 +79,11 @@ def build_prediction(
     """
     result, regions = [], []
     for item in masks:
-        if item.mask.shape != (height, width):
-            raise RegionError(f"The mask of {item.prompt!r} is {item.mask.shape}, the image is {(height, width)}.")
+        size = item.shape.height, item.shape.width
+        if size != (height, width):
+            raise RegionError(f"The mask of {item.prompt!r} is {size}, the image is {(height, width)}.")
         score = min(max(float(item.score), 0.0), 1.0)
-        for drawn in draw_regions(item.region_type, item.mask, tolerance=item.tolerance):
+        for drawn in draw_cropped(item.region_type, item.shape, tolerance=item.tolerance):
             region_id = uuid.uuid4().hex[:12]  # Label Studio overwrites a region whose id it has seen in the task
             result.append(
                 region_dict(
@@ -95,7 +96,7 @@ def build_prediction(
                     region_id=region_id,
                 )
             )
-            regions.append(PredictedRegion(region_id, item.label, item.prompt, score, CroppedMask.of(drawn.mask)))
+            regions.append(PredictedRegion(region_id, item.label, item.prompt, score, drawn.shape))
     lowest = min((region.score for region in regions), default=empty_score)
     return Prediction(result, lowest, model_version, tuple(regions))
 
@@ -104,12 +105,13 @@ def validate_prediction(prediction: Prediction, config: LabelConfig) -> None:
     """Refuse, with RegionError, what Label Studio would store but show wrongly or not at all: its API checks nothing.
 
     Checked are ids, sizes, scores, tags and labels, and that every mask can be read and is not empty; then
-    label-studio-sdk's own rules.
+    label-studio-sdk's own rules. The mask of a region that is still at hand in `regions` is not read again.
     """
+    drawn = {region.region_id: region.shape for region in prediction.regions}
     errors = [
         f"region {index}: {error}"
         for index, region in enumerate(prediction.result)
-        for error in _region_errors(region, config)
+        for error in _region_errors(region, config, drawn)
     ]
     ids = [region["id"] for region in prediction.result if "id" in region]
     errors += ["two regions have the same id"] if len(set(map(str, ids))) < len(ids) else []
@@ -120,7 +122,7 @@ def validate_prediction(prediction: Prediction, config: LabelConfig) -> None:
         raise RegionError(f"The prediction does not fit the label config: {'; '.join(cut)}.")
 
 
-def _region_errors(region: dict[str, Any], config: LabelConfig) -> Iterator[str]:
+def _region_errors(region: dict[str, Any], config: LabelConfig, drawn: Mapping[str, CroppedMask]) -> Iterator[str]:
     control, value = config.control(region.get("from_name")), region.get("value")
     if not isinstance(region.get("id"), str) or not region["id"]:
         yield "it has no id"
@@ -139,11 +141,11 @@ def _region_errors(region: dict[str, Any], config: LabelConfig) -> Iterator[str]
     ):
         yield f"its labels {labels} are not in the label config"
     try:
-        mask = region_mask(region)
+        shape = drawn.get(str(region.get("id"))) or region_shape(region)
     except RegionError as error:
         yield str(error)
     else:
-        if not mask.any():
+        if shape.is_empty:
             yield "its mask is empty, or too faint to be seen"
 
 

@@ -3,21 +3,24 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from labeling.errors import RegionError
 from labeling.regions import brush_rle
+from labeling.regions.cropped_mask import CroppedMask
 
 MASK_THRESHOLD = 128  # the browser's brush and eraser are antialiased
 
 
-def draw(mask: NDArray[np.bool_], tolerance: float) -> list[dict[str, Any]]:
+def draw(mask: CroppedMask, tolerance: float) -> list[dict[str, Any]]:
     """One value; `tolerance` changes nothing."""
-    return [{"format": "rle", "rle": brush_rle.encode(mask)}]
+    return [{"format": "rle", "rle": brush_rle.encode_cropped(mask)}]
 
 
-def read(value: dict[str, Any], width: int, height: int) -> NDArray[np.bool_]:
-    """The mask (height, width). RegionError unless the run lengths are those of an image of this size."""
+def read(value: dict[str, Any], width: int, height: int) -> CroppedMask:
+    """What is drawn. RegionError unless the run lengths are those of an image of this size."""
     if value.get("format") != "rle":
         raise RegionError('A brush region needs the format "rle" and its run lengths in rle.')
-    return brush_rle.decode(value.get("rle"), width, height) >= MASK_THRESHOLD
+    ends, values = brush_rle.decode_runs(value.get("rle"), width, height)
+    starts = np.concatenate([[0], ends[:-1]])
+    is_drawn = (values >= MASK_THRESHOLD) & (starts < ends)
+    return CroppedMask.of_runs(starts[is_drawn], ends[is_drawn], height, width)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labeling.errors import RegionError
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.image_size import check_image_size
 
 _CHANNELS = 4
@@ -30,20 +31,42 @@ def encode(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> list[int]:
     """Encode a mask (height, width); bool is taken as 0/255, uint8 as it is. Returns bytes as ints."""
     if mask.ndim != 2 or mask.size == 0 or mask.dtype not in (np.bool_, np.uint8):
         raise RegionError(f"A mask must be bool or uint8 of (height, width), not {mask.dtype} of {mask.shape}.")
-    if mask.size * _CHANNELS >= 1 << 32:
-        raise RegionError(f"A mask of {mask.shape} is too large for brush RLE. Scale the image down.")
     values = np.ascontiguousarray(mask).reshape(-1).view(np.uint8)
     starts = _run_starts(values)
     words = values[starts].astype(np.int64)
-    if mask.dtype == np.bool_:
-        words *= 255
-    lengths = np.diff(starts, append=values.size) * _CHANNELS
+    return _encode_runs(starts, words * 255 if mask.dtype == np.bool_ else words, mask.shape)
+
+
+def encode_cropped(mask: CroppedMask) -> list[int]:
+    """As `encode` of the whole mask, byte for byte, without looking at what lies around the crop."""
+    rows, columns = mask.crop.shape
+    if rows * columns == 0:
+        return _encode_runs(np.zeros(1, np.int64), np.zeros(1, np.int64), (mask.height, mask.width))
+    ends_rows = int(columns < mask.width)  # then a column of background keeps the rows' runs apart
+    values = np.pad(mask.crop, ((0, 0), (0, ends_rows))).reshape(-1).view(np.uint8)
+    starts = _run_starts(values)
+    words = np.concatenate([[0], values[starts].astype(np.int64) * 255, [0]])
+    row, column = np.divmod(starts, columns + ends_rows)
+    starts = (mask.top + row) * mask.width + mask.left + column
+    starts = np.concatenate([[0], starts, [(mask.top + rows) * mask.width]])
+    is_run = np.diff(starts, append=mask.height * mask.width) > 0
+    starts, words = starts[is_run], words[is_run]
+    begins = np.diff(words, prepend=-1) != 0
+    return _encode_runs(starts[begins], words[begins], (mask.height, mask.width))
+
+
+def _encode_runs(starts: NDArray[np.int64], words: NDArray[np.int64], shape: tuple[int, ...]) -> list[int]:
+    """Runs of words, from pixel `starts` to the next one's, of a mask of this shape (height, width)."""
+    count = shape[0] * shape[1] * _CHANNELS
+    if count >= 1 << 32:
+        raise RegionError(f"A mask of {shape} is too large for brush RLE. Scale the image down.")
+    lengths = np.diff(starts * _CHANNELS, append=count)
     size_class = np.searchsorted(np.array([8, 16, 256]), lengths)
     if lengths.max() > _LONGEST_RUN:
         lengths, words, size_class = _split_long_runs(lengths, words, size_class)
     size_bits = _SIZE_BITS[size_class]
     codes = (4 + size_class << size_bits | lengths - 1) << _WORD_BITS | words
-    return _pack(mask.size * _CHANNELS, codes, 3 + size_bits + _WORD_BITS)
+    return _pack(count, codes, 3 + size_bits + _WORD_BITS)
 
 
 def _run_starts(values: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -85,7 +108,13 @@ def _pack(count: int, codes: NDArray[np.int64], code_bits: NDArray[np.int64]) ->
 
 
 def decode(rle: Any, width: int, height: int) -> NDArray[np.uint8]:
-    """Decode to uint8 (height, width), the alpha channel.
+    """Decode to uint8 (height, width), the alpha channel. RegionError as in `decode_runs`."""
+    ends, words = decode_runs(rle, width, height)
+    return np.repeat(words, np.diff(ends, prepend=0)).reshape(height, width)
+
+
+def decode_runs(rle: Any, width: int, height: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Runs of the alpha channel: where each ends, in pixels counted row by row, and its value; some may be empty.
 
     RegionError where the data is not the RLE of an image of this size, is cut short, or is over 100 million pixels.
     """
@@ -100,9 +129,8 @@ def decode(rle: Any, width: int, height: int) -> NDArray[np.uint8]:
     if len(data) * 8 < _HEADER_BITS or int.from_bytes(data[:4], "big") != count:
         raise RegionError(f"The brush RLE is not that of a mask of {width} x {height} px, the image's upright size.")
     lengths, words = _read_codes(data, count)
-    ends = np.cumsum(lengths)
-    pixels = np.diff(ends // _CHANNELS, prepend=0)  # of each run, those values that are an alpha: indices 3, 7, 11, ...
-    return np.repeat(np.frombuffer(words, dtype=np.uint8), pixels).reshape(height, width)
+    ends = np.cumsum(lengths) // _CHANNELS  # the values that are an alpha: indices 3, 7, 11, ...
+    return ends, np.frombuffer(words, dtype=np.uint8)
 
 
 def _read_codes(data: bytes, count: int) -> tuple[list[int], bytearray]:

@@ -19,17 +19,16 @@ class Outline:
     holes: tuple[Ring, ...]
 
 
-def trace_outlines(mask: NDArray[np.bool_]) -> list[Outline]:
-    """The outlines of a mask (height, width), from the top left object on. Rings hold corners only."""
-    cropped = CroppedMask.of(mask)
-    pixels = np.pad(cropped.crop.view(np.int8), 1)
+def trace_outlines(mask: CroppedMask) -> list[Outline]:
+    """The outlines of a mask, from the top left object on. Rings hold corners only."""
+    pixels = np.pad(mask.crop.view(np.int8), 1)
     _, labels = cv2.connectedComponents(pixels.view(np.uint8), connectivity=8)
     outer: dict[int, Ring] = {}
     holes: dict[int, list[Ring]] = {}
     for corners in _rings(pixels):
         (x, y), (next_x, _) = corners[:2].astype(int).tolist()
         inside = labels[y + 1, x + 1] if next_x > x else labels[y, x]  # the object is to the right of the way
-        ring = np.add(corners, (cropped.left, cropped.top))
+        ring = np.add(corners, (mask.left, mask.top))
         if signed_area(ring) > 0:
             outer[int(inside)] = ring
         else:

@@ -1,6 +1,9 @@
-"""A mask without the empty space around it: 500 cells of a large image fit into memory beside each other."""
+"""A mask without the empty space around it: 500 cells of a large image fit into memory beside each other.
 
-from dataclasses import dataclass
+And into time: what is done for each object looks at its own pixels, never at those of the whole image.
+"""
+
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -20,18 +23,39 @@ class CroppedMask:
     @classmethod
     def of(cls, mask: NDArray[np.bool_]) -> Self:
         """A copy of what is drawn in the mask (height, width)."""
-        rows = np.flatnonzero(mask.any(axis=1))
-        if rows.size == 0:
-            return cls(np.zeros((0, 0), np.bool_), 0, 0, *mask.shape)
-        drawn = mask[rows[0] : rows[-1] + 1]
-        columns = np.flatnonzero(drawn.any(axis=0))
-        crop = drawn[:, columns[0] : columns[-1] + 1].copy()
-        return cls(crop, int(rows[0]), int(columns[0]), *mask.shape)
+        return cls(mask, 0, 0, *mask.shape).trimmed()
+
+    @classmethod
+    def of_runs(cls, starts: NDArray[np.int64], ends: NDArray[np.int64], height: int, width: int) -> Self:
+        """What is drawn from each start to before its end, in pixels counted row by row; ascending, none empty."""
+        if starts.size == 0:
+            return cls(np.zeros((0, 0), np.bool_), 0, 0, height, width)
+        top, bottom = int(starts[0]) // width, (int(ends[-1]) - 1) // width + 1
+        steps = np.zeros((bottom - top) * width + 1, np.int8)
+        steps[starts - top * width] += 1
+        steps[ends - top * width] -= 1
+        rows = np.cumsum(steps[:-1], dtype=np.int8).view(np.bool_).reshape(-1, width)
+        return cls(rows, top, 0, height, width).trimmed()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is drawn."""
+        return not self.crop.any()
 
     @property
     def window(self) -> tuple[slice, slice]:
         """Where the crop is in the image."""
         return np.s_[self.top : self.top + self.crop.shape[0], self.left : self.left + self.crop.shape[1]]
+
+    def trimmed(self) -> Self:
+        """A copy whose crop is no larger than what is drawn."""
+        rows = np.flatnonzero(self.crop.any(axis=1))
+        if rows.size == 0:
+            return replace(self, crop=np.zeros((0, 0), np.bool_), top=0, left=0)
+        drawn = self.crop[rows[0] : rows[-1] + 1]
+        columns = np.flatnonzero(drawn.any(axis=0))
+        crop = drawn[:, columns[0] : columns[-1] + 1].copy()
+        return replace(self, crop=crop, top=self.top + int(rows[0]), left=self.left + int(columns[0]))
 
     def full(self) -> NDArray[np.bool_]:
         """The mask (height, width)."""

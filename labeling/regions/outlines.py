@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from argenseg_model.metrics import iou
 from labeling.regions.contours import Outline, trace_outlines
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.fitting import fit_vertices
 from labeling.regions.keyhole import join_holes
 from labeling.regions.rasterize import Ring, fill_rings
@@ -16,13 +16,13 @@ _MIN_IOU = 0.8  # of a simplified object with itself
 _LEAST_TOLERANCE = 0.25  # px; below, nothing is left to simplify on the edges of pixels
 
 
-def draw_outlines(mask: NDArray[np.bool_], tolerance: float) -> list[Ring]:
-    """One ring for each connected object (8-connected) of a mask (height, width); holes are keyholes.
+def draw_outlines(mask: CroppedMask, tolerance: float) -> list[Ring]:
+    """One ring for each connected object (8-connected) of a mask; holes are keyholes.
 
     No outline moves by more than `tolerance` px: holes thinner than that close, objects never vanish, and one that
     would lose its shape (IoU below 0.8: it is small or thin) gets a smaller tolerance. With 0 the ring is exact.
     """
-    outlines, size = trace_outlines(mask), (mask.shape[1], mask.shape[0])
+    outlines, size = trace_outlines(mask), (mask.width, mask.height)
     drawn: dict[int, Ring] = {}
     open_ = [index for index, outline in enumerate(outlines) if len(outline.outer) > 4 or outline.holes]  # not boxes
     while open_ and tolerance >= _LEAST_TOLERANCE:

@@ -2,25 +2,23 @@
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from labeling.errors import RegionError
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.outlines import draw_outlines
 from labeling.regions.percent import points_to_percent, points_to_pixels
-from labeling.regions.rasterize import fill_rings
+from labeling.regions.rasterize import fill_cropped
 
 
-def draw(mask: NDArray[np.bool_], tolerance: float) -> list[dict[str, Any]]:
+def draw(mask: CroppedMask, tolerance: float) -> list[dict[str, Any]]:
     """One value for each connected object; see `draw_outlines`."""
-    height, width = mask.shape
     return [
-        {"points": points_to_percent(ring, width, height), "closed": True} for ring in draw_outlines(mask, tolerance)
+        {"points": points_to_percent(ring, mask.width, mask.height), "closed": True}
+        for ring in draw_outlines(mask, tolerance)
     ]
 
 
-def read(value: dict[str, Any], width: int, height: int) -> NDArray[np.bool_]:
-    """Pixels (height, width) whose centre is inside. RegionError where the points are malformed or the ring is open."""
+def read(value: dict[str, Any], width: int, height: int) -> CroppedMask:
+    """Pixels whose centre is inside. RegionError where the points are malformed or the ring is open."""
     if value.get("closed", True) is not True:
         raise RegionError("The polygon is not closed, so it has no inside.")
-    return fill_rings([points_to_pixels(value.get("points"), width, height)], width, height)
+    return fill_cropped([points_to_pixels(value.get("points"), width, height)], width, height)

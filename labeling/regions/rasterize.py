@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labeling.errors import RegionError
+from labeling.regions.cropped_mask import CroppedMask
 
 Ring = NDArray[np.float64]
 
@@ -14,19 +15,23 @@ _CHUNK = 1 << 20  # crossings looked at together: bounds memory
 
 
 def fill_rings(rings: Sequence[Ring], width: int, height: int) -> NDArray[np.bool_]:
-    """Pixels (height, width) whose centre lies inside the rings.
+    """Pixels (height, width) whose centre lies inside the rings; see `fill_cropped`."""
+    return fill_cropped(rings, width, height).full()
+
+
+def fill_cropped(rings: Sequence[Ring], width: int, height: int) -> CroppedMask:
+    """The pixels of an image of `width` x `height` px whose centre lies inside the rings, cropped to their box.
 
     Inside is where the rings' winding number is not zero, as on the browser's canvas: a hole runs the other way round.
     RegionError where the rings cross more pixel rows than we count.
     """
-    mask = np.zeros((height, width), dtype=np.bool_)
     start = np.concatenate(rings)
     end = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
     low, high = np.minimum(start, end), np.maximum(start, end)
     left, top = np.clip(np.floor(low.min(axis=0)), 0, (width, height)).astype(int).tolist()
     right, bottom = np.clip(np.ceil(high.max(axis=0)), 0, (width, height)).astype(int).tolist()
     if left >= right or top >= bottom:
-        return mask
+        return CroppedMask(np.zeros((0, 0), np.bool_), 0, 0, height, width)
     first_row = np.clip(np.ceil(low[:, 1] - 0.5), top, bottom).astype(np.int64) - top
     rows = np.clip(np.ceil(high[:, 1] - 0.5), top, bottom).astype(np.int64) - top - first_row
     crossings = np.cumsum(rows)
@@ -42,5 +47,4 @@ def fill_rings(rings: Sequence[Ring], width: int, height: int) -> NDArray[np.boo
         column = np.clip(np.ceil(x - 0.5), left, right).astype(np.int64) - left
         np.add.at(winding, (row, column), np.where(y1 > y0, 1, -1).astype(np.int16))
     np.cumsum(winding, axis=1, out=winding)
-    np.not_equal(winding[:, :-1], 0, out=mask[top:bottom, left:right])
-    return mask
+    return CroppedMask(winding[:, :-1] != 0, top, left, height, width)

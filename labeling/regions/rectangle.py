@@ -5,37 +5,34 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from labeling.errors import RegionError
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.percent import read_number, to_percent
-from labeling.regions.rasterize import fill_rings
+from labeling.regions.rasterize import fill_cropped
 
 
-def draw(mask: NDArray[np.bool_], tolerance: float) -> list[dict[str, Any]]:
+def draw(mask: CroppedMask, tolerance: float) -> list[dict[str, Any]]:
     """The box of each connected object (8-connected), tight to the pixel; `tolerance` changes nothing."""
-    height, width = mask.shape
-    cropped = CroppedMask.of(mask)
-    _, _, stats, _ = cv2.connectedComponentsWithStats(cropped.crop.view(np.uint8), connectivity=8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.crop.view(np.uint8), connectivity=8)
     return [
         {
-            "x": to_percent(cropped.left + x, width),
-            "y": to_percent(cropped.top + y, height),
-            "width": to_percent(box_width, width),
-            "height": to_percent(box_height, height),
+            "x": to_percent(mask.left + x, mask.width),
+            "y": to_percent(mask.top + y, mask.height),
+            "width": to_percent(box_width, mask.width),
+            "height": to_percent(box_height, mask.height),
             "rotation": 0,
         }
         for x, y, box_width, box_height, _ in stats[1:].tolist()
     ]
 
 
-def read(value: dict[str, Any], width: int, height: int) -> NDArray[np.bool_]:
-    """Pixels (height, width) whose centre is inside. RegionError where a number is missing or malformed."""
+def read(value: dict[str, Any], width: int, height: int) -> CroppedMask:
+    """Pixels (height, mask.width) whose centre is inside. RegionError where a number is missing or malformed."""
     x, y, box_width, box_height = (read_number(value.get(name), name) for name in ("x", "y", "width", "height"))
     if box_width < 0 or box_height < 0:
         raise RegionError("A rectangle's width and height must not be negative.")
     angle = math.radians(read_number(value.get("rotation", 0), "rotation"))
     corners = np.array([(0, 0), (box_width, 0), (box_width, box_height), (0, box_height)]) * (width / 100, height / 100)
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    return fill_rings([corners @ turn + (x * width / 100, y * height / 100)], width, height)
+    return fill_cropped([corners @ turn + (x * width / 100, y * height / 100)], width, height)

@@ -4,12 +4,12 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from labeling.errors import RegionError
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.outlines import draw_outlines
 from labeling.regions.percent import MAX_POINTS, points_to_percent, points_to_pixels, read_number
-from labeling.regions.rasterize import fill_rings
+from labeling.regions.rasterize import fill_cropped
 
 _CURVE_STEPS = 64  # straight lines that stand for a curve: 0.2 px off on an arc of 4,000 px
 _MAX_CURVED_VERTICES = MAX_POINTS // _CURVE_STEPS
@@ -17,21 +17,20 @@ _MAX_CURVED_VERTICES = MAX_POINTS // _CURVE_STEPS
 Vertex = dict[str, Any]
 
 
-def draw(mask: NDArray[np.bool_], tolerance: float) -> list[dict[str, Any]]:
+def draw(mask: CroppedMask, tolerance: float) -> list[dict[str, Any]]:
     """One value for each connected object; see `draw_outlines`. The first vertex follows the last: it is closed."""
-    height, width = mask.shape
     values = []
     for ring in draw_outlines(mask, tolerance):
         vertices = [
             {"id": f"v{index}", "x": x, "y": y, "prevPointId": f"v{(index - 1) % len(ring)}", "isBezier": False}
-            for index, (x, y) in enumerate(points_to_percent(ring, width, height))
+            for index, (x, y) in enumerate(points_to_percent(ring, mask.width, mask.height))
         ]
         values.append({"vertices": vertices, "closed": True})
     return values
 
 
-def read(value: dict[str, Any], width: int, height: int) -> NDArray[np.bool_]:
-    """Pixels (height, width) whose centre is inside.
+def read(value: dict[str, Any], width: int, height: int) -> CroppedMask:
+    """Pixels whose centre is inside.
 
     RegionError where the vertices are malformed, are not one path, or the path is open.
     """
@@ -39,14 +38,14 @@ def read(value: dict[str, Any], width: int, height: int) -> NDArray[np.bool_]:
         raise RegionError("The vector is not closed, so it has no inside.")
     path = _in_order(value.get("vertices"))
     if not any(vertex.get("isBezier") for vertex in path):
-        return fill_rings([points_to_pixels([_xy(vertex) for vertex in path], width, height)], width, height)
+        return fill_cropped([points_to_pixels([_xy(vertex) for vertex in path], width, height)], width, height)
     if len(path) > _MAX_CURVED_VERTICES:
         raise RegionError(f"The vector has curves and more than {_MAX_CURVED_VERTICES:,} vertices.")
     controls = [point for start, end in pairwise([*path, path[0]]) for point in _curve(start, end)]
     curves = points_to_pixels(controls, width, height).reshape(-1, 4, 2)
     t = np.arange(_CURVE_STEPS)[:, None] / _CURVE_STEPS
     weights = np.stack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])  # (4, steps, 1)
-    return fill_rings([np.einsum("cpx,pso->csx", curves, weights).reshape(-1, 2)], width, height)
+    return fill_cropped([np.einsum("cpx,pso->csx", curves, weights).reshape(-1, 2)], width, height)
 
 
 def _in_order(vertices: Any) -> list[Vertex]:

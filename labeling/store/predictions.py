@@ -131,6 +131,7 @@ class PredictionStore:
 
         "sync": someone waits for it and takes it with `deliver_now`. "push": publish it. Doing so twice is harmless.
         """
+        masks = self._blobs.put_masks([region.shape for region in prediction.regions])
         regions = [
             PredictedRegionRow(
                 prediction_id=prediction_id,
@@ -138,9 +139,9 @@ class PredictionStore:
                 label=region.label,
                 prompt=region.prompt,
                 score=region.score,
-                mask=self._blobs.put_mask(region.mask),
+                mask=mask,
             )
-            for region in prediction.regions
+            for region, mask in zip(prediction.regions, masks, strict=True)
         ]
         with self._database.writing() as session:
             finished = _change(

@@ -18,6 +18,7 @@ from rq.timeouts import TimerDeathPenalty
 
 from backend.app import create_app
 from labeling.predictions import PredictedMask, build_prediction
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.settings import Settings
 from labeling.store import Store
 from tests.backend.recorded import eventually
@@ -106,8 +107,9 @@ def gpu_worker(settings: Settings, store: Store) -> Iterator[list[int]]:
             return
         mask = np.zeros((48, 64), bool)
         mask[10:20, 10:30] = True
+        shape = CroppedMask.of(mask)
         masks = [
-            PredictedMask(item.label, item.prompt, item.from_name, item.to_name, item.region_type, mask, 0.75)
+            PredictedMask(item.label, item.prompt, item.from_name, item.to_name, item.region_type, shape, 0.75)
             for item in wish.plan.items
         ]
         store.finish_prediction(prediction_id, build_prediction(masks, wish.model_version, 64, 48))

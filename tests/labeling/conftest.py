@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, text
 from labeling.predictions import PredictedMask, Prediction, build_prediction
 from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import PromptPlan, plan_prompts
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.store import Project, Store
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "label_studio"
@@ -69,7 +70,8 @@ def predict() -> Callable[..., Prediction]:
 
     def build(*masks: np.ndarray, score: float = 0.9) -> Prediction:
         height, width = masks[0].shape if masks else (4, 4)
-        predicted = [PredictedMask("red", "red", "brush", "image", "brushlabels", mask, score) for mask in masks]
+        shapes = map(CroppedMask.of, masks)
+        predicted = [PredictedMask("red", "red", "brush", "image", "brushlabels", shape, score) for shape in shapes]
         return build_prediction(predicted, "v1", width, height)
 
     return build

@@ -1,5 +1,6 @@
 """From answers to a prediction: whose masks are joined, taken away, split, left out, and with which score."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,14 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from labeling.answers import MAX_OBJECTS, build_answer, questions
+import labeling.answers
+from labeling.answers import build_answer, questions
 from labeling.errors import LabelingError
 from labeling.predictions import Prediction
 from labeling.prompts.focus import Box, Focus, Point
 from labeling.prompts.interaction import Interaction
 from labeling.prompts.label_config import LabelConfig, parse_label_config
 from labeling.prompts.plan import PromptPlan, plan_prompts
-from labeling.regions.kinds import KINDS, region_mask
+from labeling.regions import brush_rle
+from labeling.regions.kinds import KINDS, MAX_REGIONS, region_mask
 
 Mask = NDArray[np.bool_]
 SHAPE = (24, 32)
@@ -138,9 +141,57 @@ def test_of_too_many_objects_the_largest_are_kept(caplog: pytest.LogCaptureFixtu
     mask[50:60, 50:60] = True
     config = config_of('<Label value="a"/>', "RectangleLabels")
     prediction = build_answer(plan_prompts(config, {}), config, {"a": Found(mask, 0.9)}, "v1")
-    assert len(prediction.result) == MAX_OBJECTS and prediction.regions[-1].mask.shape == (100, 100)
+    assert len(prediction.result) == MAX_REGIONS and prediction.regions[-1].mask.shape == (100, 100)
     assert max(int(region.mask.sum()) for region in prediction.regions) >= 100
     assert "1000 largest are kept" in caplog.text
+
+
+def crowd(count: int) -> Mask:
+    """Squares of 20 x 20 px on 3000 x 4000 px; the first ones have a pixel more."""
+    mask = np.zeros((3000, 4000), np.bool_)
+    for index in range(count):
+        top, left = index // 80 * 50 + 7, index % 80 * 50 + 7
+        mask[top : top + 20, left : left + 20] = True
+        mask[top + 20, left] = index < 10
+    return mask
+
+
+def build_crowd(kind: str, count: int) -> Prediction:
+    config = config_of('<Label value="a"/>', kind, instances="true")
+    return build_answer(plan_prompts(config, {}), config, {"a": Found(crowd(count), 0.9)}, "v1")
+
+
+@pytest.mark.parametrize("kind", ["BrushLabels", "BitmaskLabels"])
+def test_of_too_many_masks_the_smallest_share_one(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A browser makes a picture of the image's size of each; but no pixel is lost."""
+    prediction = build_crowd(kind, 100)
+    most = 83 if kind == "BrushLabels" else 16
+    areas = [int(region.shape.crop.sum()) for region in prediction.regions]
+    assert sorted(areas) == [400] * (most - 11) + [401] * 10 + [(101 - most) * 400]
+    union = np.zeros((3000, 4000), np.bool_)
+    for region in prediction.regions:
+        union[region.shape.window] |= region.shape.crop
+    assert np.array_equal(union, crowd(100))
+    assert "share a region" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["BrushLabels", "BitmaskLabels", "PolygonLabels", "RectangleLabels"])
+def test_objects_of_a_large_image_cost_little_each(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All urgent tasks wait while a prediction is made: an object must cost its own pixels, not the image's."""
+    monkeypatch.setattr(labeling.answers, "most_regions", lambda *_: MAX_REGIONS)
+
+    def seconds(count: int) -> float:
+        began = time.process_time()
+        assert len(build_crowd(kind, count).result) == count
+        return time.process_time() - began
+
+    seconds(1)  # imports
+    assert (min(seconds(300), seconds(300)) - min(seconds(1), seconds(1))) / 300 < 0.015
+
+
+def test_what_was_just_drawn_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brush_rle, "decode_runs", None)
+    assert summary(predict(config_of('<Label value="a"/>'), {"a": TWO})) == [("a", "a", 42, 0.9)]
 
 
 def test_overlaps_go_to_the_most_certain_label() -> None:

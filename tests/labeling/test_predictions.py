@@ -7,6 +7,7 @@ import pytest
 from labeling.errors import RegionError
 from labeling.predictions import PredictedMask, Prediction, build_prediction, validate_prediction
 from labeling.prompts.label_config import parse_label_config
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.kinds import region_mask
 
 PLAIN = '<View><Image name="image" value="$image"/><Brush name="brush" toName="image"/></View>'
@@ -33,7 +34,10 @@ def test_an_empty_mask_gives_no_region(square, predict) -> None:
 
 
 def test_the_score_is_that_of_the_least_certain_region(square) -> None:
-    masks = [PredictedMask("red", "p", "brush", "image", "brushlabels", square, score) for score in (0.5, 1.25)]
+    masks = [
+        PredictedMask("red", "p", "brush", "image", "brushlabels", CroppedMask.of(square), score)
+        for score in (0.5, 1.25)
+    ]
     prediction = build_prediction(masks, "v1", 16, 12)
     assert (prediction.score, [region["score"] for region in prediction.result]) == (0.5, [0.5, 1.0])
     assert build_prediction([], "v1", 16, 12, empty_score=0.3).score == 0.3
@@ -41,14 +45,14 @@ def test_the_score_is_that_of_the_least_certain_region(square) -> None:
 
 def test_a_mask_may_be_several_regions(square) -> None:
     square[10:, 12:] = True
-    mask = PredictedMask("red", "p", "poly", "image", "polygonlabels", square, 0.5, tolerance=0.0)
+    mask = PredictedMask("red", "p", "poly", "image", "polygonlabels", CroppedMask.of(square), 0.5, tolerance=0.0)
     prediction = build_prediction([mask], "v1", 16, 12)
     assert [region.mask.sum() for region in prediction.regions] == [25, 8]
     assert [region["value"]["polygonlabels"] for region in prediction.result] == [["red"], ["red"]]
 
 
 def test_a_mask_of_another_size_is_refused(square) -> None:
-    mask = PredictedMask("red", "p", "brush", "image", "brushlabels", square, 0.5)
+    mask = PredictedMask("red", "p", "brush", "image", "brushlabels", CroppedMask.of(square), 0.5)
     with pytest.raises(RegionError, match=r"\(12, 16\)"):
         build_prediction([mask], "v1", 12, 16)
 
@@ -59,7 +63,7 @@ def test_what_we_build_is_valid(square, predict, config) -> None:
 
 
 def test_a_plain_brush_is_valid(square) -> None:
-    mask = PredictedMask(None, "p", "brush", "image", "brush", square, 0.5)
+    mask = PredictedMask(None, "p", "brush", "image", "brush", CroppedMask.of(square), 0.5)
     validate_prediction(build_prediction([mask], "v1", 16, 12), parse_label_config(PLAIN))
 
 

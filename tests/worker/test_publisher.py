@@ -14,6 +14,7 @@ from labeling.label_studio.client import LabelStudioClient
 from labeling.predictions import PredictedMask, build_prediction
 from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.store.records import WantedPrediction
 from labeling.store.store import Store
 from tests.worker.conftest import label_config
@@ -94,7 +95,8 @@ def make_ready(store: Store, url: str, task_id: int = 1, interactive: bool = Fal
         project, task_id, {"image": "/data/1.png"}, plan, "starter-1 · a1b2c3", delivery="push", interactive=interactive
     )
     item = plan.items[0]
-    mask = PredictedMask("l0", "cell", item.from_name, item.to_name, item.region_type, np.eye(8, dtype=bool), 0.9)
+    shape = CroppedMask.of(np.eye(8, dtype=bool))
+    mask = PredictedMask("l0", "cell", item.from_name, item.to_name, item.region_type, shape, 0.9)
     store.finish_prediction(wanted.id, build_prediction([mask], wanted.model_version, 8, 8))
     return store.get_prediction(wanted.id)
 

@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 from label_studio_sdk.converter.brush import decode_rle, encode_rle, mask2rle
 
 from labeling.errors import RegionError
-from labeling.regions.brush_rle import decode, encode
+from labeling.regions.brush_rle import decode, encode, encode_cropped
+from labeling.regions.cropped_mask import CroppedMask
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40)
 
@@ -73,6 +74,20 @@ def test_runs_of_any_length(runs: list[tuple[int, int]]) -> None:
 )
 def test_masks_of_every_kind(mask: np.ndarray) -> None:
     assert_same_as_sdk(mask)
+
+
+@given(hnp.arrays(np.bool_, SHAPES), *[st.integers(0, 9)] * 4)
+def test_a_crop_is_encoded_as_the_whole_mask(crop: np.ndarray, top: int, left: int, below: int, right: int) -> None:
+    height, width = crop.shape
+    mask = CroppedMask(crop, top, left, top + height + below, left + width + right)
+    assert encode_cropped(mask) == encode(mask.full()) == mask2rle(mask.full().astype(np.uint8) * 255)
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (1, 1), (3, 1000), (700, 2), (700, 1000)])
+def test_a_crop_of_a_large_image(shape: tuple[int, int]) -> None:
+    for top, left in ((0, 0), (700 - shape[0], 1000 - shape[1])):
+        mask = CroppedMask(np.ones(shape, np.bool_), top, left, 700, 1000)
+        assert encode_cropped(mask) == encode(mask.full())
 
 
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(4))), st.data())

@@ -16,7 +16,7 @@ from label_studio_sdk.label_interface.interface import LabelInterface
 from PIL import Image
 
 from labeling.errors import RegionError
-from labeling.regions.kinds import KINDS, DrawnRegion, draw_regions, region_dict, region_mask
+from labeling.regions.kinds import KINDS, DrawnRegion, draw_regions, most_regions, region_dict, region_mask
 
 MASKS = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24))
 LOSSLESS = [kind for kind in KINDS if not kind.startswith("rectangle")]  # at tolerance 0
@@ -58,6 +58,13 @@ def test_regions_are_what_label_studio_stores(recorded, square, name: str, kind:
     assert region["value"].keys() == example["value"].keys()
     assert (region["original_width"], region["original_height"]) == (16, 12)
     assert np.array_equal(drawn.mask, square)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("polygon", 1000), ("brushlabels", 83), ("bitmask", 16)])
+def test_a_page_bears_fewer_masks_than_outlines(kind: str, most: int) -> None:
+    assert most_regions(kind, 4000, 3000) == most
+    assert most_regions(kind, 640, 480) == (651 if kind == "bitmask" else 1000)
+    assert most_regions(kind, 40_000, 30_000) >= 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -165,6 +172,17 @@ def test_bitmasks_of_other_programs(mode: str) -> None:
     }
     opaque = np.asarray(picture.convert("RGBA"))[..., 3] >= 128
     assert np.array_equal(region_mask(region), opaque)
+
+
+@pytest.mark.parametrize("transparency", [0, 1, 2, b"\x00\xff", b"\xff\x7f\x80", b""])
+def test_bitmasks_with_a_palette(transparency: int | bytes) -> None:
+    picture = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4) % 3, mode="P")
+    picture.putpalette([9, 9, 9] * 3)
+    url = png_url(picture, transparency=transparency)
+    region = {"type": "bitmask", "original_width": 4, "original_height": 3, "value": {"imageDataURL": url}}
+    png = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
+    if png.has_transparency_data:
+        assert np.array_equal(region_mask(region), np.asarray(png.convert("RGBA"))[..., 3] >= 128)
 
 
 def huge_png() -> str:

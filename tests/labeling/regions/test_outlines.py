@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from argenseg_model.metrics import iou
 from labeling.regions.contours import signed_area, trace_outlines
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.fitting import fit_vertices
 from labeling.regions.keyhole import join_holes
 from labeling.regions.outlines import draw_outlines
@@ -27,7 +28,7 @@ def blob(seed: int, height: int = 9, width: int = 9) -> np.ndarray:
 
 
 def all_rings(mask: np.ndarray) -> list[np.ndarray]:
-    return [ring for outline in trace_outlines(mask) for ring in (outline.outer, *outline.holes)]
+    return [ring for outline in trace_outlines(CroppedMask.of(mask)) for ring in (outline.outer, *outline.holes)]
 
 
 def distances(points: np.ndarray, ring: np.ndarray) -> np.ndarray:
@@ -40,7 +41,7 @@ def distances(points: np.ndarray, ring: np.ndarray) -> np.ndarray:
 
 @given(MASKS)
 def test_traced_rings_fill_the_mask_again(mask: np.ndarray) -> None:
-    outlines = trace_outlines(mask)
+    outlines = trace_outlines(CroppedMask.of(mask))
     height, width = mask.shape
     assert len(outlines) == cv2.connectedComponents(mask.view(np.uint8), connectivity=8)[0] - 1
     filled = np.zeros_like(mask)
@@ -53,7 +54,7 @@ def test_traced_rings_fill_the_mask_again(mask: np.ndarray) -> None:
 @given(MASKS)
 def test_a_keyhole_loses_no_pixel_and_costs_two_vertices(mask: np.ndarray) -> None:
     height, width = mask.shape
-    for outline in trace_outlines(mask):
+    for outline in trace_outlines(CroppedMask.of(mask)):
         joined = join_holes(outline.outer, outline.holes)
         assert len(joined) == len(outline.outer) + sum(len(hole) + 2 for hole in outline.holes)
         rings = [outline.outer, *outline.holes]
@@ -63,7 +64,7 @@ def test_a_keyhole_loses_no_pixel_and_costs_two_vertices(mask: np.ndarray) -> No
 def test_a_keyhole_bridges_the_shortest_gaps() -> None:
     mask = np.ones((20, 90), np.bool_)
     mask[8:12, 2:10] = mask[8:12, 12:40] = mask[8:12, 43:80] = False
-    (outline,) = trace_outlines(mask)
+    (outline,) = trace_outlines(CroppedMask.of(mask))
     joined = join_holes(outline.outer, outline.holes)
     edges = np.linalg.norm(joined - np.roll(joined, 1, axis=0), axis=1)
     slanted = np.sort(edges[(joined != np.roll(joined, 1, axis=0)).all(axis=1)])
@@ -113,7 +114,7 @@ def test_fewer_vertices_and_closer_than_douglas_and_peucker() -> None:
     ours, theirs, our_iou, their_iou = 0, 0, [], []
     for seed in range(4):
         mask = blob(seed, 60, 80)
-        drawn = draw_outlines(mask, 1.0)
+        drawn = draw_outlines(CroppedMask.of(mask), 1.0)
         peucker = [cv2.approxPolyDP(ring.astype(np.int32)[:, None], 1.0, True)[:, 0] for ring in all_rings(mask)]
         ours, theirs = ours + sum(map(len, drawn)), theirs + sum(map(len, peucker))
         our_iou.append(iou(fill_rings(drawn, 80, 60), mask))
@@ -126,8 +127,8 @@ def test_fewer_vertices_and_closer_than_douglas_and_peucker() -> None:
 @settings(deadline=None)
 def test_objects_keep_their_shape(mask: np.ndarray, tolerance: float) -> None:
     height, width = mask.shape
-    outlines = trace_outlines(mask)
-    for outline, ring in zip(outlines, draw_outlines(mask, tolerance), strict=True):
+    outlines = trace_outlines(CroppedMask.of(mask))
+    for outline, ring in zip(outlines, draw_outlines(CroppedMask.of(mask), tolerance), strict=True):
         exact = fill_rings([outline.outer, *outline.holes], width, height)
         assert iou(fill_rings([ring], width, height), exact) >= 0.8
 
@@ -137,6 +138,6 @@ def test_a_thin_hole_closes_and_a_thin_object_stays() -> None:
     mask[5:35, 5:40] = True
     mask[20, 20] = False
     mask[5:35, 50] = True
-    block, line = draw_outlines(mask, 1.5)
+    block, line = draw_outlines(CroppedMask.of(mask), 1.5)
     assert fill_rings([block], 60, 40).sum() == 30 * 35
     assert fill_rings([line], 60, 40).sum() == 30

@@ -1,6 +1,7 @@
 import hashlib
 import os
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from labeling.errors import StoreError
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.store.blobs import BlobStore
 
 
@@ -54,6 +56,21 @@ def test_a_mask_is_a_small_png(blobs: BlobStore) -> None:
     content = blobs.get(blobs.put_mask(np.zeros((3000, 4000), np.bool_)))
     assert content.startswith(b"\x89PNG")
     assert len(content) < 10_000
+
+
+def test_many_masks_are_stored_in_their_order(blobs: BlobStore) -> None:
+    masks = [np.arange(40).reshape(5, 8) == index for index in range(40)]
+    digests = blobs.put_masks([CroppedMask.of(mask) for mask in masks])
+    assert digests == [blobs.put_mask(mask) for mask in masks]
+    assert all(np.array_equal(blobs.get_mask(digest), mask) for digest, mask in zip(digests, masks, strict=True))
+    assert blobs.put_masks([]) == []
+
+
+def test_masks_wait_for_the_disk_together(blobs: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: time.sleep(0.1))
+    began = time.monotonic()
+    blobs.put_masks([CroppedMask.of(np.arange(40).reshape(5, 8) == index) for index in range(40)])
+    assert time.monotonic() - began < 2
 
 
 def test_a_missing_blob(blobs: BlobStore) -> None:
