@@ -1,11 +1,12 @@
 """From rows that are wanted to stored predictions: begin, fetch the images, ask the model, store, hand on.
 
-Images are fetched a few at a time, in threads, while the model works on those that are there.
+Images are fetched a few at a time, in threads, while the model works on those that are there. A row that somebody waits
+for is urgent: as soon as its image is here it goes first, and alone; until then others' work goes on.
 """
 
 import logging
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 from redis.exceptions import RedisError
@@ -29,7 +30,8 @@ logger = logging.getLogger(__name__)
 MAX_ATTEMPTS = 3  # that ended without a word, as when a worker is killed, or with a crash of the model
 OUTAGE_INTERVALS_S = [5, 15, 60, 120, 300, 600, 600, 600, 600]  # between attempts to get an image; an hour in all
 _FETCHES = 8  # at a time
-_TICK_S = 0.1  # a task that somebody waits for waits no longer than this for images of others
+_URGENT_FETCHES = 32  # besides: these wait for nobody else's image
+_TICK_S = 0.1  # that work waits for an image: of an urgent row once, of the others when there is nothing else to do
 
 Result = str | Retry | Exception
 """What became of a row: its new status, for the log; or to be tried again; or an error that says nothing of the row."""
@@ -40,6 +42,7 @@ class _Begun:
     """A row in our hands, with its question once its image is here."""
 
     wanted: WantedPrediction
+    is_urgent: bool
     costed: CostedQuestion | None = None
 
     @property
@@ -55,12 +58,14 @@ class Predictor:
         self._context = context
         self._model = model
         self._pool = ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch")
+        self._urgent_pool = ThreadPoolExecutor(_URGENT_FETCHES, thread_name_prefix="fetch-urgent")
         self._fetches: dict[Future[CostedQuestion], _Begun] = {}
         self._ready: list[_Begun] = []
 
     def close(self) -> None:
         """Drop what is in hand; the rows stay wanted."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._urgent_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     @property
     def row_ids(self) -> list[int]:
@@ -72,33 +77,35 @@ class Predictor:
         """How many rows are worth holding: those of a batch, and those whose images are fetched meanwhile."""
         return 2 * self._model.tasks_at_once()
 
-    def begin(self, row_id: int) -> Result | None:
-        """Take a row in hand and begin to fetch its image; or what became of it at once. StoreError if that fails."""
+    @property
+    def is_urgent_ready(self) -> bool:
+        """Whether an urgent row in hand is next, as its image is here."""
+        fetched = [begun for future, begun in self._fetches.items() if future.done()]
+        return any(begun.is_urgent for begun in (*fetched, *self._ready))
+
+    def begin(self, row_id: int, *, is_urgent: bool = False) -> Result | None:
+        """Take a row in hand and begin to fetch its image; or what became of it at once. StoreError if that fails.
+
+        Waits a tenth of a second at most for an urgent row's image, so that it goes before what is ready already.
+        """
         wanted = self._begin(row_id)
         if isinstance(wanted, str):
             return wanted
-        self._fetches[self._pool.submit(self._question, wanted)] = _Begun(wanted)
+        future = (self._urgent_pool if is_urgent else self._pool).submit(self._question, wanted)
+        self._fetches[future] = _Begun(wanted, is_urgent)
+        if is_urgent:
+            wait([future], _TICK_S)
         return None
 
-    def predict(self, row_id: int) -> Result:
-        """Compute one row at once and alone; those in hand wait. ModelStopped as in `step`."""
-        wanted = self._begin(row_id)
-        if isinstance(wanted, str):
-            return wanted
-        try:
-            costed = self._question(wanted)
-        except Exception as error:  # noqa: BLE001
-            return self._not_fetched(wanted, error)
-        [(_, outcome)] = self._model.ask([costed])
-        return self._finish(wanted, outcome)
-
     def step(self) -> Iterator[tuple[int, Result]]:
-        """Compute one batch of the rows whose images are here; yields what became of rows, also of unfetched ones.
+        """Compute one urgent row, or one batch, of those whose images are here; yields what became of which row.
 
-        Waits a tenth of a second at most for images. ModelStopped: somebody stopped the model; the rows stay in hand.
+        Rows whose images cannot be had are among these. Waits a tenth of a second at most for images. ModelStopped:
+        somebody stopped the model; the rows stay in hand.
         """
         if not self._ready:
-            wait(self._fetches, _TICK_S)
+            is_awaited = any(begun.is_urgent for begun in self._fetches.values())
+            wait(self._fetches, _TICK_S, FIRST_COMPLETED if is_awaited else ALL_COMPLETED)
         for future in [future for future in self._fetches if future.done()]:
             begun = self._fetches.pop(future)
             try:
@@ -130,6 +137,9 @@ class Predictor:
             del self._fetches[future]
 
     def _next_batch(self) -> list[_Begun]:
+        urgent = [begun for begun in self._ready if begun.is_urgent]
+        if urgent:
+            return urgent[:1]
         suspects = [begun for begun in self._ready if begun.is_suspect]
         if len(suspects) == len(self._ready):
             return suspects[:1]

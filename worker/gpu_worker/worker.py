@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class GpuWorker(LeasedWorker):
-    """Holds a few jobs at a time, each under its own lease; one that somebody waits for goes before them, alone.
+    """Holds a few jobs at a time, each under its own lease; those that somebody waits for go first, one by one.
 
     To RQ the model process is the "work horse": stopping a job, or a second Ctrl-C, kills it and leaves us alive.
     """
@@ -69,8 +69,8 @@ class GpuWorker(LeasedWorker):
         self.set_state(WorkerStatus.IDLE)
 
     def _take_more(self, queue: Queue) -> None:
-        """Without waiting: what is urgent, and our share of the rest, as much as is worth holding."""
-        while not self._stop_requested:
+        """What is urgent, until one of it can be computed, and our share of the rest, as much as is worth holding."""
+        while not self._stop_requested and not self._predictor.is_urgent_ready:
             with self.connection.pipeline(transaction=False) as pipeline:
                 pipeline.lindex(queue.key, 0)
                 pipeline.llen(queue.key)
@@ -78,8 +78,9 @@ class GpuWorker(LeasedWorker):
                 front, queued, workers = pipeline.execute()
             if front is None:
                 return
-            share = math.ceil((queued + len(self._held)) / max(workers, 1))
-            if not is_urgent(as_text(front)) and len(self._held) >= min(self._predictor.depth, share):
+            held = sum(not is_urgent(job.id) for job, _ in self._held.values())
+            share = math.ceil((queued + held) / max(workers, 1))
+            if not is_urgent(as_text(front)) and held >= min(self._predictor.depth, share):
                 return
             taken = self.queue_class.dequeue_any(
                 [queue], None, connection=self.connection, job_class=self.job_class, serializer=self.serializer
@@ -89,7 +90,7 @@ class GpuWorker(LeasedWorker):
             self._accept(*taken)
 
     def _accept(self, job: Job, queue: Queue) -> None:
-        """Take a job in hand, or end it at once: what is urgent, what is not wanted any more, what is not ours."""
+        """Take a job in hand, or end it at once: what is not wanted any more, what is not ours."""
         execution = self.prepare_execution(job)
         try:
             self.prepare_job_execution(job, remove_from_intermediate_queue=True)
@@ -99,21 +100,13 @@ class GpuWorker(LeasedWorker):
                 self._predictor.put_back(row_id)
                 self._end(row_id, queue, "nothing to do")
             self._held[row_id] = job, execution
-            result = self._predict_now(row_id) if is_urgent(job.id) else self._predictor.begin(row_id)
+            result = self._predictor.begin(row_id, is_urgent=is_urgent(job.id))
         except (ForbiddenJob, TypeError, ValueError, StoreError) as error:
             self._held = {row: held for row, held in self._held.items() if held[0] is not job}
             self._finalize(job, queue, execution, error)
             return
         if result is not None:
             self._end(row_id, queue, result)
-
-    def _predict_now(self, row_id: int) -> Result:
-        try:
-            return self._predictor.predict(row_id)
-        except ModelStopped as error:
-            self._model.accept_requests()
-            self._predictor.drop(row_id, str(error))
-            return error
 
     def _compute(self, queue: Queue) -> None:
         try:

@@ -1,6 +1,7 @@
 import time
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -237,17 +238,76 @@ def test_a_batch_that_runs_out_of_memory_is_halved_and_the_size_is_remembered(
     assert store.get_prediction(rows[7].id).error == "There is not enough memory."
 
 
-def test_a_slow_image_holds_nobody_up(context: JobContext, want: Want, monkeypatch: pytest.MonkeyPatch) -> None:
+def delay_images(monkeypatch: pytest.MonkeyPatch, seconds: Callable[[int], float]) -> None:
+    """The images of a task come so many seconds late."""
     fetch = predicting.fetch_image
 
     def slow(reference: str, *args: Any, task_id: int, **options: Any) -> Path:
-        time.sleep(1.0 if task_id == 0 else 0.0)
+        time.sleep(seconds(task_id))
         return fetch(reference, *args, task_id=task_id, **options)
 
     monkeypatch.setattr(predicting, "fetch_image", slow)
+
+
+def test_a_slow_image_holds_nobody_up(context: JobContext, want: Want, monkeypatch: pytest.MonkeyPatch) -> None:
+    delay_images(monkeypatch, lambda task_id: 1.0 if task_id == 0 else 0.0)
     rows = [want(task_id=number) for number in range(3)]
     results = predict_all(context, Threshold(), [row.id for row in rows])
     assert list(results) == [rows[1].id, rows[2].id, rows[0].id]
+
+
+def test_an_urgent_row_goes_first_and_alone(context: JobContext, want: Want) -> None:
+    rows, model = [want(str(number), task_id=number) for number in range(4)], Threshold()
+    batched = BatchedModel(model, max_tasks=8, timeout_s=10)
+    batched._measured(cost=1, tasks=1, seconds=1e-6)
+    with closing(Predictor(context, batched)) as predictor:
+        for row in rows[:2]:
+            predictor.begin(row.id)
+        for row in rows[2:]:
+            predictor.begin(row.id, is_urgent=True)
+        assert predictor.is_urgent_ready
+        finish(predictor)
+        assert not predictor.is_urgent_ready
+    assert [sorted(call) for call in model.calls] == [["2"], ["3"], ["0", "1"]]
+
+
+def finish(predictor: Predictor) -> list[int]:
+    """The rows in hand in the order in which they become ready."""
+    ended, deadline = [], time.monotonic() + 20
+    while predictor.row_ids:
+        assert time.monotonic() < deadline
+        for row_id, result in predictor.step():
+            assert result == "ready"
+            ended.append(row_id)
+    return ended
+
+
+def test_a_slow_image_of_an_opened_task_holds_nobody_up(
+    context: JobContext, want: Want, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delay_images(monkeypatch, lambda task_id: 2.0 if task_id == 0 else 0.0)
+    slow, queued, opened = [want(task_id=number) for number in range(3)]
+    with closing(Predictor(context, BatchedModel(Threshold(), max_tasks=8, timeout_s=10))) as predictor:
+        began = time.monotonic()
+        predictor.begin(slow.id, is_urgent=True)
+        predictor.begin(queued.id)
+        assert time.monotonic() - began < 1
+        while queued.id in predictor.row_ids:
+            assert dict(predictor.step()).items() <= {queued.id: "ready"}.items()
+        predictor.begin(opened.id, is_urgent=True)
+        assert finish(predictor) == [opened.id, slow.id]
+
+
+def test_an_urgent_image_does_not_wait_for_the_others(
+    context: JobContext, want: Want, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delay_images(monkeypatch, lambda task_id: 0.0 if task_id == 20 else 2.0)
+    rows = [want(task_id=number) for number in range(21)]
+    with closing(Predictor(context, BatchedModel(Threshold(), max_tasks=8, timeout_s=10))) as predictor:
+        for row in rows[:20]:
+            predictor.begin(row.id)
+        predictor.begin(rows[20].id, is_urgent=True)
+        assert finish(predictor)[0] == rows[20].id
 
 
 def test_rows_of_other_weights_are_other_batches_and_fail_with_their_model(

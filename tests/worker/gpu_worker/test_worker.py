@@ -30,10 +30,16 @@ StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 def start_worker(start_process: StartWorker, redis_connection: Redis) -> StartWorker:
     """Start a GPU worker with a short lease and wait until its model is warm."""
 
-    def start(loader: str = "threshold", *, wait: bool = True) -> "subprocess.Popen[bytes]":
+    def start(loader: str = "threshold", *, wait: bool = True, slow_task: int = -1) -> "subprocess.Popen[bytes]":
         code = f"""
-import logging, sys
+import logging, sys, time
 from labeling.settings import Settings
+from worker.gpu_worker import predictor
+fetch_image = predictor.fetch_image
+def fetch_slowly(*args, task_id, **options):
+    time.sleep(6 if task_id == {slow_task} else 0)
+    return fetch_image(*args, task_id=task_id, **options)
+predictor.fetch_image = fetch_slowly
 from worker.gpu_worker.worker import GpuWorker, run
 logging.basicConfig(level="INFO")
 GpuWorker.lease_s = {LEASE_S}
@@ -155,6 +161,23 @@ def test_work_that_somebody_waits_for_goes_before_a_long_queue(
     assert store.counts()["wanted"] > 10
     wait_until(lambda: store.counts() == {"ready": 81})
     assert [store.get_prediction(row.id).attempts for row in (*rows, urgent)] == [1] * 81
+
+
+def test_a_slow_image_of_an_opened_task_holds_no_other_task_up(
+    start_worker: StartWorker, redis_connection: Redis, store: Store, want: Want
+) -> None:
+    start_worker(slow_task=0)
+    slow = [want(prompt, task_id=0, delivery="sync", interactive=True) for prompt in ("cell", "nucleus", "vessel")]
+    opened, queued = want(task_id=1, delivery="sync", interactive=True), [want(task_id=n) for n in range(2, 6)]
+    for row in slow:
+        enqueue_prediction(redis_connection, row.id, front=True)
+    wait_until(lambda: all(store.get_prediction(row.id).attempts == 1 for row in slow))
+    for row in queued:
+        enqueue_prediction(redis_connection, row.id)
+    assert wait_for_job(enqueue_prediction(redis_connection, opened.id, front=True), 60)
+    wait_until(lambda: store.counts().get("ready") == 5)
+    assert {store.get_prediction(row.id).status for row in slow} == {"wanted"}
+    wait_until(lambda: store.counts() == {"ready": 8})
 
 
 def test_a_worker_without_a_model_ends_for_good(start_worker: StartWorker) -> None:
