@@ -146,7 +146,7 @@ def decide(
         name, margin = "drawn where the label is absent", rules.absent_margin
         checks.append(_not_more(name, absent, _is_drawn, margin, rules, seed))
         anywhere = replace(rules, part_min_images=2)  # equal models draw on the same images: two changes say much
-        checks += _worse_parts(name, absent, lambda row: -_is_drawn(row), margin, anywhere, seed)
+        checks += _worse_parts(name, absent, _is_drawn, margin, anywhere, seed, more_is_worse=True)
     reasons = [check.reason for check in checks]
     reasons += [] if replay else ["There is no replay in the holdout: whether the model forgot is not known."]
     reasons += [] if absent else ["The holdout has no absent labels: false positives are not known."]
@@ -206,17 +206,25 @@ def _not_more(name: str, pairs: Pairs, figure: Figure, margin: float, rules: Gat
 
 
 def _worse_parts(
-    name: str, pairs: Pairs, figure: Figure, margin: float, rules: GateRules, seed: int
+    name: str,
+    pairs: Pairs,
+    figure: Figure,
+    margin: float,
+    rules: GateRules,
+    seed: int,
+    *,
+    more_is_worse: bool = False,
 ) -> list[GateCheck]:
-    """A check of each kind of rows on which `figure` (higher is better) is worse for certain; none of an only kind."""
+    """A check of each kind of rows on which `figure` is worse for certain; none where all are of one kind."""
     parts: dict[str, list[tuple[Measured, Measured]]] = {}
     for one, other in pairs:
         parts.setdefault(_part(one), []).append((one, other))
     checks = []
     for part, rows in sorted(parts.items()) if len(parts) > 1 else ():
         change = _change(rows, figure, rules, seed)
-        is_worse = change.high is not None and change.high < 0 and change.mean < -margin
-        if is_worse and change.images >= rules.part_min_images:
+        if change.low is None or change.high is None or change.images < rules.part_min_images:
+            continue
+        if change.low > 0 and change.mean > margin if more_is_worse else change.high < 0 and change.mean < -margin:
             checks.append(change.check(f"{name}, {part}", False, "worse for certain"))
     return checks
 

@@ -19,6 +19,9 @@ from argenseg_model.training.samples import Sample
 CACHE_BYTES = 512 * 2**20
 """Decoded images kept in memory; the others are read again when they are drawn."""
 
+ABSENT_SHARE = 0.4
+"""Of the prompts about drawn scenes, as in the end of the starter's training: fewer, and it draws what is not there."""
+
 _ZOOM = 0.4  # a tile is magnified by 2 ** -ZOOM to 2 ** ZOOM
 _DETERMINERS = ("", "the ", "every ", "all ", "each ")
 _DIRECTIONS = re.compile(r"\b(left|right|top|bottom|upper|lower|above|below|under|over|north|south|east|west)", re.I)
@@ -88,7 +91,7 @@ class ManifestSamples:
 
     def _scenes(self, rng: np.random.Generator, scenes: int, prompts: int) -> list[list[Sample]]:
         config = self._config
-        groups = scene_samples(rng, scenes, prompts, config.image_size, 3) if scenes else []
+        groups = scene_samples(rng, scenes, prompts, config.image_size, 3, absent_share=ABSENT_SHARE) if scenes else []
         stretched = [_stretch(Image.fromarray(group[0].image), config) for group in groups]
         return [
             [replace(sample, image=image, source=f"replay:{sample.source}") for sample in group]

@@ -221,6 +221,7 @@ def test_many_scenes_do_not_hide_that_the_projects_absent_labels_are_drawn() -> 
         report = decide(ours, theirs, "h")
         assert not report.passed
         assert report.checks[-1].name == "drawn where the label is absent, the project's own labels"
+        assert f"on {images} images: 0.000 → 1.000 (+1.000" in report.reasons[-1]
         assert report.reasons[-1].endswith("worse for certain.")
 
 
