@@ -124,9 +124,10 @@ def decide(
     present = [pair for pair in pairs if pair[0].area and not _is_replay(pair[0])]
     images = len({one.group for one, _ in present})
     if images < rules.min_images:
-        missing = rules.min_images - images
+        missing, pictures = rules.min_images - images, len({one.image for one, _ in present})
+        alike = f" ({pictures} images, but those that look alike count as one)" if pictures > images else ""
         reason = (
-            f"Nothing is decided: the holdout has {images} images with an object to find, and at least "
+            f"Nothing is decided: the holdout has {images} images with an object to find{alike}, and at least "
             f"{rules.min_images} are needed. {missing} more {'is' if missing == 1 else 'are'} missing: "
             "correct more tasks."
         )

@@ -69,7 +69,8 @@ def test_too_few_images_are_said_and_nothing_is_decided() -> None:
 
 def test_near_duplicates_count_as_one_image() -> None:
     rows = [replace(row, group=row.group[:3]) for row in holdout(30)]  # groups of ten
-    assert not decide(rows, raised(rows, 0.3), "h").decided
+    report = decide(rows, raised(rows, 0.3), "h")
+    assert not report.decided and "3 images with an object to find (30 images, but" in report.reasons[0]
 
 
 def test_a_model_that_forgot_is_stopped() -> None:
