@@ -49,7 +49,8 @@ def demo(check: bool, data_dir: Path, port: int, backend_port: int, label_studio
         if check and not is_done:
             raise CheckFailed("It was stopped before it was done.")
     except (WorkerError, LabelingError, CheckFailed) as error:
-        console.print(f"[red]{'Check failed' if check else 'The demo stopped'}:[/red] {escape(str(error))}", soft_wrap=True)
+        what = "Check failed" if check else "The demo stopped"
+        console.print(f"[red]{what}:[/red] {escape(str(error))}", soft_wrap=True)
         if check:
             console.print(f"Its data and logs are kept in {folder}", soft_wrap=True)
         sys.exit(1)
