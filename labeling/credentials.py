@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
-_PASSWORD = re.compile(r"(?<=://)([^\s/?#:@]*):(\S*)@")  # up to the last @: people forget to encode a password
+_PASSWORD = re.compile(r"(?<=://)([^\s/?#:]*):(\S{1,200})@")  # up to the last @: people forget to encode a password
 _LEAST_CHARACTERS = 4  # a shorter secret is in every text, and hiding it there would spoil the text and tell the secret
 
 

@@ -11,6 +11,11 @@ from labeling.credentials import hide_passwords, hide_secrets, url_passwords, wi
         ("redis://:hunter2@queue:6380/0", "redis://:***@queue:6380/0", "redis://queue:6380/0"),
         ("http://me:un/en@coded@host", "http://me:***@host", "http://host"),
         ("http://me@host", "http://me@host", "http://host"),
+        (
+            "postgresql://me@srv:s3cret@srv.example/db",
+            "postgresql://me@srv:***@srv.example/db",
+            "postgresql://srv.example/db",
+        ),
         ("sqlite:////home/a@b/argenseg.db", "sqlite:////home/a@b/argenseg.db", "sqlite:////home/a@b/argenseg.db"),
     ],
 )

@@ -263,17 +263,17 @@ def _answer(segmenter: Segmenter, questions: Sequence[Question]) -> list[Answer]
 
 
 def _answer_keeping_nothing(segmenter: Segmenter, questions: Sequence[Question]) -> list[Answer] | Failure:
-    """Once more, without what is kept of images. If that is enough, no more is kept: the memory is too tight for it."""
+    """Once more, without what is kept of images. If that is enough, half as much is kept from then on."""
     max_bytes = {cache: cache.max_bytes for cache in _prefix_caches}
     for cache in max_bytes:
         cache.max_bytes = 0
     _free_memory()
     answers = _answer(segmenter, questions)
-    if isinstance(answers, Failure):
-        for cache, before in max_bytes.items():
-            cache.max_bytes = before
-    else:
-        logger.warning("memory is short: from now on, another prompt for the same image takes as long as the first")
+    is_enough = not isinstance(answers, Failure)
+    for cache, before in max_bytes.items():
+        cache.max_bytes = before // 2 if is_enough else before
+    if is_enough:
+        logger.warning("memory is short: half as much is kept of images for the next prompt from now on")
     return answers
 
 

@@ -5,9 +5,10 @@ for is urgent: as soon as its image is here it goes first, and alone; until then
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from typing import Any
 
 from redis.exceptions import RedisError
 from rq import Retry
@@ -111,13 +112,13 @@ class Predictor:
             try:
                 self._ready.append(replace(begun, costed=future.result()))
             except Exception as error:  # noqa: BLE001
-                yield begun.wanted.id, self._not_fetched(begun.wanted, error)
+                yield begun.wanted.id, _unless_store_fails(self._not_fetched, begun.wanted, error)
         if self._ready:
             batch = self._next_batch()
             for costed, outcome in self._model.ask([begun.costed for begun in batch if begun.costed is not None]):
                 [begun] = [begun for begun in batch if begun.costed is costed]
                 self._ready.remove(begun)
-                yield begun.wanted.id, self._finish(begun.wanted, outcome)
+                yield begun.wanted.id, _unless_store_fails(self._finish, begun.wanted, outcome)
 
     def drop(self, row_id: int, reason: str) -> None:
         """Give up a row in hand."""
@@ -125,9 +126,9 @@ class Predictor:
         self._context.store.fail_prediction(row_id, reason)
 
     def put_back(self, row_id: int) -> Retry:
-        """Leave a row in hand to another worker."""
-        self._forget(row_id)
+        """Leave a row in hand to another worker. StoreError if that fails: it stays in hand."""
         self._context.store.put_back(row_id)
+        self._forget(row_id)
         return Retry(max=1000, enqueue_at_front=True)
 
     def _forget(self, row_id: int) -> None:
@@ -179,7 +180,7 @@ class Predictor:
         return CostedQuestion(context.model_of(wanted), question, (right - left) * (bottom - top) * len(asked))
 
     def _not_fetched(self, wanted: WantedPrediction, error: Exception) -> Result:
-        if isinstance(error, StoreError) or not isinstance(error, LabelingError | WorkerError | ARGenSegError):
+        if not isinstance(error, LabelingError | WorkerError | ARGenSegError):
             return error
         if isinstance(error, LabelingError) and error.is_transient:
             return self._try_later(wanted, error)
@@ -202,8 +203,8 @@ class Predictor:
             answers = {answer.prompt: answer for answer in outcome}
             prediction = build_answer(wanted.plan, config, answers, wanted.model_version)
             delivery = self._context.store.finish_prediction(wanted.id, prediction)
-        except StoreError as error:
-            return error
+        except StoreError as error:  # such as a full disk: no fault of the task's
+            return self._try_later(wanted, error) if error.is_transient else error
         except LabelingError as error:
             return self._fail(wanted, str(error))
         except Exception as error:
@@ -234,3 +235,11 @@ class Predictor:
         self._context.store.fail_prediction(wanted.id, reason)
         logger.warning("task %s failed: %s", wanted.task_id, reason)
         return "failed"
+
+
+def _unless_store_fails(end: Callable[[WantedPrediction, Any], Result], wanted: WantedPrediction, what: Any) -> Result:
+    """What became of a row; the store's error if not even that can be written down: the row stays wanted."""
+    try:
+        return end(wanted, what)
+    except StoreError as error:
+        return error

@@ -63,7 +63,7 @@ class GpuWorker(LeasedWorker):
                     self._stop_requested = True
                 if self._stop_requested:
                     for row_id in list(self._held):
-                        self._end(row_id, queue, self._predictor.put_back(row_id))
+                        self._end(row_id, queue, self._put_back(row_id))
                 elif self.should_run_maintenance_tasks:
                     self.run_maintenance_tasks()  # type: ignore[no-untyped-call]
         self.set_state(WorkerStatus.IDLE)
@@ -118,6 +118,12 @@ class GpuWorker(LeasedWorker):
                 if job.id == self._stopped_job_id:
                     self._predictor.drop(row_id, str(error))
                     self._end(row_id, queue, error)
+
+    def _put_back(self, row_id: int) -> Result:
+        try:
+            return self._predictor.put_back(row_id)
+        except StoreError as error:  # the sweeper finds the row
+            return error
 
     def _end(self, row_id: int, queue: Queue, result: Result) -> None:
         job, execution = self._held.pop(row_id)

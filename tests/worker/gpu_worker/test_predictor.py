@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from rq import Retry
 
-from labeling.errors import ImageFetchError
+from labeling.errors import ImageFetchError, StoreError
 from labeling.regions.kinds import region_mask
 from labeling.store.store import Store
 from tests.worker.conftest import LABEL_STUDIO_URL, RedisServer, Want
@@ -187,6 +187,54 @@ def test_an_image_server_that_is_away_is_tried_later(
     waiting = store.get_prediction(wanted.id)
     assert (waiting.status, waiting.error) == ("wanted", "Label Studio does not answer.")
     assert predict(context, Threshold(), wanted.id) == "failed"
+
+
+def test_masks_that_cannot_be_written_are_tried_later(
+    context: JobContext, store: Store, want: Want, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk is no fault of the task's: it does not count as a worker that died over it."""
+
+    def fail(_: object) -> None:
+        raise StoreError("The disk is full.", is_transient=True)
+
+    wanted = want()
+    monkeypatch.setattr(store._blobs, "put_masks", fail)
+    for _ in range(MAX_ATTEMPTS + 1):
+        assert isinstance(predict(context, Threshold(), wanted.id), Retry)
+    assert store.get_prediction(wanted.id).status == "wanted"
+    assert store.get_prediction(wanted.id).error == "The disk is full."
+    monkeypatch.undo()
+    assert predict(context, Threshold(), wanted.id) == "ready"
+
+
+@pytest.mark.parametrize("broken", ["no image", "refused"])
+def test_a_store_that_fails_ends_the_row_and_not_the_worker(
+    context: JobContext, store: Store, want: Want, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise StoreError("The database is locked.", is_transient=True)
+
+    bad = want(image="/data/upload/nowhere.png") if broken == "no image" else want("poison")
+    monkeypatch.setattr(store, "fail_prediction", fail)
+    monkeypatch.setattr(store, "note_delay", fail)
+    model = Threshold(errors={"poison": SegmentationRefused("It is no image.")})
+    assert isinstance(predict(context, model, bad.id), StoreError)
+    assert store.get_prediction(bad.id).status == "wanted"
+
+
+def test_a_row_that_cannot_be_put_back_stays_in_hand(
+    context: JobContext, store: Store, want: Want, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise StoreError("The database is locked.", is_transient=True)
+
+    wanted = want()
+    with closing(Predictor(context, BatchedModel(Threshold(), max_tasks=8, timeout_s=10))) as predictor:
+        predictor.begin(wanted.id)
+        monkeypatch.setattr(store, "put_back", fail)
+        with pytest.raises(StoreError):
+            predictor.put_back(wanted.id)
+        assert predictor.row_ids == [wanted.id]
 
 
 def test_a_batch_is_one_call_and_each_row_gets_its_own_answers(context: JobContext, store: Store, want: Want) -> None:
