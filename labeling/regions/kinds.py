@@ -37,7 +37,7 @@ class _Shape:
     draw: Callable[[CroppedMask, float], list[Value]]  # of a mask that is not empty; tolerance in px
     read: Callable[[Value, int, int], CroppedMask]  # value, width, height; RegionError if it is malformed
     is_lossless: bool = False  # then it is one region, and what is read is what was drawn
-    max_pixels: float = float("inf")  # of all regions together: what Label Studio 1.23 shows in 36 s
+    max_pixels: float = float("inf")  # of a label's regions together: what Label Studio 1.23 shows in 36 s
 
 
 _SHAPES = {
