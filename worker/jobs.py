@@ -69,9 +69,9 @@ def process_event(context: JobContext, event_id: int) -> int:
     try:
         follow_event(context.settings, context.store, context.connection, event_id)
         return int(events.process_event(context.store, event_id))
-    except LabelingError:
-        raise
     except Exception as error:
+        if isinstance(error, LabelingError) and error.is_transient:
+            raise
         logger.exception("event %s could not be processed", event_id)
         context.store.mark_event_processed(event_id, error=f"{type(error).__name__}: {error}")
         return 0

@@ -83,6 +83,7 @@ def sync_project(
             last = 0 if everything else turn.full_after or 0
             for page in client.task_pages(project.project_id, after=last):
                 outcome += reader.read(page.tasks if is_thorough else reader.differing(page.tasks))
+                store.take_in_restored_tasks(project, [task["id"] for task in page.tasks])
                 outcome += reader.find_deleted(last, page.tasks)
                 last = page.tasks[-1]["id"]
                 store.extend_sync(project, lease_s=LEASE_S, full_after=last)

@@ -117,6 +117,8 @@ def _labels(parts: list[dict[str, Any]]) -> Iterator[str]:
 
 def _storable(text: str) -> str:
     """ValueError for a text that no database takes: it would cost the event's other annotations, too."""
+    if "\0" in text:
+        raise ValueError("a text with a NUL")
     text.encode()
     return text
 

@@ -5,7 +5,7 @@ from io import BytesIO
 
 from PIL import ExifTags, Image
 
-from argenseg_model.images import image_size, load_image
+from argenseg_model.images import load_image
 from labeling.datasets.perceptual_hash import perceptual_hash
 from labeling.datasets.splits import HashedImage
 from labeling.errors import ImageFetchError, StoreError
@@ -53,17 +53,15 @@ class ImageKeeper:
         return KeptImage(hashed, width, height, _suffix(content))
 
     def fetch(self, project: Project, image: TaskImage) -> None:
-        """Keep the file of an image that nobody fetched yet, unless its task was erased meanwhile.
+        """Keep the file of an image that nobody fetched yet, unless its task was erased or changed meanwhile.
 
-        It is not decoded. ImageFetchError or ImageError as in `keep`.
+        ImageFetchError or ImageError as in `keep`: a damaged file may be put right later, and is not kept.
         """
         path = fetch_image(image.reference, self.client, self.settings, task_id=image.task_id)
-        width, height = image_size(path)
-        if image.task_id in self.store.erased(project).tasks:
-            path.unlink(missing_ok=True)
-            return
-        sha256 = self.store.keep_image(path.read_bytes())
-        self.store.record_image(project, image.task_id, image.reference, sha256=sha256, width=width, height=height)
+        content = path.read_bytes()
+        width, height = load_image(content).size
+        if not self.store.keep_task_image(project, image, content, width, height):
+            path.unlink(missing_ok=True)  # of the cache
 
     def _kept(self, sha256: str | None) -> bytes | None:
         try:

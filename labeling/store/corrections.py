@@ -19,7 +19,7 @@ from labeling.store.correction_records import (
     ReviewState,
     TaskImage,
 )
-from labeling.store.correction_tables import CorrectionRow, EventRow, ReviewRow, TaskImageRow
+from labeling.store.correction_tables import CorrectionRow, EventRow, ExclusionRow, ReviewRow, TaskImageRow
 from labeling.store.database import Database
 from labeling.store.exclusions import Exclusions, add_exclusion, exclusion_of, find_exclusions
 from labeling.store.predictions import project_record
@@ -183,6 +183,18 @@ class CorrectionStore:
             for value in dict.fromkeys(map(str, task_ids)):
                 if (project.id, "task", value) not in excluded:
                     add_exclusion(session, project, Exclusion("task", value, TASK_DELETED))
+
+    def take_in_restored_tasks(self, project: Project, task_ids: Iterable[int]) -> None:
+        """Label Studio has these tasks: those that it had deleted were restored, or their numbers used again."""
+        deleted = delete(ExclusionRow).where(
+            ExclusionRow.project_row_id == project.id,
+            ExclusionRow.scope == "task",
+            ExclusionRow.value.in_(list(map(str, task_ids))),
+            ExclusionRow.reason == TASK_DELETED,
+            ExclusionRow.erased.is_(False),
+        )
+        with self._database.writing() as session:
+            session.execute(deleted)
 
     def _review_row(self, event_id: int, project: Project, review: Review) -> ReviewRow:
         return ReviewRow(

@@ -1,9 +1,11 @@
 """Which image a task shows: by its content, as soon as somebody has fetched it."""
 
 from collections.abc import Iterable
+from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import CursorResult, select, update
 
+from labeling.store.blobs import BlobStore
 from labeling.store.correction_records import TaskImage
 from labeling.store.correction_tables import TaskImageRow
 from labeling.store.database import Database
@@ -15,6 +17,27 @@ class TaskImageStore:
     """The part of `Store` that is about the images of tasks."""
 
     _database: Database
+    _blobs: BlobStore
+
+    def keep_task_image(self, project: Project, image: TaskImage, content: bytes, width: int, height: int) -> bool:
+        """Keep the file of an image that nobody fetched yet; False, and nothing is kept, if that is not so any more:
+        the task shows another image by now, or was erased.
+        """
+        digest = self._blobs.put(content)
+        expected = update(TaskImageRow).where(
+            TaskImageRow.project_row_id == project.id,
+            TaskImageRow.task_id == image.task_id,
+            TaskImageRow.reference == image.reference,
+            TaskImageRow.sha256.is_(None),
+        )
+        with self._database.writing() as session:
+            kept = session.execute(expected.values(sha256=digest, width=width, height=height))
+            if cast(CursorResult[Any], kept).rowcount:
+                return True
+            is_shown = session.scalar(select(TaskImageRow.id).filter_by(sha256=digest).limit(1)) is not None
+        if not is_shown:
+            self._blobs.delete(digest)
+        return False
 
     def record_image(
         self,

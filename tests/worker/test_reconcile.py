@@ -350,6 +350,81 @@ def test_an_image_of_a_task_that_is_erased_while_it_is_fetched(open_context, mon
     assert context.store.images_of_tasks(project_of(context), [1]) == {}
 
 
+@pytest.mark.parametrize("meanwhile", ["erased", "another image"])
+def test_what_changed_while_an_image_was_stored_stays(
+    open_context, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    label_studio = LabelStudioDouble()
+    context = open_context(label_studio)
+    payload = label_studio.create(1)
+    payload["task"]["data"]["image"] = bright_square()
+    process_event(context, context.store.record_event(payload["action"], payload, label_studio_url=URL))
+    project, put, stored = project_of(context), context.store._blobs.put, []
+
+    def slow(content: bytes) -> str:
+        stored.append(put(content))
+        if meanwhile == "erased":
+            context.store.erase(project, "task", 1, "asked for")
+        else:
+            context.store.record_image(project, 1, "/data/new.png")
+        return stored[0]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(context.store._blobs, "put", slow)
+        reconcile.keep_images(context, threading.Event())
+    known = context.store.images_of_tasks(project, [1])
+    assert known == {} if meanwhile == "erased" else (known[1].reference, known[1].sha256) == ("/data/new.png", None)
+    with pytest.raises(StoreError):
+        context.store.read_image(stored[0])
+
+
+def test_a_damaged_image_is_not_kept_and_the_mended_one_is(open_context) -> None:
+    label_studio = LabelStudioDouble()
+    context = open_context(label_studio)
+    kind, _, code = bright_square().partition(",")
+    damaged = base64.b64encode(base64.b64decode(code)[:-30]).decode()
+    for image, kept in ((f"{kind},{damaged}", False), (bright_square(), True)):
+        payload = label_studio.create(1)
+        payload["task"]["data"]["image"] = image
+        process_event(context, context.store.record_event(payload["action"], payload, label_studio_url=URL))
+        reconcile.keep_images(context, threading.Event())
+        assert (context.store.images_of_tasks(project_of(context), [1])[1].sha256 is not None) == kept
+
+
+def test_a_deleted_task_that_is_there_again_counts_again(open_context) -> None:
+    """As after a restored backup; not what was erased on request."""
+    label_studio = LabelStudioDouble()
+    context = open_context(label_studio)
+    for task in (1, 2):
+        label_studio.create(task)
+    project = project_of(context)
+    reconcile.sync_project(context, project)
+    context.store.leave_out_deleted_tasks(project, [1, 2])
+    context.store.erase(project, "task", 2, "asked for")
+
+    def counted() -> set[int]:
+        return {each.task_id for each in context.store.list_reviews() if each.excluded is None}
+
+    assert counted() == set()
+    reconcile.sync_project(context, project, everything=True)
+    assert counted() == {1}
+
+
+def test_an_event_that_is_refused_for_good_keeps_no_other_from_being_processed(
+    open_context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = open_context(LabelStudioDouble())
+    event_id = context.store.record_event("TASKS_CREATED", {"action": "TASKS_CREATED"}, label_studio_url=URL)
+
+    def refuse(*_: Any) -> int:
+        raise StoreError("The database takes no such number.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.jobs.follow_event", refuse)
+        assert process_event(context, event_id) == 0
+    assert context.store.unprocessed_events(0) == []
+
+
 def test_a_label_studio_that_fails_in_the_middle(open_context, monkeypatch: pytest.MonkeyPatch) -> None:
     label_studio = LabelStudioDouble(tasks=6)
     context = open_context(label_studio)
