@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Select, select, update
+from sqlalchemy import ColumnElement, CursorResult, Select, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -112,6 +112,16 @@ class ModelStore:
             now = _live_row(session, project)
             return None if now is None or now.version_id is None else _version_of(session, now.version_id)
 
+    def was_live(self, name: str, project: Project | None = None) -> bool:
+        """Whether a version ever served by a word of this project's own or, without one, as the default."""
+        query = (
+            select(LiveModelRow.id)
+            .join(ModelVersionRow, LiveModelRow.version_id == ModelVersionRow.id)
+            .where(ModelVersionRow.name == name, _in_scope(project))
+        )
+        with self._database.reading() as session:
+            return session.scalar(query.limit(1)) is not None
+
     def live_projects(self, name: str) -> list[str]:
         """What a version serves now, for people: "project 3", "default"."""
         with self._database.reading() as session:
@@ -173,9 +183,13 @@ def _scope(project: Project | None) -> int | None:
     return None if project is None else project.id
 
 
-def _own_live_rows(project: Project | None) -> Select[LiveModelRow]:
+def _in_scope(project: Project | None) -> ColumnElement[bool]:
     column, scope = LiveModelRow.project_row_id, _scope(project)
-    own = select(LiveModelRow).where(column.is_(None) if scope is None else column == scope)
+    return column.is_(None) if scope is None else column == scope
+
+
+def _own_live_rows(project: Project | None) -> Select[LiveModelRow]:
+    own = select(LiveModelRow).where(_in_scope(project))
     return own.where(LiveModelRow.withdrawn_at.is_(None)).order_by(LiveModelRow.id.desc())
 
 

@@ -39,10 +39,10 @@ def promote(
     they saw: returns a sentence for each such project. `on_tick` is called while it waits; what it raises ends it, and
     what was not computed by then is taken back.
     StoreError, LabelStudioError and LabelConfigError as these parts fail; of several projects, those are left out that
-    cannot be opened, unless that may help later.
+    cannot be opened, and those named that do not let the version be shown, unless trying later may help.
     """
     version = None if name is None else store.get_model(name)
-    again = _promote_command(version, project)
+    again = promote_command(name, project)
     served, unseen = served_projects(settings, store, project), []
     with ExitStack() as runs:
         for each in served:
@@ -53,7 +53,9 @@ def promote(
         with _going_on_by(again):
             for each in served:
                 with _opened(settings, each, version, may_fail=project is None) as target:
-                    if target is not None and (reason := _show(target, on_tick, again)) is not None:
+                    if target is None:
+                        continue
+                    if (reason := _try_to_show(target, on_tick, again, may_fail=project is None)) is not None:
                         unseen.append(reason)
     return unseen
 
@@ -65,13 +67,13 @@ def roll_back(
     which are there still, as soon as open tasks that came since have some too. Errors and `on_tick` as for `promote`.
     """
     version = store.withdraw_live_model(project)
-    again = _promote_command(version, project)
+    again = promote_command(None if version is None else version.name, project)
     with _going_on_by(again):
         for each in served_projects(settings, store, project):
             with _opened(settings, each, version, may_fail=project is None) as target:
                 if target is not None:
                     with predicted(store, target, on_tick, _PATIENCE_S):
-                        _show(target, on_tick, again)
+                        _try_to_show(target, on_tick, again, may_fail=project is None)
     return version
 
 
@@ -82,6 +84,12 @@ def served_projects(settings: Settings, store: Store, project: Project | None) -
     if project is not None:
         return [project]
     return [each for each in store.projects_on_default() if each.label_studio_url == label_studio_url(settings)]
+
+
+def promote_command(name: str | None, project: Project | None) -> str:
+    """What a person types for `promote`."""
+    option = "" if project is None else f" --project {project.project_id}"
+    return f"argenseg models promote {'base' if name is None else name}{option}"
 
 
 @contextmanager
@@ -114,6 +122,18 @@ def _going_on_by(command: str) -> Iterator[None]:
     except BaseException:
         logger.warning("New work has the other version, but what annotators see is not moved. To go on: %s", command)
         raise
+
+
+def _try_to_show(project: OpenProject, on_tick: Callable[[], None], again: str, *, may_fail: bool) -> str | None:
+    """`_show`; where one project may fail, what Label Studio refuses for good is a reason like others."""
+    try:
+        return _show(project, on_tick, again)
+    except LabelStudioError as error:
+        if not may_fail or error.is_transient:
+            raise
+        sentence = f"Project {project.number}: annotators go on seeing what they saw: {error} To try again: {again}"
+        logger.warning("%s", sentence)
+        return sentence
 
 
 def _show(project: OpenProject, on_tick: Callable[[], None], again: str) -> str | None:
@@ -152,8 +172,3 @@ def _shown_version(project: OpenProject) -> str:
 def _lacking(project: OpenProject, shown: str) -> set[int]:
     """The open tasks that would lose their masks."""
     return {task.id for tasks in open_tasks(project, lacking=project.version, holding=shown) for task in tasks}
-
-
-def _promote_command(version: ModelVersion | None, project: Project | None) -> str:
-    option = "" if project is None else f" --project {project.project_id}"
-    return f"argenseg models promote {'base' if version is None else version.name}{option}"

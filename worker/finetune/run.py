@@ -20,11 +20,12 @@ from worker.errors import WorkerError
 from worker.finetune.children import run_child
 from worker.finetune.manifests import build_manifest
 from worker.finetune.progress import run_folder
-from worker.finetune.promotion import promote
+from worker.finetune.promotion import promote, promote_command
 from worker.finetune.report import write_report
 from worker.finetune.scenes_holdout import SCENES, write_scenes_holdout
 from worker.jobs import JobContext
 from worker.queues import GPU, is_urgent, open_queue
+from worker.wishes import live_model
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,10 @@ class RunLost(WorkerError):
 
 class Interrupted(WorkerError):
     """This process is to end; the run goes on in another one, or later."""
+
+
+class Overtaken(WorkerError):
+    """What serves was changed by somebody else since the run began: its version does not go live by itself."""
 
 
 @dataclass
@@ -111,11 +116,7 @@ def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callab
     except RunLost as error:
         logger.warning("run %d: %s", run.id, error)
     except RunStopped as error:
-        live, candidate = store.live_model(run.project), store.get_finetune(run.id).candidate
-        serves = (
-            f" But {candidate} serves already: argenseg models rollback." if live and live.name == candidate else ""
-        )
-        store.end_finetune(run.id, "stopped", holder=holder, error=f"{error}{serves}")
+        _end_early(hold, "stopped", str(error))
     except (WorkerError, LabelingError, ARGenSegError, RedisError, OSError) as error:
         if _is_outage(error) and run.attempts < len(OUTAGE_INTERVALS_S):
             wait_s = OUTAGE_INTERVALS_S[run.attempts]
@@ -123,10 +124,20 @@ def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callab
             store.put_off_finetune(run.id, holder, wait_s, str(error))
             return
         logger.warning("run %d failed: %s", run.id, error)
-        store.end_finetune(run.id, "failed", holder=holder, error=str(error))
+        _end_early(hold, "failed", str(error))
     except Exception as error:  # a bug: it must not come back for ever
         logger.exception("run %d failed", run.id)
-        store.end_finetune(run.id, "failed", holder=holder, error=f"{type(error).__name__}: {error}")
+        _end_early(hold, "failed", f"{type(error).__name__}: {error}")
+
+
+def _end_early(hold: Hold, status: FinetuneStatus, error: str) -> None:
+    """End a run before its end, and say so if its version serves nonetheless."""
+    store, project = hold.context.store, hold.run.project
+    live, candidate = store.live_model(project), store.get_finetune(hold.run.id).candidate
+    if live is not None and live.name == candidate:
+        option = "" if project is None else f" --project {project.project_id}"
+        error = f"{error.rstrip('.')}. But {candidate} serves already: argenseg models rollback{option}"
+    store.end_finetune(hold.run.id, status, holder=hold.holder, error=error)
 
 
 def _is_outage(error: Exception) -> bool:
@@ -136,8 +147,7 @@ def _is_outage(error: Exception) -> bool:
 def _learn_and_judge(hold: Hold) -> tuple[bool, dict[str, object], list[str]]:
     """Whether the candidate passed the gate, its report, and what keeps annotators from seeing it."""
     context, store, settings = hold.context, hold.context.store, hold.context.settings
-    live = store.live_model(hold.run.project)
-    serving = settings.model if live is None else live.folder
+    serving = live_model(settings, store, hold.run.project)
     folder = run_folder(settings, hold.run)
     folder.mkdir(parents=True, exist_ok=True)
     run = store.begin_finetune(hold.run.id, store.next_model_name(weights_name(serving)[0]), serving)
@@ -164,9 +174,36 @@ def _learn_and_judge(hold: Hold) -> tuple[bool, dict[str, object], list[str]]:
     store.judge_model(run.candidate, "accepted" if verdict.passed else "refused", report)
     for reason in verdict.reasons:
         logger.info("run %d: %s", run.id, reason)
-    hold.tick()
-    unseen = promote(settings, store, run.candidate, run.project, on_tick=hold.tick) if verdict.passed else []
-    return verdict.passed, report, unseen
+    if not verdict.passed:
+        return False, report, []
+
+    def tick() -> None:
+        hold.tick()
+        _check_overtaken(hold.context, run)
+
+    try:
+        tick()
+        return True, report, promote(settings, store, run.candidate, run.project, on_tick=tick)
+    except Overtaken as error:
+        return False, report, [str(error)]
+
+
+def _check_overtaken(context: JobContext, run: FinetuneRun) -> None:
+    """Overtaken where the candidate would replace what it was not measured against, or undo a person's decision.
+
+    It may be live itself: then the run was cut off while it was promoted.
+    """
+    store, project, name = context.store, run.project, run.candidate
+    assert name is not None
+    live = store.live_model(project)
+    if live is not None and live.name == name:
+        return
+    serves = context.settings.model if live is None else live.name
+    by_hand = f"To promote it by hand: {promote_command(name, project)}"
+    if store.was_live(name, project):
+        raise Overtaken(f"{name} was live and was taken back meanwhile; {serves} serves. {by_hand}")
+    if live_model(context.settings, store, project) != run.base:
+        raise Overtaken(f"Another version, {serves}, serves meanwhile; {name} was not compared with it. {by_hand}")
 
 
 def _train(hold: Hold, base: str, name: str, manifest: Path, folder: Path) -> Path:

@@ -51,6 +51,16 @@ def test_live_versions_by_project_with_a_default_and_rollback(store: Store, proj
     assert store.live_model(project) is None
 
 
+def test_what_was_live_is_remembered_by_scope(store: Store, project: Project) -> None:
+    for name in ("a", "b"):
+        store.add_model(name, f"/m/{name}", "starter")
+    store.set_live_model("a", project)
+    assert [store.was_live("a", project), store.was_live("a"), store.was_live("b", project)] == [True, False, False]
+    store.withdraw_live_model(project)
+    store.set_live_model("b")
+    assert [store.was_live("a", project), store.was_live("b"), store.was_live("b", project)] == [True, True, False]
+
+
 def test_a_project_can_go_back_to_the_model_of_the_settings(store: Store, project: Project) -> None:
     store.add_model("a", "/m/a", "starter")
     store.set_live_model("a")

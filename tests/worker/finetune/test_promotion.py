@@ -195,6 +195,55 @@ def test_the_default_serves_all_projects_without_a_version_of_their_own(
     assert store.live_model() is None
 
 
+def test_what_one_project_forbids_is_said_and_keeps_no_other_one(
+    settings: Settings, store: Store, label_studio: LabelStudio, add: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Project 4, a twin of project 5, comes first; its pin may not be moved, which another time cannot help."""
+    add("starter-1.1")
+    twin, pinned = store.upsert_project(LABEL_STUDIO_URL, 4, label_config("bright")), []
+    monkeypatch.setattr(store, "projects_on_default", lambda: [twin, label_studio.project])
+    of_double = promotion.open_project
+
+    @contextmanager
+    def open_project(settings: Settings, number: int) -> Iterator[OpenProject]:
+        with of_double(settings, 5) as found:
+            if number == 4:
+                yield OpenProject(store, Forbidding(), found.connection,  # type: ignore[arg-type]
+                                  Wishes(settings, store, 4, label_config("bright")), "t", 0, "")  # fmt: skip
+            else:
+                yield found
+
+    class Forbidding:
+        def call(self, *_: Any, **__: Any) -> Any:
+            return {"tasks": []}
+
+        def list_ml_backends(self, number: int) -> list[dict[str, Any]]:
+            pinned.append(number)
+            raise LabelStudioError("Its backends could not be read: Label Studio answered 403.", status=403)
+
+    monkeypatch.setattr(promotion, "open_project", open_project)
+    (unseen,) = promotion.promote(settings, store, "starter-1.1", None, on_tick=label_studio.work)
+    assert unseen.startswith("Project 4: ") and "answered 403. To try again: argenseg models promote" in unseen
+    assert label_studio.said[-1] == "shows starter-1.1"
+    promotion.roll_back(settings, store, None, on_tick=label_studio.work)
+    assert store.live_model() is None and pinned == [4, 4] and label_studio.shown.startswith("starter-1 ")
+
+
+def test_what_its_only_project_forbids_ends_a_promotion(
+    settings: Settings, store: Store, label_studio: LabelStudio, add: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    add("starter-1.1")
+
+    def forbid(number: int, **_: Any) -> None:
+        raise LabelStudioError("Label Studio answered 403.", status=403)
+
+    monkeypatch.setattr(label_studio, "change_project", forbid)
+    with pytest.raises(LabelStudioError, match="403"):
+        promotion.promote(settings, store, "starter-1.1", label_studio.project, on_tick=label_studio.work)
+
+
 def masks_of(label_studio: LabelStudio, name: str) -> list[int]:
     """The tasks that hold a prediction of a model."""
     return [number for number, held in label_studio.tasks.items() if any(each.startswith(name) for each in held)]

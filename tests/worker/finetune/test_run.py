@@ -271,8 +271,107 @@ def test_a_stop_that_comes_too_late_says_so(
     drive(context, claim(), "me", lambda: False)
     (run,) = store.list_finetunes()
     assert (run.status, run.error) == (
-        "stopped", "It was stopped. But starter-1.1 serves already: argenseg models rollback.",
+        "stopped", "It was stopped. But starter-1.1 serves already: argenseg models rollback --project 1",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (LabelStudioError("Label Studio answered 403.", status=403), "Label Studio answered 403. But"),
+        (LabelStudioError("Label Studio answered 502.", is_transient=True), "Label Studio answered 502. But"),
+        (KeyError("x"), "KeyError: 'x'. But"),
+    ],
+)
+def test_a_failure_that_comes_too_late_says_so(
+    context: JobContext, store: Store, claim: Claim, processes: Processes, monkeypatch: pytest.MonkeyPatch,
+    error: Exception, told: str,
+) -> None:  # fmt: skip
+    """The second one is the last attempt."""
+
+    def fail(settings: Settings, store: Store, name: str, project: Any, **_: Any) -> list[str]:
+        store.set_live_model(name, project)
+        raise error
+
+    monkeypatch.setattr(running, "promote", fail)
+    monkeypatch.setattr(running, "OUTAGE_INTERVALS_S", ())
+    drive(context, claim(), "me", lambda: False)
+    (run,) = store.list_finetunes()
+    assert (run.status, run.error) == (
+        "failed", f"{told} starter-1.1 serves already: argenseg models rollback --project 1"
+    )  # fmt: skip
+
+
+TAKE_BACK: list[Callable[[Store, Any], object]] = [
+    lambda store, project: store.withdraw_live_model(project),
+    lambda store, project: store.set_live_model(None, project),
+]
+
+
+@pytest.mark.parametrize("take_back", TAKE_BACK)
+def test_a_run_that_is_taken_up_again_does_not_undo_a_rollback(
+    context: JobContext, store: Store, claim: Claim, processes: Processes, monkeypatch: pytest.MonkeyPatch,
+    take_back: Callable[[Store, Any], object],
+) -> None:  # fmt: skip
+    def fail(settings: Settings, store: Store, name: str, project: Any, **_: Any) -> list[str]:
+        store.set_live_model(name, project)
+        raise OUTAGES[0]
+
+    monkeypatch.setattr(running, "OUTAGE_INTERVALS_S", (0, 0))
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "promote", fail)
+        drive(context, claim(), "me", lambda: False)
+    run = store.list_finetunes()[0]
+    take_back(store, run.project)
+    drive(context, claim(), "me", lambda: False)
+    ended = store.get_finetune(run.id)
+    assert (ended.status, store.live_model(run.project)) == ("refused", None)
+    assert "starter-1.1 was live and was taken back" in (ended.error or "")
+    assert "argenseg models promote starter-1.1 --project 1" in (ended.error or "")
+    assert ended.report is not None and ended.report["gate"]["passed"]
+
+
+@pytest.fixture
+def by_hand(store: Store, tmp_path: Path) -> Callable[[Any], None]:
+    """Somebody promotes another version."""
+
+    def promote_another(project: Any) -> None:
+        store.add_model("another-1", str(tmp_path / "another-1"), "starter")
+        store.set_live_model("another-1", project)
+
+    return promote_another
+
+
+def test_a_run_that_is_taken_up_again_does_not_replace_what_was_promoted_meanwhile(
+    context: JobContext, store: Store, claim: Claim, processes: Processes, by_hand: Callable[[Any], None]
+) -> None:
+    run = claim()
+    drive(context, run, "me", lambda: bool(processes.ran))
+    assert (store.get_finetune(run.id).status, processes.ran) == ("wanted", ["finetune"])
+    by_hand(run.project)
+    drive(context, claim(), "me", lambda: False)
+    ended, live = store.get_finetune(run.id), store.live_model(run.project)
+    assert ended.status == "refused" and live is not None and live.name == "another-1"
+    assert "Another version, another-1, serves meanwhile" in (ended.error or "")
+    assert "argenseg models promote starter-1.1 --project 1" in (ended.error or "")
+    assert store.get_model("starter-1.1").state == "accepted"  # by hand nobody need be asked
+
+
+def test_what_is_promoted_while_open_tasks_are_predicted_is_not_replaced(
+    context: JobContext, store: Store, claim: Claim, processes: Processes, by_hand: Callable[[Any], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def wait(settings: Settings, store: Store, name: str, project: Any, *, on_tick: Callable[[], None]) -> list[str]:
+        by_hand(project)
+        on_tick()
+        store.set_live_model(name, project)
+        return []
+
+    monkeypatch.setattr(running, "promote", wait)
+    run = claim()
+    drive(context, run, "me", lambda: False)
+    live = store.live_model(run.project)
+    assert store.get_finetune(run.id).status == "refused" and live is not None and live.name == "another-1"
 
 
 def test_a_hiccup_of_the_store_is_endured_while_the_lease_lasts(
