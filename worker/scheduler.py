@@ -34,7 +34,7 @@ FAILURES = 3  # in a row, after which a turn passes unless something was correct
 def check_cron(expression: str) -> str:
     """The expression, if it is one of five fields; SettingsError says what is wrong with it."""
     try:
-        croniter(expression)
+        croniter(expression, datetime.now(UTC)).get_prev()  # which fails where it never comes, as on February 31
     except (CroniterError, ValueError) as error:
         raise SettingsError(
             f"{expression!r} is no cron expression ({error}). Every night at three: '0 3 * * *'."
@@ -45,19 +45,34 @@ def check_cron(expression: str) -> str:
 
 
 def want_due(settings: Settings, store: Store, now: datetime) -> list[FinetuneRun]:
-    """Want the runs whose turn it is; returns those that nobody had wanted before."""
+    """Want the runs whose turn it is; returns those that nobody had wanted before.
+
+    A project that fails is logged, and keeps no other one waiting. StoreError if none can be looked at.
+    """
     default = FinetuneSchedule(settings.finetune_cron, settings.finetune_corrections)
     wanted = []
     for project in store.list_projects():
-        schedule = store.find_finetune_schedule(project) or default
-        slot = _due_slot(store, project, schedule, now)
-        if slot is None:
-            continue
-        corrections = store.count_corrections(project)
-        if (run := store.want_finetune(f"finetune-{slot}", project, corrections=corrections)) is not None:
-            logger.info("project %d is to be fine-tuned (%s)", project.project_id, run.slot)
-            wanted.append(run)
+        try:
+            run = _want_if_due(store, project, default, now)
+        except (LabelingError, CroniterError) as error:
+            logger.warning("project %d: its schedule is looked at later: %s", project.project_id, error)
+        except Exception:  # a bug, or a row that nobody foresaw
+            logger.exception("project %d: its schedule is looked at later", project.project_id)
+        else:
+            wanted += [] if run is None else [run]
     return wanted
+
+
+def _want_if_due(store: Store, project: Project, default: FinetuneSchedule, now: datetime) -> FinetuneRun | None:
+    schedule = store.find_finetune_schedule(project) or default
+    slot = _due_slot(store, project, schedule, now)
+    if slot is None:
+        return None
+    corrections = store.count_corrections(project)
+    run = store.want_finetune(f"finetune-{slot}", project, corrections=corrections)
+    if run is not None:
+        logger.info("project %d is to be fine-tuned (%s)", project.project_id, run.slot)
+    return run
 
 
 def new_holder() -> str:
@@ -93,6 +108,8 @@ def _keep_looking(context: JobContext, stop: threading.Event) -> None:
             want_due(context.settings, context.store, datetime.now(UTC))
         except LabelingError as error:
             logger.warning("the schedule is looked at later: %s", error)
+        except Exception:  # it must not end unseen
+            logger.exception("the schedule is looked at later")
         stop.wait(LOOK_S)
 
 

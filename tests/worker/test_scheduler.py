@@ -4,14 +4,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
+from threading import Event
 
 import pytest
 
-from labeling.errors import SettingsError
+from labeling.errors import SettingsError, StoreError
 from labeling.settings import Settings
 from labeling.store import Correction, Exclusion, Project, Review, Store
 from labeling.store.correction_records import CorrectionKind
 from labeling.store.model_records import FinetuneSchedule
+from worker import scheduler
+from worker.jobs import JobContext
 from worker.scheduler import FAILURES, check_cron, want_due
 
 NIGHT = datetime(2026, 11, 23, 3, 0, 30, tzinfo=UTC)
@@ -178,8 +181,49 @@ def test_a_projects_own_schedule_comes_before_the_default(
     assert want_due(everyone, store, NIGHT) == []
 
 
-@pytest.mark.parametrize("expression", ["", "at night", "0 3 * *", "61 3 * * *", "0 3 * * * *", "@reboot"])
+@pytest.mark.parametrize(
+    "expression", ["", "at night", "0 3 * *", "61 3 * * *", "0 3 * * * *", "@reboot", "0 0 31 2 *"]
+)
 def test_what_is_no_cron_expression_is_said(expression: str) -> None:
     with pytest.raises(SettingsError, match="no cron expression"):
         check_cron(expression)
-    assert check_cron("*/5 8-17 * * mon-fri")
+    assert check_cron("*/5 8-17 * * mon-fri") and check_cron("0 0 29 2 *")
+
+
+@pytest.mark.parametrize("trouble", [None, StoreError("locked", is_transient=True), KeyError("a bug")])
+def test_a_project_that_fails_keeps_no_other_one_waiting(
+    settings: Settings, store: Store, project: Project, correct: Correct, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture, trouble: Exception | None,
+) -> None:  # fmt: skip
+    """Without other trouble: an expression that never comes, kept before that was checked."""
+    other = store.upsert_project("http://127.0.0.1:8080", 0, "<View/>")
+    for each in (other, project):
+        store.set_finetune_schedule(each, NIGHTLY)
+    store.set_finetune_schedule(other, replace(NIGHTLY, cron="0 0 31 2 *"))
+    correct(1)
+    count_of_store = store.count_corrections
+
+    def count_corrections(each: Project, **since: datetime | None) -> int:
+        if trouble is not None and each == other:
+            raise trouble
+        return count_of_store(project, **since)
+
+    monkeypatch.setattr(store, "count_corrections", count_corrections)
+    assert [run.project for run in want_due(settings, store, NIGHT)] == [project]
+    assert "project 0: its schedule is looked at later" in caplog.text
+
+
+def test_nothing_ends_the_schedules_thread(
+    settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stop, looks = Event(), count(1)
+
+    def fail(*_: object) -> None:
+        if next(looks) == 3:
+            stop.set()
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(scheduler, "want_due", fail)
+    monkeypatch.setattr(scheduler, "LOOK_S", 0.0)
+    scheduler._keep_looking(JobContext(settings, store, None, None), stop)  # type: ignore[arg-type]
+    assert next(looks) == 4 and "the schedule is looked at later" in caplog.text
