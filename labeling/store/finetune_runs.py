@@ -15,9 +15,8 @@ from labeling.store.exclusions import is_excluded
 from labeling.store.model_records import FinetuneRun, FinetuneSchedule, FinetuneStatus
 from labeling.store.model_tables import FinetuneRunRow, FinetuneScheduleRow
 from labeling.store.models import project_of
-from labeling.store.predictions import project_record
 from labeling.store.records import Project
-from labeling.store.tables import ProjectRow, utc_now
+from labeling.store.tables import utc_now
 
 logger = logging.getLogger(__name__)
 
@@ -185,11 +184,6 @@ class FinetuneRunStore:
             query = query.where(or_(EventRow.processed_at.is_(None), EventRow.processed_at >= since))
         with self._database.reading() as session:
             return session.scalar(query) or 0
-
-    def list_projects(self) -> list[Project]:
-        """All projects that were ever seen."""
-        with self._database.reading() as session:
-            return [project_record(row) for row in session.scalars(select(ProjectRow).order_by(ProjectRow.id))]
 
     def set_finetune_schedule(self, project: Project, schedule: FinetuneSchedule | None) -> None:
         """A project's own schedule; None: as the settings say."""
