@@ -61,6 +61,9 @@ class FinetuneOptions:
         name: of the new model, shown to people.
         steps: of the optimiser; each sees `groups` pictures with up to `prompts` prompts.
         replay: how many of the pictures are replay.
+        kept_change: a small model ends that far from its weights before (0) towards those that it learnt (1), which costs
+            little of what is new and keeps most of what it knew (Wortsman et al., "Robust fine-tuning of zero-shot
+            models", arXiv 2109.01903).
         learning_rate: peak; adapters learn with it by AdamW, small models by Muon (on AdamW's scale).
         adapters_above: a model of more parameters learns by adapters of `rank`.
         checkpoint_every, measure_every: steps; `measure_images` of the holdout make the curve.
@@ -72,6 +75,7 @@ class FinetuneOptions:
     groups: int = 8
     prompts: int = 3
     replay: int = 4
+    kept_change: float = 0.6
     learning_rate: float = 5e-4
     adapters_above: int = 200_000_000
     rank: int = 16
@@ -126,7 +130,7 @@ class _Run:
     """A model, its optimisers and its samples."""
 
     def __init__(self, folder: Path, manifest: Manifest, out: Path, options: FinetuneOptions) -> None:
-        self._out, self._options = out, options
+        self._folder, self._out, self._options = folder, out, options
         self._stored_dtype = next(tensor.dtype for _, tensor in read_tensors(folder))
         device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
         on_gpu = torch.device(device).type == "cuda"
@@ -221,6 +225,8 @@ class _Run:
         """
         if self.has_adapters:
             merge_adapters(self.model)
+        else:
+            self._go_back()
         self.model.config.model_name = self._options.name
         if self.model.config.least_score:
             self.model.eval()
@@ -229,6 +235,13 @@ class _Run:
         with replace_file(self._out / "finished.json") as partial:
             partial.write_text(json.dumps({"name": self._options.name, "steps": self._options.steps}) + "\n")
         (self._out / "checkpoint.pt").unlink(missing_ok=True)
+
+    @torch.no_grad()
+    def _go_back(self) -> None:
+        """Towards the weights before, by what is not kept of the change."""
+        before = ARGenSeg.from_pretrained(self._folder, device=self._device).state_dict()
+        for name, parameter in self._trained.items():
+            parameter.lerp_(before[name], 1 - self._options.kept_change)
 
 
 class _Log:

@@ -78,6 +78,17 @@ def test_a_run_leaves_a_model_with_its_name_and_a_curve(source: Path, manifest: 
     assert not (tmp_path / "out" / "checkpoint.pt").exists()
 
 
+def test_a_run_ends_part_of_the_way_to_what_it_learnt(source: Path, manifest: Manifest, tmp_path: Path) -> None:
+    for kept in (0.0, 0.25, 1.0):
+        assert finetune(source, manifest, tmp_path / str(kept), replace(OPTIONS, steps=2, kept_change=kept))
+    before = load_file(source / "model.safetensors")
+    none, some, all_of_it = (weights(tmp_path / str(kept)) for kept in (0.0, 0.25, 1.0))
+    assert all(torch.equal(before[name], none[name]) for name in before)
+    assert not torch.equal(before["lm_head.weight"], all_of_it["lm_head.weight"])
+    for name, weight in before.items():
+        assert torch.allclose(some[name], weight + 0.25 * (all_of_it[name] - weight), atol=1e-6)
+
+
 def test_how_sure_it_must_be_is_found_anew(
     byte_bpe: Any, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
