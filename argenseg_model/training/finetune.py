@@ -61,9 +61,9 @@ class FinetuneOptions:
         name: of the new model, shown to people.
         steps: of the optimiser; each sees `groups` pictures with up to `prompts` prompts.
         replay: how many of the pictures are replay.
-        kept_change: a small model ends that far from its weights before (0) towards those that it learnt (1), which costs
-            little of what is new and keeps most of what it knew (Wortsman et al., "Robust fine-tuning of zero-shot
-            models", arXiv 2109.01903).
+        kept_change: a small model ends that far from its weights before (0) towards those that it learnt (1), which
+            costs little of what is new and keeps most of what it knew (Wortsman et al., "Robust fine-tuning of
+            zero-shot models", arXiv 2109.01903).
         learning_rate: peak; adapters learn with it by AdamW, small models by Muon (on AdamW's scale).
         adapters_above: a model of more parameters learns by adapters of `rank`.
         checkpoint_every, measure_every: steps; `measure_images` of the holdout make the curve.
