@@ -17,6 +17,7 @@ from scipy.ndimage import distance_transform_edt, find_objects, gaussian_filter
 from argenseg_model.metrics import iou
 from benchmarks.correction_loop.images import Instances
 from labeling.corrections.matching import match_regions
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.kinds import draw_regions, region_dict, region_mask
 
 ACCEPTED_IOU = 0.8
@@ -50,7 +51,8 @@ def correct(
     """The regions as they are submitted, and what that cost. `tag`: from_name, to_name, kind, label."""
     shown = [region_mask(region) for region in regions]
     nuclei = [truth == number for number in np.unique(truth[truth > 0])]
-    pairs = dict(match_regions([(None, mask) for mask in shown], [(None, mask) for mask in nuclei]))
+    predicted, drawn = ([(None, CroppedMask.of(mask)) for mask in masks] for masks in (shown, nuclei))
+    pairs = dict(match_regions(predicted, drawn))
     result, after = [], np.zeros(truth.shape, bool)
     counts = {"accepted": 0, "edited": 0, "deleted": len(regions) - len(pairs), "added": len(nuclei) - len(pairs)}
     for row, column in pairs.items():

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labeling.errors import RegionError
-from labeling.regions.kinds import KINDS, region_mask
+from labeling.regions.cropped_mask import CroppedMask
+from labeling.regions.kinds import KINDS, region_shape
 
 _SAME_PERCENT = 0.01  # of the image's side: the page computes in pixels and writes percents back
 _MASKS_FROM_TAGS = frozenset(KINDS)
@@ -17,13 +18,18 @@ _MASKS_FROM_TAGS = frozenset(KINDS)
 
 @dataclass(frozen=True)
 class AnnotatedRegion:
-    """A region as it was submitted. `mask` is bool (height, width), None if nothing is left in it."""
+    """A region as it was submitted. `shape` is its mask, None if nothing is left in it."""
 
     region_id: str
     region_type: str
     label: str | None
-    mask: NDArray[np.bool_] | None
+    shape: CroppedMask | None
     value: dict[str, Any]
+
+    @property
+    def mask(self) -> NDArray[np.bool_] | None:
+        """Bool (height, width)."""
+        return None if self.shape is None else self.shape.full()
 
     @property
     def vertices(self) -> int | None:
@@ -50,13 +56,13 @@ def read_regions(result: Iterable[Any], image_tag: str | None = None) -> tuple[d
     for region_id, parts in items.items():
         names = (name for name in _names(region_id) if name == region_id or name not in items)
         shapes, unreadable = _shapes(parts)
-        for mask, drawn in shapes:
+        for shape, drawn in shapes:
             name = next(names)
             regions[name] = AnnotatedRegion(
                 region_id=name,
                 region_type=drawn[0]["type"],
                 label=next(_labels([*drawn, *(part for part in parts if not _is_drawn(part))]), None),
-                mask=mask if mask.any() else None,
+                shape=None if shape.is_empty else shape,
                 value=drawn[0]["value"],
             )
         unread.update(next(names) for _ in range(unreadable))
@@ -72,23 +78,29 @@ def _names(region_id: str) -> Iterator[str]:
     yield from (f"{region_id}#{number}" for number in count(2))
 
 
-def _shapes(parts: list[dict[str, Any]]) -> tuple[list[tuple[NDArray[np.bool_], list[dict[str, Any]]]], int]:
+def _shapes(parts: list[dict[str, Any]]) -> tuple[list[tuple[CroppedMask, list[dict[str, Any]]]], int]:
     """The different masks among items of one id, each with the items that draw it; and how many cannot be read."""
-    shapes = list[tuple[NDArray[np.bool_], list[dict[str, Any]]]]()
+    shapes = list[tuple[CroppedMask, list[dict[str, Any]]]]()
     drawn = [part for part in parts if _is_drawn(part)]
     unreadable = 0 if drawn else 1
     for part in drawn:
         try:
-            mask = region_mask(part)
+            shape = region_shape(part).trimmed()
         except RegionError:
             unreadable += 1
             continue
-        same = next((items for shape, items in shapes if np.array_equal(shape, mask)), None)
+        same = next((items for other, items in shapes if _is_equal(shape, other)), None)
         if same is None:
-            shapes.append((mask, [part]))
+            shapes.append((shape, [part]))
         else:
             same.append(part)
     return shapes, unreadable
+
+
+def _is_equal(first: CroppedMask, second: CroppedMask) -> bool:
+    """Of trimmed masks, whether they draw the same on images of one size."""
+    places = ((each.top, each.left, each.height, each.width) for each in (first, second))
+    return next(places) == next(places) and np.array_equal(first.crop, second.crop)
 
 
 def is_same_shape(before: dict[str, Any], after: dict[str, Any]) -> bool:

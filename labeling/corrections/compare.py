@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -13,10 +13,12 @@ from argenseg_model.metrics import boundary_iou, iou
 from labeling.corrections.annotated_regions import AnnotatedRegion, count_vertices, is_same_shape, read_regions
 from labeling.corrections.matching import match_regions
 from labeling.errors import LabelingError
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.store.correction_records import AskedPrompt, Correction, CorrectionKind, Review
 from labeling.store.records import PredictedRegionRecord
 
 LEAD_TIME_CAP_S = 600.0  # for each region: Label Studio counts idle time too
+_BOUNDARY = 0.02  # its width, of the image's diagonal: what `boundary_iou` takes by default
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,8 @@ class _Change:
         drawn = (before and predicted.drawn(before)) or {}
         value_before = drawn.get("value") or {}
         is_unmoved = before is not None and after is not None and is_same_shape(value_before, after.value)
-        mask_before = before.mask if before else None
-        mask_after = mask_before if is_unmoved else after.mask if after else None
+        mask_before = before.shape if before else None
+        mask_after = mask_before if is_unmoved else after.shape if after else None
         difference = _compare(mask_before, mask_after)
         kind = self._kind(is_same=difference.is_none)
         return Correction(
@@ -150,7 +152,7 @@ class _Change:
     def _kind(self, *, is_same: bool) -> CorrectionKind:
         if self.before is None:
             return "added"
-        if self.after is None or self.after.mask is None:
+        if self.after is None or self.after.shape is None:
             return "deleted"
         return "accepted" if is_same and self.after.label == self.before.label else "edited"
 
@@ -166,12 +168,27 @@ class _Difference:
         return self.iou == 1.0
 
 
-def _compare(before: NDArray[np.bool_] | None, after: NDArray[np.bool_] | None) -> _Difference:
-    """Between masks (height, width); all is changed where one is missing, or the image had another size."""
-    if before is not None and after is not None and before.shape == after.shape:
-        return _Difference(iou(before, after), boundary_iou(before, after), int(np.count_nonzero(before != after)))
-    drawn = before if after is None else after
-    return _Difference(0.0, 0.0, 0 if drawn is None else int(np.count_nonzero(drawn)))
+def _compare(before: CroppedMask | None, after: CroppedMask | None) -> _Difference:
+    """Between two masks; all is changed where one is missing, or the image had another size."""
+    if before is None or after is None or (before.height, before.width) != (after.height, after.width):
+        drawn = before if after is None else after
+        return _Difference(0.0, 0.0, 0 if drawn is None else int(np.count_nonzero(drawn.crop)))
+    first, second = _on_one_window(before, after)
+    boundary_px = max(1, round(_BOUNDARY * float(np.hypot(before.height, before.width))))
+    rows, columns = first.shape
+    ratio = boundary_px / max(1.0, float(np.hypot(rows, columns)))  # as wide as on the image, not as on the window
+    return _Difference(iou(first, second), boundary_iou(first, second, ratio), int(np.count_nonzero(first != second)))
+
+
+def _on_one_window(*masks: CroppedMask) -> list[NDArray[np.bool_]]:
+    """Masks of one image on the smallest window that holds their crops; around it is nothing but background."""
+    windows = [mask.window for mask in masks]
+    top, left = (min(window[axis].start for window in windows) for axis in (0, 1))
+    bottom, right = (max(window[axis].stop for window in windows) for axis in (0, 1))
+    return [
+        replace(mask, top=mask.top - top, left=mask.left - left, height=bottom - top, width=right - left).full()
+        for mask in masks
+    ]
 
 
 def _changes(
@@ -181,7 +198,7 @@ def _changes(
     began_from: int | None,
     predicted: PredictedRegions,
 ) -> list[_Change]:
-    new = [region for region_id, region in regions.items() if region_id not in kept and region.mask is not None]
+    new = [region for region_id, region in regions.items() if region_id not in kept and region.shape is not None]
     prediction_ids = {region.prediction_id for region in kept.values() if not region.interactive}
     prediction_ids |= {began_from} if began_from is not None else set()
     gone = [
@@ -191,8 +208,8 @@ def _changes(
         if region.region_id not in regions and region.region_id not in unread
     ]
     redrawn = match_regions(
-        [(region.label, region.mask) for region in gone],
-        [(region.label, region.mask) for region in new if region.mask is not None],
+        [(region.label, region.shape) for region in gone],
+        [(region.label, region.shape) for region in new if region.shape is not None],
     )
     gone_again, new_again = {row for row, _ in redrawn}, {column for _, column in redrawn}
     return [

@@ -84,10 +84,20 @@ class BlobStore:
     def get_mask(self, digest: str) -> NDArray[np.bool_]:
         """The mask, bool (height, width), behind a digest."""
         with Image.open(io.BytesIO(self.get(digest)), formats=["PNG"]) as image:
-            return np.array(image).view(np.uint8) > 0  # Pillow's True is the byte 255, numpy's is 1
+            return _is_drawn(image)
+
+    def get_cropped(self, digest: str) -> CroppedMask:
+        """The mask behind a digest, cropped to what is drawn."""
+        with Image.open(io.BytesIO(self.get(digest)), formats=["PNG"]) as image:
+            box = left, top, _, _ = image.getbbox() or (0, 0, 0, 0)
+            return CroppedMask(_is_drawn(image.crop(box)), top, left, image.height, image.width)
 
     def _path(self, digest: str) -> str:
         return f"{self._root}/{digest[:2]}/{digest}"
+
+
+def _is_drawn(image: Image.Image) -> NDArray[np.bool_]:
+    return np.array(image).view(np.uint8) > 0  # Pillow's True is the byte 255, numpy's is 1
 
 
 def _write_whole(path: Path, content: bytes) -> None:

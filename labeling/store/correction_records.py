@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.store.records import Project
 
 CorrectionKind = Literal["accepted", "edited", "deleted", "added"]
@@ -39,7 +37,7 @@ class AskedPrompt:
 
 @dataclass(frozen=True)
 class Correction:
-    """What an annotator made of one region. Masks are bool (height, width), None where there was none on that side.
+    """What an annotator made of one region. A mask is None where there was none on that side.
 
     `iou` and `boundary_iou` are between the two masks (0 for deleted and added ones). `predicted_region_id` differs
     from `region_id` where the annotator deleted a region and drew it anew. `vertices_before` and `vertices_after` are
@@ -50,8 +48,8 @@ class Correction:
     region_type: str
     label: str | None
     kind: CorrectionKind
-    mask_before: NDArray[np.bool_] | None
-    mask_after: NDArray[np.bool_] | None
+    mask_before: CroppedMask | None
+    mask_after: CroppedMask | None
     iou: float
     boundary_iou: float
     changed_pixels: int

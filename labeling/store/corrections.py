@@ -204,16 +204,21 @@ class CorrectionStore:
             annotation_at=review.at,
             is_current=False,
             asked=[{"label": item.label, "prompt": item.prompt} for item in review.asked],
-            corrections=[self._correction_row(correction) for correction in review.corrections],
+            corrections=self._correction_rows(review.corrections),
         )
 
-    def _correction_row(self, correction: Correction) -> CorrectionRow:
-        before, after = correction.mask_before, correction.mask_after
-        return CorrectionRow(
-            **{name: getattr(correction, name) for name in _SAME_FIELDS},
-            mask_before=None if before is None else self._blobs.put_mask(before),
-            mask_after=None if after is None else self._blobs.put_mask(after),
-        )
+    def _correction_rows(self, corrections: Iterable[Correction]) -> list[CorrectionRow]:
+        both_sides = [mask for item in corrections for mask in (item.mask_before, item.mask_after) if mask is not None]
+        masks = list(dict.fromkeys(both_sides))  # what was left as it was is one object
+        stored = dict(zip(masks, self._blobs.put_masks(masks), strict=True))
+        return [
+            CorrectionRow(
+                **{name: getattr(item, name) for name in _SAME_FIELDS},
+                mask_before=None if item.mask_before is None else stored[item.mask_before],
+                mask_after=None if item.mask_after is None else stored[item.mask_after],
+            )
+            for item in corrections
+        ]
 
 
 def _history(session: Session, project: Project, annotation_ids: Sequence[int]) -> dict[int, list[ReviewRow]]:

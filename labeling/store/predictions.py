@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from sqlalchemy import CursorResult, Select, Update, func, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from labeling.errors import StoreError
 from labeling.predictions import Prediction
@@ -23,6 +23,11 @@ from labeling.store.records import (
     WantedPrediction,
 )
 from labeling.store.tables import PredictedRegionRow, PredictionRow, ProjectRow, utc_now
+
+# a region's row comes with its prediction: a thousand regions must not come with a thousand copies of the result
+_WITHOUT_RESULT = joinedload(PredictedRegionRow.prediction).load_only(
+    PredictionRow.model_version, PredictionRow.interactive
+)
 
 
 class PredictionStore:
@@ -218,7 +223,8 @@ class PredictionStore:
 
     def predicted_regions(self, prediction_id: int) -> list[PredictedRegionRecord]:
         """All regions of one of our predictions; not those of an earlier attempt that could not be published."""
-        query = select(PredictedRegionRow).where(PredictedRegionRow.prediction_id == prediction_id)
+        of_prediction = PredictedRegionRow.prediction_id == prediction_id
+        query = select(PredictedRegionRow).where(of_prediction).options(_WITHOUT_RESULT)
         with self._database.reading() as session:
             current = {region["id"] for region in _row(session, prediction_id).result or []}
             rows = session.scalars(query.order_by(PredictedRegionRow.id))
@@ -254,7 +260,7 @@ class PredictionStore:
             label=row.label,
             prompt=row.prompt,
             score=row.score,
-            mask=self._blobs.get_mask(row.mask),
+            shape=self._blobs.get_cropped(row.mask),
             model_version=row.prediction.model_version,
             interactive=row.prediction.interactive,
         )
@@ -345,7 +351,7 @@ def _change(session: Session, change: Update) -> bool:
 
 def _regions(project: Project, task_id: int) -> Select[PredictedRegionRow]:
     of_task = (PredictionRow.project_row_id == project.id) & (PredictionRow.task_id == task_id)
-    return select(PredictedRegionRow).where(PredictedRegionRow.prediction.has(of_task))
+    return select(PredictedRegionRow).where(PredictedRegionRow.prediction.has(of_task)).options(_WITHOUT_RESULT)
 
 
 def _wanted(row: PredictionRow) -> WantedPrediction:

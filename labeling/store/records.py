@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labeling.prompts.plan import PromptPlan
+from labeling.regions.cropped_mask import CroppedMask
 
 Delivery = Literal["sync", "push"]
 PredictionStatus = Literal["wanted", "ready", "published", "delivered", "failed", "cancelled", "pruned"]
@@ -70,7 +71,7 @@ class Delivered:
 
 @dataclass(frozen=True)
 class PredictedRegionRecord:
-    """A region as it was predicted, in which of our predictions. `mask` is bool (height, width).
+    """A region as it was predicted, in which of our predictions. `shape` is its mask.
 
     `interactive`: it answered a prompt that an annotator typed, and was only a suggestion.
     """
@@ -80,6 +81,11 @@ class PredictedRegionRecord:
     label: str | None
     prompt: str
     score: float | None
-    mask: NDArray[np.bool_]
+    shape: CroppedMask
     model_version: str
     interactive: bool
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Bool (height, width)."""
+        return self.shape.full()

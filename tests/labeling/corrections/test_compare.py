@@ -4,11 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from argenseg_model.metrics import boundary_iou
+from argenseg_model.metrics import boundary_iou, iou
 from labeling.corrections.compare import SentPrediction, event_annotations, review_annotation
 from labeling.errors import LabelingError
 from labeling.regions import brush_rle
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.kinds import draw_regions, region_dict, region_mask
 from labeling.store import AskedPrompt, PredictedRegionRecord, Review
 
@@ -47,7 +50,7 @@ class Predicted:
 
 def predicted(region_id: str, mask: np.ndarray, prediction_id: int = 1, **changes: Any) -> PredictedRegionRecord:
     fields = {"label": "red", "prompt": "red ball", "score": 0.9, "model_version": "v1", "interactive": False} | changes
-    return PredictedRegionRecord(prediction_id=prediction_id, region_id=region_id, mask=mask, **fields)
+    return PredictedRegionRecord(prediction_id=prediction_id, region_id=region_id, shape=CroppedMask.of(mask), **fields)
 
 
 def draw(kind: str, region_id: str, mask: np.ndarray, label: str | None = "red") -> dict[str, Any]:
@@ -90,8 +93,8 @@ def test_kept_edited_added_and_deleted(square) -> None:
         "gone": 0.0,
     }
     edited, added, deleted = by_id["edited"], by_id["new"], by_id["gone"]
-    assert np.array_equal(edited.mask_before, square)
-    assert np.array_equal(edited.mask_after, half)
+    assert edited.mask_before is not None and np.array_equal(edited.mask_before.full(), square)
+    assert edited.mask_after is not None and np.array_equal(edited.mask_after.full(), half)
     assert (review.task_id, review.annotator_id, review.lead_time_s, review.model_version) == (4, 1, 21.5, "v1")
     assert (review.prediction_id, review.asked, review.state) == (1, ASKED, "submitted")
     assert edited.boundary_iou == pytest.approx(boundary_iou(square, half))
@@ -99,6 +102,29 @@ def test_kept_edited_added_and_deleted(square) -> None:
     assert (edited.prompt, edited.score, edited.label_before) == ("red ball", 0.9, "red")
     assert (added.mask_before, added.model_version, added.label) == (None, None, "red")
     assert (deleted.mask_after, deleted.model_version, deleted.label) == (None, "v1", "red")
+
+
+@st.composite
+def pairs_of_masks(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Of one image, whose boundaries are 1 to 8 px wide: rectangles with holes, which may touch the image's rim."""
+    height, width = draw(st.integers(1, 240)), draw(st.integers(1, 320))
+    edges = [st.lists(st.integers(0, side), min_size=2, max_size=2).map(sorted) for side in (height, width)]
+    masks = np.zeros((2, height, width), bool)
+    for mask in masks:
+        for number, (rows, columns) in enumerate(draw(st.lists(st.tuples(*edges), max_size=4))):
+            mask[slice(*rows), slice(*columns)] = number % 2 == 0
+    return masks[0], masks[1]
+
+
+@given(pairs_of_masks())
+def test_all_numbers_are_those_of_the_whole_masks(masks: tuple[np.ndarray, np.ndarray]) -> None:
+    before, after = masks
+    (item,) = review_annotation(annotation(brush("r", after)), Predicted([predicted("r", before)])).corrections
+    assert item.changed_pixels == np.count_nonzero(before != after)
+    if after.any():
+        assert (item.iou, item.boundary_iou) == (iou(before, after), boundary_iou(before, after))
+    else:
+        assert (item.kind, item.iou, item.boundary_iou) == ("deleted", 0.0, 0.0)
 
 
 def test_regions_without_an_id_or_with_the_same_one_are_all_kept(square) -> None:
@@ -251,7 +277,7 @@ def test_a_mask_that_was_erased_a_little_in_the_browser(recorded) -> None:
     edited = review.corrections[0]
     assert 0.5 < edited.iou < 1
     assert edited.mask_after is not None
-    assert not (edited.mask_after & ~before).any()  # erasing adds nothing
+    assert not (edited.mask_after.full() & ~before).any()  # erasing adds nothing
     assert (review.annotation_id, review.annotator_id, review.lead_time_s) == (7, 1, 21.975)
 
 

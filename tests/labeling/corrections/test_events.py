@@ -3,6 +3,7 @@
 import copy
 import errno
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from labeling.corrections.events import process_event
 from labeling.errors import StoreError
-from labeling.predictions import PredictedRegion, Prediction
+from labeling.predictions import PredictedMask, PredictedRegion, Prediction, build_prediction
 from labeling.prompts.plan import PromptPlan
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.kinds import region_mask
@@ -49,6 +50,38 @@ def process(store: Store, payload: dict[str, Any], action: str | None = None) ->
 
 def last_event(store: Store, event_id: int = 1) -> Any:
     return store.get_event(event_id)
+
+
+def many_cells(count: int, moved: int = 0) -> Prediction:
+    """Brush regions of 60 x 50 px, `moved` px to the right, on an image of 12 megapixels."""
+    places = [divmod(number, 40) for number in range(count)]
+    shapes = [
+        CroppedMask(np.ones((50, 60), np.bool_), 10 + row * 70, 10 + column * 90 + moved, 3000, 4000)
+        for row, column in places
+    ]
+    masks = [PredictedMask("red", "red ball", "tag", "image", "brushlabels", shape, 0.9) for shape in shapes]
+    return build_prediction(masks, "v1", 4000, 3000)
+
+
+def test_many_regions_of_a_large_image_take_little_memory(store: Store, recorded, plan: PromptPlan) -> None:
+    """Of 300, a third was left as it was, a third edited, a third drawn anew: whole masks would take 7 GB."""
+    project = store.upsert_project(URL, 1, recorded("requests/setup")["json"]["schema"])
+    wish = store.want_prediction(project, 4, {}, plan, "v1", delivery="push")
+    ours, theirs = many_cells(300), many_cells(300, moved=6).result
+    store.finish_prediction(wish.id, ours)
+    store.mark_published(wish.id, 619)
+    edited = [new | {"id": old["id"]} for old, new in zip(ours.result[100:200], theirs[100:200], strict=True)]
+    annotation = {"id": 7, "task": 4, "parent_prediction": 619, "result": [*ours.result[:100], *edited, *theirs[200:]]}
+    event = {"action": "ANNOTATION_CREATED", "annotation": annotation, "project": {"id": 1}}
+    tracemalloc.start()
+    try:
+        assert process(store, event) == 300
+        assert tracemalloc.get_traced_memory()[1] < 200 << 20
+    finally:
+        tracemalloc.stop()
+    assert last_event(store).error is None
+    found = [(item.kind, item.changed_pixels, item.iou) for item in store.list_corrections(1)]
+    assert found == [("accepted", 0, 1.0)] * 100 + [("edited", 600, 54 / 66)] * 200
 
 
 def test_an_edit_in_the_browser_becomes_a_correction(store: Store, browser_event, published: np.ndarray) -> None:

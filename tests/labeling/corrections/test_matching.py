@@ -7,6 +7,7 @@ from hypothesis.extra import numpy as arrays
 
 from argenseg_model.metrics import iou
 from labeling.corrections.matching import MIN_IOU, match_regions
+from labeling.regions.cropped_mask import CroppedMask
 
 SHAPE = (3, 4)
 masks = arrays.arrays(bool, SHAPE)
@@ -18,9 +19,13 @@ def value(before, after) -> float:
     return overlap + (before[0] == after[0]) if overlap >= MIN_IOU else 0.0
 
 
+def cropped(regions: list[tuple[str | None, np.ndarray]]) -> list[tuple[str | None, CroppedMask]]:
+    return [(label, CroppedMask.of(mask)) for label, mask in regions]
+
+
 @given(regions, regions)
 def test_no_other_pairing_is_better(before, after) -> None:
-    pairs = match_regions(before, after)
+    pairs = match_regions(cropped(before), cropped(after))
     assert len({row for row, _ in pairs}) == len({column for _, column in pairs}) == len(pairs)
     assert all(value(before[row], after[column]) >= MIN_IOU for row, column in pairs)
     small, large = sorted((before, after), key=len)
@@ -31,4 +36,4 @@ def test_no_other_pairing_is_better(before, after) -> None:
 
 
 def test_masks_of_different_sizes_do_not_match() -> None:
-    assert match_regions([("a", np.ones((4, 4), bool))], [("a", np.ones((4, 5), bool))]) == []
+    assert match_regions(cropped([("a", np.ones((4, 4), bool))]), cropped([("a", np.ones((4, 5), bool))])) == []

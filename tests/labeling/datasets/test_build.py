@@ -15,6 +15,7 @@ from labeling.datasets import images
 from labeling.datasets.build import DataSet, DataSetOptions, build_data_set
 from labeling.datasets.images import ImageKeeper
 from labeling.errors import ImageFetchError
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.settings import Settings
 from labeling.store import AskedPrompt, Correction, CorrectionFilter, Exclusion, Project, Review, Store
 
@@ -38,8 +39,8 @@ def region(kind: str, mask: np.ndarray, label: str = "red", **changes: Any) -> C
         "region_type": "brushlabels",
         "label": label,
         "kind": kind,
-        "mask_before": mask if before else None,
-        "mask_after": mask if after else None,
+        "mask_before": CroppedMask.of(mask) if before else None,
+        "mask_after": CroppedMask.of(mask) if after else None,
         "iou": 1.0,
         "boundary_iou": 1.0,
         "changed_pixels": 0,

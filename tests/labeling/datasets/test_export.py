@@ -13,6 +13,7 @@ from pycocotools.coco import COCO
 from argenseg_model.metrics import iou
 from labeling.datasets.export import Collected, collect, export_coco, export_hugging_face
 from labeling.datasets.images import ImageKeeper
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.settings import Settings
 from labeling.store import Correction, Project, Review, Store
 
@@ -33,8 +34,8 @@ def collected(store: Store, project: Project, tmp_path: Path) -> Collected:
     """Task 1 with three regions of two labels and a deleted one, task 2 skipped, task 3 without its image."""
 
     def region(name: str, label: str, kind: str = "edited") -> Correction:
-        after = None if kind == "deleted" else MASKS[name]
-        return Correction(name, "brushlabels", label, kind, MASKS["a"], after, 0.5, 0.25, 7, prompt="x", score=0.5)  # type: ignore[arg-type]
+        before, after = CroppedMask.of(MASKS["a"]), None if kind == "deleted" else CroppedMask.of(MASKS[name])
+        return Correction(name, "brushlabels", label, kind, before, after, 0.5, 0.25, 7, prompt="x", score=0.5)  # type: ignore[arg-type]
 
     regions = (region("a", "red"), region("b", "cell"), region("c", "red", "accepted"))
     reviews = [
@@ -79,7 +80,7 @@ def test_masks_lie_right_for_readers_that_ignore_exif(
     lying.save(buffer, form, exif=exif, lossless=True)
     mask = np.zeros(SHAPE, np.bool_)
     mask[24:] = True
-    region = Correction("a", "brushlabels", "red", "added", None, mask, 0, 0, 9)
+    region = Correction("a", "brushlabels", "red", "added", None, CroppedMask.of(mask), 0, 0, 9)
     store.save_reviews(store.record_event("X", {}), project, [Review(1, 1, "submitted", (region,))])
     url = f"data:image/x;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     store.record_image(project, 1, url)

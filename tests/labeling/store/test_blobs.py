@@ -46,10 +46,13 @@ def test_any_file_system_that_fsspec_knows(url: str, folder: Path) -> None:
 @settings(max_examples=50)
 def test_any_mask_survives(mask: np.ndarray) -> None:
     blobs = BlobStore("memory://masks")
-    read = blobs.get_mask(blobs.put_mask(mask))
-    assert read.dtype == np.bool_
-    assert np.array_equal(read, mask)
-    assert np.array_equal(read.view(np.uint8), mask.astype(np.uint8))  # True is 1, for whoever counts or packs bytes
+    digest = blobs.put_mask(mask)
+    read, cropped, expected = blobs.get_mask(digest), blobs.get_cropped(digest), CroppedMask.of(mask)
+    assert (cropped.top, cropped.left, cropped.crop.shape) == (expected.top, expected.left, expected.crop.shape)
+    for each in (read, cropped.full()):
+        assert each.dtype == np.bool_
+        assert np.array_equal(each, mask)
+        assert np.array_equal(each.view(np.uint8), mask.astype(np.uint8))  # True is 1, for whoever counts or packs
 
 
 def test_a_mask_is_a_small_png(blobs: BlobStore) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.store import AskedPrompt, Correction, CorrectionFilter, Project, Review, Store
 
 NINE = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -20,8 +21,8 @@ def correction(square) -> Build:
             "region_type": "brushlabels",
             "label": "red",
             "kind": "edited",
-            "mask_before": square,
-            "mask_after": ~square,
+            "mask_before": CroppedMask.of(square),
+            "mask_after": CroppedMask.of(~square),
             "iou": 0.25,
             "boundary_iou": 0.125,
             "changed_pixels": 192,

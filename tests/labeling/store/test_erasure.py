@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from labeling.corrections.events import process_event
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.store import Correction, Project, Review, Store
 from labeling.store.erasure import Erased
 
@@ -34,7 +35,8 @@ def told(store: Store, project: Project, square: np.ndarray) -> Callable[..., in
     def tell(annotation_id: int, task_id: int, mask: np.ndarray = square, annotator: int = 3) -> int:
         message = payload(annotation_id, task_id, completed_by=annotator)
         event_id = store.record_event(message["action"], message, label_studio_url=project.label_studio_url)
-        region = Correction(f"r{annotation_id}", "brushlabels", "red", "edited", mask, ~mask, 0.5, 0.5, 9)
+        before_and_after = (CroppedMask.of(mask), CroppedMask.of(~mask))
+        region = Correction(f"r{annotation_id}", "brushlabels", "red", "edited", *before_and_after, 0.5, 0.5, 9)
         told = Review(annotation_id, task_id, "submitted", (region,), at=NINE, annotator_id=annotator)
         store.save_reviews(event_id, project, [told])
         store.mark_event_processed(event_id)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from argenseg_model.manifest import Manifest
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.store import AskedPrompt, Correction, Project, Review, Store
 from labeling.store.model_records import FinetuneRun
 from tests.worker.conftest import LABEL_STUDIO_URL, label_config
@@ -39,8 +40,9 @@ def correct(store: Store, project: Project) -> Correct:
     def correct(number: int, image: str | None = None) -> None:
         mask = np.zeros((12, 16), bool)
         mask[2:6, 3:9] = True
+        shape = CroppedMask.of(mask)
         edited = Correction(
-            f"r{number}", "brushlabels", "l0", "edited", mask, mask, 0.9, 0.9, 3, label_before="l0", prompt="bright"
+            f"r{number}", "brushlabels", "l0", "edited", shape, shape, 0.9, 0.9, 3, label_before="l0", prompt="bright"
         )
         asked = (AskedPrompt("l0", "bright"),)
         review = Review(number, number, "submitted", (edited,), asked=asked, prediction_id=1, lead_time_s=3.0)
