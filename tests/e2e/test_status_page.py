@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
-from tests.e2e.label_studio_api import RunningDemo
+from tests.e2e.label_studio_api import RunningDemo, wait_for
 from worker.supervisor.demo.sample_project import label_config
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -37,8 +37,8 @@ def test_a_person_sees_what_is_under_way_what_failed_and_what_cannot_work(
     expect(page.get_by_text("1 worker,")).to_be_visible()
 
     api.call("PATCH", f"/api/projects/{project}", json={"label_config": WITHOUT_MASKS})
-    page.reload()
-    expect(ours.locator(".problem")).to_contain_text("no tag that can hold a mask", timeout=60 * S)
+    problem = ours.locator(".problem").filter(has_text="no tag that can hold a mask")
+    wait_for("the label config's problem", lambda: page.reload() is not None and problem.count() > 0)
     page.screenshot(path=artifacts / "status-page.png", full_page=True)
     assert len(api.predictions(api.task_ids(project)[0])) == 1, "the mask that was there is there no more"
     page.close()
