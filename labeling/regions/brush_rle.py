@@ -61,7 +61,7 @@ def _encode_runs(starts: NDArray[np.int64], words: NDArray[np.int64], shape: tup
     if count >= 1 << 32:
         raise RegionError(f"A mask of {shape} is too large for brush RLE. Scale the image down.")
     lengths = np.diff(starts * _CHANNELS, append=count)
-    size_class = np.searchsorted(np.array([8, 16, 256]), lengths)
+    size_class = (lengths > 8).astype(np.int64) + (lengths > 16) + (lengths > 256)
     if lengths.max() > _LONGEST_RUN:
         lengths, words, size_class = _split_long_runs(lengths, words, size_class)
     size_bits = _SIZE_BITS[size_class]
@@ -73,12 +73,13 @@ def _run_starts(values: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Where a run begins. Blocks fit the cache, and eight comparisons are looked at as one: masks have few edges."""
     starts = [np.zeros(1, dtype=np.int64)]
     differs, is_hit = np.empty(_BLOCK, dtype=np.bool_), np.empty(_BLOCK // 8, dtype=np.bool_)
+    eights = differs.view(np.uint64)
     for block in range(1, values.size, _BLOCK):
         size = min(_BLOCK, values.size - block)
         np.not_equal(values[block : block + size], values[block - 1 : block - 1 + size], out=differs[:size])
         differs[size:] = False
-        words = np.flatnonzero(np.not_equal(differs.view(np.uint64), 0, out=is_hit))
-        hits = np.flatnonzero(differs.reshape(-1, 8)[words])
+        words = np.flatnonzero(np.not_equal(eights, 0, out=is_hit))
+        hits = np.flatnonzero(eights[words].view(np.bool_))
         starts.append(block + words[hits >> 3] * 8 + (hits & 7))
     return np.concatenate(starts)
 
