@@ -1,6 +1,7 @@
 """The training set of a run: a manifest that was given, or one that is made of corrections and, for starters, of base
 data."""
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ from worker.finetune.base_data import add_base_data
 from worker.jobs import JobContext
 
 logger = logging.getLogger(__name__)
+
+LEFT_OUT = "left-out.json"  # beside the manifest: how much was left out, by the reason
 
 _WITH_BASE_DATA = "with-base-data.jsonl"
 
@@ -33,6 +36,7 @@ def build_manifest(context: JobContext, run: FinetuneRun, folder: Path, *, on_ti
         number = None if run.project is None else run.project.project_id
         options = DataSetOptions(project_id=number, parent_digest=_last_digest(context.store, number))
         made = build_data_set(context.store, keeper, path.parent, options, on_tick=on_tick)
+        (path.parent / LEFT_OUT).write_text(json.dumps(made.left_out) + "\n")
         is_starter = weights_name(run.base or context.settings.model)[0].startswith("starter")
         add_base_data(made.manifest, path.name, is_starter=is_starter)
         for reason, count in sorted(made.left_out.items()):
