@@ -78,7 +78,7 @@ def starter_config(tokenizer: Tokenizer, model_name: str) -> ARGenSegConfig:
         image_mean=[0.5, 0.5, 0.5],
         image_std=[0.25, 0.25, 0.25],
         image_mode="tile",
-        tile_overlap=TILE // 4,
+        tile_overlap=TILE // 8,
         autocontrast=0.001,
         decode_temperature=0.5,
         mask_resize_steps=[TILE // 2],
