@@ -32,6 +32,7 @@ FULL_EVERY = timedelta(days=1)
 KEEP_S = 120.0  # how long images are fetched for at a time
 LEASE_S = 300.0  # longer than one page of tasks takes
 _NOT_WITHIN = 0.5  # of the interval: several copies share the work
+_NOT_WITHIN_AT_START_S = 5.0  # copies that start together share it too, but what was missed since is looked for at once
 _TASKS_AT_A_TIME = 100
 _NOT_FOUND = 404
 
@@ -136,9 +137,10 @@ def run(context: JobContext, stop: threading.Event) -> None:
     interval_s = context.settings.reconcile_interval_s
     if context.client is None or not interval_s:
         return
+    not_within_s = min(_NOT_WITHIN_AT_START_S, interval_s * _NOT_WITHIN)
     while True:
         try:
-            sync_all(context, not_within_s=interval_s * _NOT_WITHIN)
+            sync_all(context, not_within_s=not_within_s)
             keep_images(context, stop)
         except LabelingError as error:
             logger.warning("a reconciliation is put off: %s", error)
@@ -146,6 +148,7 @@ def run(context: JobContext, stop: threading.Event) -> None:
             logger.exception("a reconciliation failed")
         if stop.wait(interval_s):
             return
+        not_within_s = interval_s * _NOT_WITHIN
 
 
 def _catch_up(context: JobContext) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from labeling.datasets import images
 from labeling.errors import LabelStudioError, StoreError
 from labeling.settings import Settings
-from labeling.store import CorrectionFilter, Store
+from labeling.store import CorrectionFilter, Store, annotation_syncs
+from labeling.store.tables import utc_now
 from tests.worker.conftest import bright_square
 from tests.worker.label_studio_double import CONFIG, LabelStudioDouble, box
 from worker import reconcile, spool
@@ -447,6 +448,22 @@ def test_a_label_studio_that_fails_in_the_middle(open_context, monkeypatch: pyte
     reconcile.sync_all(context)
     assert state(context) == truth(label_studio)
     assert late["annotation"]["id"] == 1 and label_studio.reads == [1, 6, 3, 4, 5, 6]  # what changed, then the rest
+
+
+def test_after_a_start_what_was_missed_is_read_at_once(open_context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the process before had just read all; of copies that start together, one reads."""
+    label_studio, stop = LabelStudioDouble(), threading.Event()
+    context = open_context(label_studio)
+    with monkeypatch.context() as patch:
+        patch.setattr(annotation_syncs, "utc_now", lambda: utc_now() - timedelta(seconds=30))
+        reconcile.sync_project(context, project_of(context))
+    label_studio.create(1)  # while nobody listened
+    stop.set()  # after the first pass
+    reconcile.run(context, stop)
+    assert state(context) == truth(label_studio) and len(state(context)) == 1
+    label_studio.create(2)
+    reconcile.run(context, stop)
+    assert len(state(context)) == 1
 
 
 def test_one_reader_at_a_time(open_context) -> None:
