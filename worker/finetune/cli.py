@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -36,13 +37,16 @@ _project_option = click.option("--project", type=int, metavar="N", help="Label S
 @click.option("--stop", is_flag=True, help="Stop the open runs (of the project); their checkpoints stay.")
 @click.option("--schedule", metavar="CRON", help="Times for this project, such as '0 3 * * *' (UTC); '' for never.")
 @click.option("--every", type=click.IntRange(0), metavar="N", help="Also after N new corrections; 0 for never.")
+@click.option("--use-default", is_flag=True, help="Forget this project's own schedule: FINETUNE_CRON and "
+              "FINETUNE_CORRECTIONS hold again.")  # fmt: skip
 def finetune(
     project: int | None, from_corrections: bool, manifest: Path | None, queue: bool, stop: bool, schedule: str | None,
-    every: int | None,
+    every: int | None, use_default: bool,
 ) -> None:  # fmt: skip
     """Teach the live model what was corrected; a gate decides whether the new version serves.
 
-    Without options: the runs so far. Ctrl-C leaves a run to a scheduler, or to the same command given again, which go
+    Without options: the runs so far, and the schedules. --schedule and --every change one thing each, and leave the
+    other as it is. Ctrl-C leaves a run to a scheduler, or to the same command given again, which go
     on from its checkpoint.
 
     \b
@@ -57,12 +61,13 @@ def finetune(
         found = None if project is None else _find_project(settings, context.store, project)
         if stop:
             click.echo(f"{context.store.stop_finetunes(found)} runs were asked to stop.")
-        elif schedule is not None or every is not None:
-            _set_schedule(context.store, found, schedule, every)
+        elif use_default or schedule is not None or every is not None:
+            _set_schedule(settings, context.store, found, schedule, every, use_default)
         elif from_corrections or manifest is not None:
             _want(context, found, manifest, queue)
         else:
             _print_runs(settings, context.store.list_finetunes())
+            click.echo(_tell_schedules(settings, context.store))
 
 
 @click.command()
@@ -210,13 +215,43 @@ def _drive_here(context: JobContext, run: FinetuneRun, stop: threading.Event) ->
     return run
 
 
-def _set_schedule(store: Store, project: Project | None, cron: str | None, every: int | None) -> None:
+def _set_schedule(
+    settings: Settings, store: Store, project: Project | None, cron: str | None, every: int | None, use_default: bool
+) -> None:
+    """Change what is given, and leave the rest as it is in force: the project's own schedule, else the default."""
     if project is None:
         raise click.UsageError("A schedule is a project's: give --project N (for all: FINETUNE_CRON).")
-    schedule = FinetuneSchedule(scheduling.check_cron(cron) if cron else None, every or None)
-    store.set_finetune_schedule(project, schedule)
-    after = "no number" if schedule.corrections is None else schedule.corrections
-    click.echo(f"Project {project.project_id}: at {schedule.cron or 'no set time'}; after {after} of new corrections.")
+    if use_default:
+        if cron is not None or every is not None:
+            raise click.UsageError("--use-default forgets the project's schedule: give no other one with it.")
+        store.set_finetune_schedule(project, None)
+    else:
+        schedule = store.find_finetune_schedule(project) or _default_schedule(settings)
+        if cron is not None:
+            schedule = replace(schedule, cron=scheduling.check_cron(cron) if cron else None)
+        if every is not None:
+            schedule = replace(schedule, corrections=every or None)
+        store.set_finetune_schedule(project, schedule)
+    own = store.find_finetune_schedule(project)
+    told = _tell_schedule(own or _default_schedule(settings))
+    click.echo(f"Project {project.project_id}: {told}{'' if own else ', by default'}.")
+
+
+def _default_schedule(settings: Settings) -> FinetuneSchedule:
+    return FinetuneSchedule(settings.finetune_cron, settings.finetune_corrections)
+
+
+def _tell_schedules(settings: Settings, store: Store) -> str:
+    """One line: the default, and the projects that have a schedule of their own."""
+    own = [(each.project_id, store.find_finetune_schedule(each)) for each in store.list_projects()]
+    told = [f"project {number}: {_tell_schedule(schedule)}" for number, schedule in own if schedule is not None]
+    return "Schedule: " + "; ".join([*told, f"by default: {_tell_schedule(_default_schedule(settings))}"])
+
+
+def _tell_schedule(schedule: FinetuneSchedule) -> str:
+    times = [] if schedule.cron is None else [f"at {schedule.cron} (UTC)"]
+    times += [] if schedule.corrections is None else [f"after {schedule.corrections} new corrections"]
+    return " and ".join(times) or "never"
 
 
 def _print_runs(settings: Settings, runs: list[FinetuneRun]) -> None:

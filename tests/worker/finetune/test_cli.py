@@ -58,6 +58,32 @@ def test_a_projects_schedule(call: Call, store: Store) -> None:
     assert "--project" in call("finetune", "--every", "5").output
 
 
+def test_what_is_not_given_of_a_schedule_stays(call: Call, store: Store) -> None:
+    project = store.upsert_project(LABEL_STUDIO_URL, 3, "<View/>")
+    call("finetune", "--project", "3", "--schedule", "0 3 * * *")
+    assert (
+        "at 0 3 * * * (UTC) and after 50 new corrections" in call("finetune", "--project", "3", "--every", "50").output
+    )
+    call("finetune", "--project", "3", "--schedule", "0 4 * * *")
+    assert store.find_finetune_schedule(project) == FinetuneSchedule("0 4 * * *", 50)
+    call("finetune", "--project", "3", "--schedule", "")
+    assert store.find_finetune_schedule(project) == FinetuneSchedule(None, 50)
+    assert "Schedule: project 3: after 50 new corrections; by default: never" in call("finetune").output
+    assert "never" in call("finetune", "--project", "3", "--every", "0").output
+    assert store.find_finetune_schedule(project) == FinetuneSchedule(None, None)
+    refused = call("finetune", "--project", "3", "--use-default", "--every", "5")
+    assert (refused.exit_code, store.find_finetune_schedule(project)) == (2, FinetuneSchedule(None, None))
+    assert "Project 3: never, by default." in call("finetune", "--project", "3", "--use-default").output
+    assert store.find_finetune_schedule(project) is None
+
+
+def test_the_first_own_schedule_of_a_project_starts_from_the_default(settings: Settings, store: Store) -> None:
+    project = store.upsert_project(LABEL_STUDIO_URL, 3, "<View/>")
+    environment = environment_of(settings.model_copy(update={"finetune_cron": "0 3 * * *"}))
+    CliRunner().invoke(main, ["finetune", "--project", "3", "--every", "50"], env=environment)
+    assert store.find_finetune_schedule(project) == FinetuneSchedule("0 3 * * *", 50)
+
+
 def test_a_run_is_queued_listed_and_stopped(call: Call, store: Store) -> None:
     store.upsert_project(LABEL_STUDIO_URL, 3, "<View/>")
     assert call("finetune", "--project", "3", "--from-corrections", "--queue").exit_code == 0
