@@ -120,7 +120,10 @@ def show(name: str) -> None:
 def promote(name: str, project: int | None, yes: bool) -> None:
     """Let NAME serve a project, or all that have no version of their own; `base` is the model of the settings.
 
-    Open tasks are predicted first, then annotators see the new masks. Example: argenseg models promote starter-1.1
+    Open tasks are predicted first, then annotators see the new masks. Exit code 1: it serves new work, but in some
+    project annotators go on seeing what they saw, because they would lose masks; it is said why.
+
+    Example: argenseg models promote starter-1.1
     """
     settings = start()
     with _store(settings) as store:
@@ -128,8 +131,14 @@ def promote(name: str, project: int | None, yes: bool) -> None:
         asks = _say_promotion(settings, store, None if name == "base" else store.get_model(name), found)
         if asks and not yes:
             click.confirm("Go on?", abort=True)
-        promote_version(settings, store, None if name == "base" else name, found)
-    click.echo(f"{name} serves {'by default' if project is None else f'project {project}'}.")
+        unseen = promote_version(settings, store, None if name == "base" else name, found)
+    where = "by default" if project is None else f"project {project}"
+    if unseen:
+        click.echo(f"{name} serves {where}, but what annotators see did not move everywhere:")
+        for sentence in unseen:
+            click.echo(f"  {sentence}")
+        raise click.exceptions.Exit(1)
+    click.echo(f"{name} serves {where}.")
 
 
 @models.command()

@@ -11,6 +11,7 @@ from labeling.settings import Settings
 from labeling.store import Store
 from labeling.store.model_records import FinetuneSchedule
 from tests.worker.conftest import LABEL_STUDIO_URL
+from worker.finetune import cli
 from worker.supervisor.up import environment_of
 
 Call = Callable[..., Result]
@@ -82,6 +83,23 @@ def test_the_first_own_schedule_of_a_project_starts_from_the_default(settings: S
     environment = environment_of(settings.model_copy(update={"finetune_cron": "0 3 * * *"}))
     CliRunner().invoke(main, ["finetune", "--project", "3", "--every", "50"], env=environment)
     assert store.find_finetune_schedule(project) == FinetuneSchedule("0 3 * * *", 50)
+
+
+def test_a_promotion_that_annotators_do_not_see_says_so(
+    call: Call, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    store.add_model("starter-1.1", str(tmp_path), "starter")
+    store.judge_model("starter-1.1", "accepted")
+    unseen: list[str] = [
+        "Project 3: 2 open tasks have masks, but none of it, so annotators go on seeing starter there."
+    ]
+    monkeypatch.setattr(cli, "promote_version", lambda *_: unseen)
+    told = call("models", "promote", "starter-1.1")
+    assert told.exit_code == 1 and unseen[0] in told.output
+    assert "starter-1.1 serves by default, but what annotators see did not move everywhere" in told.output
+    unseen.clear()
+    told = call("models", "promote", "starter-1.1")
+    assert (told.exit_code, told.output.splitlines()[-1]) == (0, "starter-1.1 serves by default.")
 
 
 def test_a_run_is_queued_listed_and_stopped(call: Call, store: Store) -> None:
