@@ -32,7 +32,8 @@ COLUMNS = {"items": "items", "ciou": "cIoU", "giou": "gIoU", "boundary_iou": "bo
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Write items.jsonl (a line for each item) and summary.json there.")  # fmt: skip
 @click.option("--pictures", type=click.IntRange(0, 1000), default=0, metavar="N",
-              help="Also write DIR/pictures/: truth and answer of the first N items.")  # fmt: skip
+              help="Also write DIR/pictures/: truth and answer of the first N items with an object, "
+              "named by their lines in items.jsonl, from 0.")  # fmt: skip
 def evaluate(
     manifest: Path, model: str, split: Any, device: str, threads: int | None, out: Path | None, pictures: int
 ) -> None:
@@ -68,14 +69,15 @@ class _Pictures:
         self._folder, self._left, self._number = folder, count, 0
 
     def __call__(self, item: ManifestItem, pixels: np.ndarray, mask: np.ndarray) -> None:
+        number, self._number = self._number, self._number + 1
         if self._folder is None or not self._left or item.is_replay or item.mask is None:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         for name, drawn in (("truth", item.decode_mask()), ("answer", mask)):
             picture = draw_overlay(Image.fromarray(pixels), drawn)
             picture.thumbnail((320, 320))
-            picture.save(self._folder / f"{self._number}-{name}.jpg", quality=85)
-        self._left, self._number = self._left - 1, self._number + 1
+            picture.save(self._folder / f"{number}-{name}.jpg", quality=85)
+        self._left -= 1
 
 
 def _print(title: str, summary: dict[str, Any]) -> None:

@@ -37,6 +37,7 @@ PORT = 19198
 ASKED = 8  # of each kind in each part
 THINK_S = 2.0
 BULK_TASKS = 600  # more than are done meanwhile
+HOLDOUT = 2  # images: with fewer than the gate asks for nothing would be learnt
 SCHEDULER = "from worker.finetune.cli import scheduler; scheduler()"
 LABEL_CONFIG = """<View><Image name="image" value="$image"/>
 <BrushLabels name="mask" toName="image"><Label value="Nucleus" prompt="all nuclei"/></BrushLabels>
@@ -156,7 +157,7 @@ def finetune_run(bench: Bench) -> Iterator[None]:
     for number, (name, content) in enumerate(NUCLEI.images().items()):
         (folder / f"{name}.png").write_bytes(content)
         truth = NUCLEI.truth(name)
-        side = "holdout" if number == 0 else "train"
+        side = "holdout" if number < HOLDOUT else "train"
         items.append(
             ManifestItem(
                 image=f"{name}.png", width=truth.shape[1], height=truth.shape[0], prompt="all nuclei",
@@ -166,7 +167,7 @@ def finetune_run(bench: Bench) -> Iterator[None]:
     Manifest.write(folder / "manifest.jsonl", items)
     run = bench.store.want_finetune("bench", None, manifest=str(folder / "manifest.jsonl"))
     assert run is not None
-    scheduler = bench.start(SCHEDULER, finetune_steps=100_000)
+    scheduler = bench.start(SCHEDULER, finetune_steps=100_000, gate_min_images=HOLDOUT)
     log = run_folder(bench.settings, run) / "log.jsonl"
     wait_for(lambda: last_step(log) >= 10, 600)
     before, began = cpu_seconds(children(scheduler.pid)), time.monotonic()

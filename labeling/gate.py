@@ -30,21 +30,26 @@ class GateError(LabelingError):
     """The two models were not measured on the same snapshot."""
 
 
-class Measured(Protocol):
-    """One item's answer, measured: `argenseg_model.evaluation.ItemResult`."""
+class Countable(Protocol):
+    """What tells whether an item of the holdout counts as an image with an object to find, measured or not."""
 
     @property
     def image(self) -> str: ...
     @property
     def group(self) -> str: ...
     @property
-    def prompt(self) -> str: ...
-    @property
-    def label(self) -> str | None: ...
-    @property
     def source(self) -> str: ...
     @property
     def area(self) -> int: ...
+
+
+class Measured(Countable, Protocol):
+    """One item's answer, measured: `argenseg_model.evaluation.ItemResult`."""
+
+    @property
+    def prompt(self) -> str: ...
+    @property
+    def label(self) -> str | None: ...
     @property
     def drawn(self) -> int: ...
     @property
@@ -79,6 +84,16 @@ class GateRules:
 
 
 RULES: Final = GateRules()
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A `Countable` that no model has answered yet; `area` is pixels of the truth."""
+
+    image: str
+    group: str
+    source: str
+    area: int
 
 
 @dataclass(frozen=True)
@@ -121,17 +136,9 @@ def decide(
     GateError if the rows are not of the same items.
     """
     pairs = _pair(live, candidate)
-    present = [pair for pair in pairs if pair[0].area and not _is_replay(pair[0])]
-    images = len({one.group for one, _ in present})
-    if images < rules.min_images:
-        missing, pictures = rules.min_images - images, len({one.image for one, _ in present})
-        alike = f" ({pictures} images, but those that look alike count as one)" if pictures > images else ""
-        reason = (
-            f"Nothing is decided: the holdout has {images} images with an object to find{alike}, and at least "
-            f"{rules.min_images} are needed. {missing} more {'is' if missing == 1 else 'are'} missing: "
-            "correct more tasks."
-        )
-        return GateReport(False, False, snapshot, (), (reason,))
+    if (undecided := find_too_few([one for one, _ in pairs], snapshot, rules)) is not None:
+        return undecided
+    present = [pair for pair in pairs if _has_object(pair[0])]
     replay = [pair for pair in pairs if pair[0].area and _is_replay(pair[0])]
     absent = [pair for pair in pairs if not pair[0].area]
     checks = [
@@ -152,6 +159,24 @@ def decide(
     reasons += [] if replay else ["There is no replay in the holdout: whether the model forgot is not known."]
     reasons += [] if absent else ["The holdout has no absent labels: false positives are not known."]
     return GateReport(all(check.passed for check in checks), True, snapshot, tuple(checks), tuple(reasons))
+
+
+def find_too_few(holdout: Sequence[Countable], snapshot: str, rules: GateRules = RULES) -> GateReport | None:
+    """The verdict on a holdout with too few images to decide anything, which is known before anything is learnt; None
+    where there are enough.
+    """
+    present = [item for item in holdout if _has_object(item)]
+    images = len({item.group for item in present})
+    if images >= rules.min_images:
+        return None
+    missing, pictures = rules.min_images - images, len({item.image for item in present})
+    alike = f" ({pictures} images, but those that look alike count as one)" if pictures > images else ""
+    reason = (
+        f"Nothing is decided: the holdout has {images} images with an object to find{alike}, and at least "
+        f"{rules.min_images} are needed. {missing} more {'is' if missing == 1 else 'are'} missing: "
+        "correct more tasks."
+    )
+    return GateReport(False, False, snapshot, (), (reason,))
 
 
 Pairs = Sequence[tuple[Measured, Measured]]
@@ -280,5 +305,10 @@ def _pair(live: Sequence[Measured], candidate: Sequence[Measured]) -> Pairs:
     return [(ours[key], theirs[key]) for key in sorted(ours)]
 
 
-def _is_replay(row: Measured) -> bool:
-    return row.source.split(":")[0] == "replay"
+def _has_object(item: Countable) -> bool:
+    """Whether it counts: an object of the project's own is to be found."""
+    return bool(item.area) and not _is_replay(item)
+
+
+def _is_replay(item: Countable) -> bool:
+    return item.source.split(":")[0] == "replay"

@@ -8,18 +8,19 @@ from backend.pages import show, show_html
 from backend.services import Services
 from labeling.errors import StoreError
 from labeling.store.model_records import FinetuneRun
-from worker.finetune.progress import run_folder, tell_progress, tell_verdict
+from worker.finetune.progress import run_folder, tell_learnt_from, tell_progress, tell_verdict
 
 
 @dataclass(frozen=True)
 class RunLine:
-    """A run as a row of the page. `project` is None for one that serves all."""
+    """A run as a row of the page. `project` is None for one that serves all, `learnt_from` where there is no report."""
 
     number: int
     has_report: bool
     project: int | None
     candidate: str | None
     state: str
+    learnt_from: str | None
     reasons: tuple[str, ...]
 
 
@@ -56,5 +57,6 @@ def _line(services: Services, run: FinetuneRun) -> RunLine:
         project=None if run.project is None else run.project.project_id,
         candidate=run.candidate,
         state=tell_progress(services.settings, run),
+        learnt_from=tell_learnt_from(run),
         reasons=tuple(tell_verdict(run)),
     )

@@ -97,8 +97,8 @@ class FinetuneRunStore:
             row.leased_until = utc_now() + timedelta(seconds=lease_s)
             return _run(session, row)
 
-    def begin_finetune(self, run_id: int, candidate: str, base: str) -> FinetuneRun:
-        """Fix what the run makes, and from what; what was fixed before stays."""
+    def begin_finetune(self, run_id: int, candidate: str | None, base: str) -> FinetuneRun:
+        """Fix what the run makes, from when on that is sure, and from what; what was fixed before stays."""
         with self._database.writing() as session:
             row = _row(session, run_id)
             row.candidate, row.base = row.candidate or candidate, row.base or base

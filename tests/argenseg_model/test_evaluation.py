@@ -82,11 +82,13 @@ def test_nothing_to_measure_is_said(manifest: Manifest) -> None:
 
 def test_the_command_prints_and_writes(manifest: Manifest, tmp_path: Path) -> None:
     result = CliRunner().invoke(
-        command, [str(tmp_path / "set.jsonl"), "--threads", "1", "--out", str(tmp_path / "o"), "--pictures", "1"]
+        command, [str(tmp_path / "set.jsonl"), "--threads", "1", "--out", str(tmp_path / "o"), "--pictures", "2"]
     )
     assert result.exit_code == 0, result.output
     assert "[/s]" in result.output
     assert len(read_rows(tmp_path / "o" / "items.jsonl")) == 4
-    assert {file.name for file in (tmp_path / "o" / "pictures").iterdir()} == {"0-truth.jpg", "0-answer.jpg"}
+    assert {file.name for file in (tmp_path / "o" / "pictures").iterdir()} == {
+        f"{line}-{name}.jpg" for line in (0, 3) for name in ("truth", "answer")
+    }  # of the items with an object
     result = CliRunner().invoke(command, [str(tmp_path / "none.jsonl")])
     assert (result.exit_code, "cannot be read" in result.output) == (1, True)

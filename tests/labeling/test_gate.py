@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from labeling.gate import GateError, GateRules, decide
+from labeling.gate import GateError, GateRules, HeldOut, decide, find_too_few
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,13 @@ def test_a_model_that_forgot_is_stopped() -> None:
     report = decide(holdout(), raised(better, -0.05, replay=True), "h")
     assert [check.passed for check in report.checks] == [True, True, True, False, True]
     assert report.reasons[3].endswith(": lower by more than the 0.04 that are allowed.")
+
+
+def test_a_holdout_is_counted_before_it_is_measured_as_it_is_after() -> None:
+    rows = [replace(row, group=row.group[:3]) for row in holdout(30)]
+    unmeasured = [HeldOut(row.image, row.group, row.source, row.area) for row in rows]
+    assert find_too_few(unmeasured, "h") == decide(rows, rows, "h")
+    assert find_too_few(unmeasured, "h", GateRules(min_images=3)) is None
 
 
 def test_too_little_replay_to_exclude_a_loss_is_said() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from labeling.settings import Settings
 from labeling.store.model_records import FinetuneRun
+from worker.finetune.learnt_from import LearntFrom
 
 _STATES = {
     "wanted": "waits for a scheduler",
@@ -38,6 +39,12 @@ def tell_verdict(run: FinetuneRun) -> list[str]:
     """Why a run ended as it did, or is put off, a sentence for each reason, and what is left to do."""
     reasons: list[str] = (run.report or {}).get("gate", {}).get("reasons", [])
     return [*([run.error] if run.error else []), *reasons]
+
+
+def tell_learnt_from(run: FinetuneRun) -> str | None:
+    """What an ended run learnt from, in one line; None where it has no report, or one from before that was counted."""
+    facts = (run.report or {}).get("learnt_from")
+    return None if facts is None else LearntFrom(**facts).tell_shortly()
 
 
 def _tell_step(settings: Settings, run: FinetuneRun) -> str:

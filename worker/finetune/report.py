@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from argenseg_model.evaluation import ItemResult, figures
 from argenseg_model.files import replace_file
 from labeling.gate import GateReport
+from worker.finetune.learnt_from import LearntFrom
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
@@ -21,6 +23,7 @@ figure { margin: .5rem 0; flex: 1 } figure img { width: 100% } figcaption { colo
 """
 _SHOWN = {"giou": "gIoU (mean IoU)", "ciou": "cIoU", "boundary_iou": "boundary IoU", "object_f1": "object F1",
           "false_positives": "drawn where the label is absent"}  # fmt: skip
+_PICTURES = 8
 
 
 def write_report(
@@ -29,15 +32,18 @@ def write_report(
     candidate: str,
     live: str,
     verdict: GateReport,
+    learnt_from: LearntFrom,
     live_rows: Sequence[ItemResult],
     candidate_rows: Sequence[ItemResult],
-    log: Path,
 ) -> dict[str, Any]:
-    """Write both files into `folder`, which has live/pictures/ and candidate/pictures/; returns what the JSON holds."""
-    report = {
+    """Write both files into `folder`, which has log.jsonl and, of the items of both models' rows by their numbers,
+    live/pictures/ and candidate/pictures/; returns what the JSON holds.
+    """
+    report: dict[str, Any] = {
         "candidate": candidate,
         "live": live,
         "gate": verdict.to_json(),
+        "learnt_from": learnt_from.to_json(),
         "figures": {
             side: {
                 "holdout": figures([row for row in rows if not _is_replay(row)]),
@@ -46,32 +52,53 @@ def write_report(
             for side, rows in (("live", live_rows), ("candidate", candidate_rows))
         },
     }
-    curve = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
-    for name, text in (
-        ("report.json", json.dumps(report, indent=2) + "\n"),
-        ("report.html", _page(report, curve, folder)),
-    ):
-        with replace_file(folder / name) as partial:
-            partial.write_text(text)
+    title = f"{candidate}: {'passed the gate' if verdict.passed else 'did not pass the gate'}"
+    compared = f"<b>{escape(candidate)}</b> against <b>{escape(live)}</b> "
+    shown = _most_changed(folder, live_rows, candidate_rows)
+    body = f"""<h2>Changes, with their intervals</h2>{_intervals(report["gate"]["checks"])}
+<h2>Figures</h2>{_table(report["figures"], (live, candidate))}
+{_curves(folder / "log.jsonl")}
+<h2>Holdout images that changed most</h2>{_pictures(folder, (live, candidate), shown)}"""
+    _write(folder, report, _page(title, compared, verdict, learnt_from, body))
     return report
 
 
-def _page(report: dict[str, Any], curve: list[dict[str, Any]], folder: Path) -> str:
-    gate, names = report["gate"], (report["live"], report["candidate"])
-    title = f"{escape(names[1])}: {'passed the gate' if gate['passed'] else 'did not pass the gate'}"
-    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in gate["reasons"])
-    losses = [(line["step"], line["codes"]) for line in curve if "codes" in line]
-    measured = [(line["step"], line["giou"]) for line in curve if line.get("giou") is not None]
+def write_refusal(folder: Path, number: int, verdict: GateReport, learnt_from: LearntFrom) -> dict[str, Any]:
+    """The same of run `number`, which ended before anything was learnt: why, and what there is to learn from."""
+    report = {"gate": verdict.to_json(), "learnt_from": learnt_from.to_json()}
+    _write(folder, report, _page(f"Run {number}: no new version", "Nothing was measured ", verdict, learnt_from, ""))
+    return report
+
+
+def _write(folder: Path, report: dict[str, Any], page: str) -> None:
+    for name, text in (("report.json", json.dumps(report, indent=2) + "\n"), ("report.html", page)):
+        with replace_file(folder / name) as partial:
+            partial.write_text(text)
+
+
+def _page(title: str, compared: str, verdict: GateReport, learnt_from: LearntFrom, body: str) -> str:
+    """`compared` and `body` are HTML."""
+    title = escape(title)
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>
 <h1>{title}</h1>
-<div class="verdict{" passed" * gate["passed"]}"><b>{escape(names[1])}</b> against <b>{escape(names[0])}</b> on holdout
-<code>{escape(gate["snapshot"])}</code><ul>{reasons}</ul></div>
-<h2>Changes, with their intervals</h2>{_intervals(gate["checks"])}
-<h2>Figures</h2>{_table(report["figures"], names)}
-<h2>Learning</h2><div class="row"><figure>{_plot(losses)}<figcaption>loss of the mask's codes</figcaption></figure>
-<figure>{_plot(measured)}<figcaption>mean IoU on some holdout images</figcaption></figure>
-</div><h2>Holdout images</h2>{_pictures(folder, names)}</html>
+<div class="verdict{" passed" * verdict.passed}">{compared}on holdout <code>{escape(verdict.snapshot)}</code>
+{_list(verdict.reasons)}</div>
+<h2>What it learnt from</h2>{_list(learnt_from.tell())}<p>Data set <code>{escape(learnt_from.data_set)}</code></p>
+{body}</html>
 """
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(each)}</li>' for each in sentences)}</ul>"
+
+
+def _curves(log: Path) -> str:
+    curve = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+    losses = [(line["step"], line["codes"]) for line in curve if "codes" in line]
+    measured = [(line["step"], line["giou"]) for line in curve if line.get("giou") is not None]
+    return f"""<h2>Learning</h2><div class="row">
+<figure>{_plot(losses)}<figcaption>loss of the mask's codes</figcaption></figure>
+<figure>{_plot(measured)}<figcaption>mean IoU on some holdout images</figcaption></figure></div>"""
 
 
 def _table(all_figures: dict[str, Any], names: tuple[str, str]) -> str:
@@ -121,14 +148,44 @@ def _plot(points: Sequence[tuple[float, float]]) -> str:
     return f'<svg viewBox="0 0 400 180" font-size="11">{texts}{path}</svg>'
 
 
-def _pictures(folder: Path, names: tuple[str, str]) -> str:
+@dataclass(frozen=True)
+class _Shown:
+    """An item that is shown: the number of its pictures, and both models' rows."""
+
+    number: int
+    live: ItemResult
+    candidate: ItemResult
+
+    @property
+    def change(self) -> float:
+        return self.candidate.iou - self.live.iou
+
+
+def _most_changed(folder: Path, live: Sequence[ItemResult], candidate: Sequence[ItemResult]) -> list[_Shown]:
+    """Of each image the item with an object that changed most, the largest change first; of those that were drawn."""
+    pairs = enumerate(zip(live, candidate, strict=True))
+    items = [_Shown(number, before, after) for number, (before, after) in pairs]
+    drawn = [each for each in items if each.live.area and _picture(folder, "live", each, "truth").is_file()]
+    drawn.sort(key=lambda each: -abs(each.change))
+    chosen: dict[str, _Shown] = {}
+    for each in drawn:
+        chosen.setdefault(each.live.image, each)
+    return list(chosen.values())[:_PICTURES]
+
+
+def _picture(folder: Path, side: str, shown: _Shown, what: str) -> Path:
+    return folder / side / "pictures" / f"{shown.number}-{what}.jpg"
+
+
+def _pictures(folder: Path, names: tuple[str, str], items: Sequence[_Shown]) -> str:
     rows = ""
-    for truth in sorted(
-        (folder / "live" / "pictures").glob("*-truth.jpg"), key=lambda file: int(file.name.split("-")[0])
-    ):
-        answer = truth.name.replace("truth", "answer")
-        shown = [(truth, "as corrected"), (truth.with_name(answer), f"before: {names[0]}"),
-                 (folder / "candidate" / "pictures" / answer, f"after: {names[1]}")]  # fmt: skip
+    for item in items:
+        shown = [
+            (_picture(folder, "live", item, "truth"), f"as corrected: {item.live.prompt}"),
+            (_picture(folder, "live", item, "answer"), f"before: {names[0]}, IoU {item.live.iou:.3f}"),
+            (_picture(folder, "candidate", item, "answer"),
+             f"after: {names[1]}, IoU {item.candidate.iou:.3f} ({item.change:+.3f})"),
+        ]  # fmt: skip
         cells = "".join(
             f'<figure><img alt="" src="data:image/jpeg;base64,{base64.b64encode(file.read_bytes()).decode()}">'
             f"<figcaption>{escape(caption)}</figcaption></figure>"

@@ -13,15 +13,16 @@ from argenseg_model.errors import ARGenSegError
 from argenseg_model.evaluation import ItemResult, read_rows
 from argenseg_model.manifest import Manifest
 from labeling.errors import LabelingError, StoreError
-from labeling.gate import GateRules, decide
+from labeling.gate import GateRules, decide, find_too_few
 from labeling.store.model_records import FinetuneRun, FinetuneStatus
 from labeling.versions import weights_name
 from worker.errors import WorkerError
 from worker.finetune.children import run_child
+from worker.finetune.learnt_from import LearntFrom, held_out
 from worker.finetune.manifests import build_manifest
 from worker.finetune.progress import run_folder
 from worker.finetune.promotion import promote, promote_command
-from worker.finetune.report import write_report
+from worker.finetune.report import write_refusal, write_report
 from worker.finetune.scenes_holdout import SCENES, write_scenes_holdout
 from worker.jobs import JobContext
 from worker.queues import GPU, is_urgent, open_queue
@@ -33,7 +34,7 @@ LEASE_S = 60.0
 OUTAGE_INTERVALS_S = (60, 120, 300, 600, 1800, 3600, 3600, 3600)  # before each further attempt; four hours in all
 BULK_CYCLE_S = 20.0
 SHARE_BESIDE_BULK = 0.25  # of the time is training's: else it would wait for the end of a project of thousands
-_PICTURES = 8
+_PICTURES = 200  # items that are drawn: the report chooses among them when both models were measured
 
 
 class RunStopped(WorkerError):
@@ -145,31 +146,41 @@ def _is_outage(error: Exception) -> bool:
 
 
 def _learn_and_judge(hold: Hold) -> tuple[bool, dict[str, object], list[str]]:
-    """Whether the candidate passed the gate, its report, and what keeps annotators from seeing it."""
+    """Whether the candidate passed the gate, its report, and what keeps annotators from seeing it.
+
+    Where the holdout is too small to decide anything, nothing is learnt: that would be hours for nothing.
+    """
     context, store, settings = hold.context, hold.context.store, hold.context.settings
-    serving = live_model(settings, store, hold.run.project)
     folder = run_folder(settings, hold.run)
     folder.mkdir(parents=True, exist_ok=True)
-    run = store.begin_finetune(hold.run.id, store.next_model_name(weights_name(serving)[0]), serving)
-    assert run.candidate is not None and run.base is not None
+    run = store.begin_finetune(hold.run.id, None, live_model(settings, store, hold.run.project))
+    assert run.base is not None
     base = run.base  # what served when the run began: it may be live itself by now, cut off while it was promoted
     manifest = build_manifest(context, run, folder, on_tick=hold.tick)
+    whole = Manifest.read(manifest)
+    snapshot, rules = whole.split("holdout").digest()[:12], GateRules(min_images=settings.gate_min_images)
+    if (undecided := find_too_few(held_out(whole), snapshot, rules)) is not None:
+        logger.info("run %d: %s", run.id, " ".join(undecided.reasons))
+        return False, write_refusal(folder, run.id, undecided, LearntFrom.of(whole, manifest, steps=0)), []
+    run = store.begin_finetune(run.id, store.next_model_name(weights_name(base)[0]), base)
+    assert run.candidate is not None
     logger.info("run %d: %s learns from %s", run.id, run.candidate, base)
     model = _train(hold, base, run.candidate, manifest, folder)
-    store.add_model(run.candidate, str(model), run.base, run.project)
+    store.add_model(run.candidate, str(model), base, run.project)
 
-    scenes = write_scenes_holdout(settings.data_dir / "finetune" / f"scenes-{SCENES}").folder / "manifest.jsonl"
-    live_rows, candidate_rows = (
-        _measure(hold, each, manifest, folder / name)
-        + _measure(
-            hold, each, scenes, scenes.parent / weights_name(each)[1][:16]
-        )  # the winner's serve the next run too
-        for each, name in ((base, "live"), (str(model), "candidate"))
+    live_scenes, candidate_scenes = _measure_scenes(hold, base), _measure_scenes(hold, str(model))
+    live_rows = _measure(hold, base, manifest, folder / "live") + live_scenes
+    candidate_rows = _measure(hold, str(model), manifest, folder / "candidate") + candidate_scenes
+    verdict = decide(live_rows, candidate_rows, snapshot, rules)
+    report = write_report(
+        folder,
+        candidate=run.candidate,
+        live=weights_name(base)[0],
+        verdict=verdict,
+        learnt_from=LearntFrom.of(whole, manifest, steps=settings.finetune_steps),
+        live_rows=live_rows,
+        candidate_rows=candidate_rows,
     )
-    snapshot = Manifest.read(manifest).split("holdout").digest()[:12]
-    verdict = decide(live_rows, candidate_rows, snapshot, GateRules(min_images=settings.gate_min_images))
-    report = write_report(folder, candidate=run.candidate, live=weights_name(base)[0], verdict=verdict,
-                          live_rows=live_rows, candidate_rows=candidate_rows, log=folder / "log.jsonl")  # fmt: skip
     report["html"] = str(folder / "report.html")
     store.judge_model(run.candidate, "accepted" if verdict.passed else "refused", report)
     for reason in verdict.reasons:
@@ -217,6 +228,12 @@ def _train(hold: Hold, base: str, name: str, manifest: Path, folder: Path) -> Pa
     if not (folder / "finished.json").is_file():
         _run_module(hold, argv, folder)
     return folder / "model"
+
+
+def _measure_scenes(hold: Hold, model: str) -> list[ItemResult]:
+    """The model's rows on drawn scenes; once for all runs: the winner's serve the next one too."""
+    folder = write_scenes_holdout(hold.context.settings.data_dir / "finetune" / f"scenes-{SCENES}").folder
+    return _measure(hold, model, folder / "manifest.jsonl", folder / weights_name(model)[1][:16])
 
 
 def _measure(hold: Hold, model: str, manifest: Path, out: Path) -> list[ItemResult]:

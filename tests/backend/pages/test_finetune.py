@@ -7,6 +7,7 @@ from flask.testing import FlaskClient
 from labeling.settings import Settings
 from labeling.store import Store
 from labeling.store.model_records import FinetuneRun
+from worker.finetune.learnt_from import LearntFrom
 from worker.finetune.progress import run_folder
 
 CONFIG = '<View><Image name="image" value="$image"/><Brush name="brush" toName="image"/></View>'
@@ -44,8 +45,11 @@ def test_an_open_run_tells_how_far_it_is(client: FlaskClient, store: Store, sett
 def test_an_ended_run_shows_its_reasons_and_its_report(client: FlaskClient, store: Store, settings: Settings) -> None:
     run = begun(store, settings)
     (run_folder(settings, run) / "report.html").write_text("<h1>the report</h1>")
-    store.end_finetune(run.id, "refused", report={"gate": {"reasons": ["IoU <worse> than before."]}})
+    learnt_from = LearntFrom(56, 60, 58, 2, 6, 14, "0a1b", 300, {"annotators disagree": 3})
+    report = {"gate": {"reasons": ["IoU <worse> than before."]}, "learnt_from": learnt_from.to_json()}
+    store.end_finetune(run.id, "refused", report=report)
     page = client.get("/finetune").text
+    assert "learnt from 56 images, 14 held out, 3 left out" in page
     assert "IoU &lt;worse&gt; than before." in page and "goes on serving" in page and "refresh" not in page
     assert f'href="/finetune/{run.id}"' in page
     answer = client.get(f"/finetune/{run.id}")

@@ -96,7 +96,7 @@ class Processes:
             return
         iou = self.iou[Path(argv[argv.index("--model") + 1]).name]
         items = Manifest.read(argv[2]).split("holdout").items
-        write_rows(out / "items.jsonl", [_row(item, iou) for item in items])
+        write_rows(out / "items.jsonl", [_row(item, 0.6 if item.is_replay else iou) for item in items])
         (out / "summary.json").write_text("{}")
 
 
@@ -105,7 +105,7 @@ def _row(item: ManifestItem, iou: float) -> ItemResult:
     return ItemResult(
         image=item.image, group=item.group, prompt=item.prompt, label=item.label, source=item.source,
         area=area, size="small", drawn=area, intersection=int(90 * iou), union=90,
-        iou=0.6 if item.is_replay else iou, boundary_iou=iou, matched=1, predicted=1, actual=1, score=0.5,
+        iou=iou, boundary_iou=iou, matched=1, predicted=1, actual=1, score=0.5,
         baselines={"otsu": 0.4, "inverted otsu": 0.1, "everything": 0.2, "nothing": 0.0},
     )  # fmt: skip
 
@@ -165,13 +165,35 @@ def test_a_loser_is_kept_with_its_report_and_does_not_serve(
     assert store.live_model(run.project) is None
 
 
-def test_too_small_a_holdout_is_said(
+def test_too_small_a_holdout_is_said_before_anything_is_learnt(
     context: JobContext, settings: Settings, store: Store, claim: Claim, processes: Processes
 ) -> None:
     strict = JobContext(settings.model_copy(update={"gate_min_images": 12}), store, None, context.connection)
     run = claim()
     drive(strict, run, "me", lambda: False)
-    assert "8 more are missing" in store.get_finetune(run.id).report["gate"]["reasons"][0]
+    ended = store.get_finetune(run.id)
+    assert (ended.status, ended.candidate, ended.error, processes.ran) == ("refused", None, None, [])
+    (told,) = tell_verdict(ended)
+    assert told.startswith("Nothing is decided: the holdout has 4 images") and "8 more are missing" in told
+    assert not store.list_models() and store.live_model(run.project) is None
+    page = (run_folder(settings, run) / "report.html").read_text()
+    assert "8 more are missing" in page and "Held out, to measure on: 4 images." in page and "Figures" not in page
+    assert json.loads((run_folder(settings, run) / "report.json").read_text()) == ended.report
+
+
+def test_the_report_says_what_was_learnt_from(
+    context: JobContext, settings: Settings, store: Store, claim: Claim, processes: Processes, manifest: Path
+) -> None:
+    run = claim()
+    drive(context, run, "me", lambda: False)
+    report = store.get_finetune(run.id).report
+    assert report is not None and report["learnt_from"] == {
+        "images": 2, "annotations": 1, "masks": 2, "absent": 0, "replay": 0, "holdout_images": 4,
+        "data_set": Manifest.read(manifest).digest(), "steps": 2, "left_out": {},
+    }  # fmt: skip
+    page = (run_folder(settings, run) / "report.html").read_text()
+    assert "Learnt in 2 steps from 2 images with 2 corrected masks" in page
+    assert Manifest.read(manifest).digest() in page
 
 
 def test_what_a_process_says_when_it_fails_is_kept(
