@@ -19,6 +19,7 @@ from labeling.versions import weights_name
 from worker.errors import WorkerError
 from worker.finetune.children import run_child
 from worker.finetune.learnt_from import LearntFrom, held_out
+from worker.finetune.leftovers import remove_leftovers
 from worker.finetune.manifests import build_manifest
 from worker.finetune.progress import run_folder
 from worker.finetune.promotion import promote, promote_command
@@ -129,6 +130,8 @@ def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callab
     except Exception as error:  # a bug: it must not come back for ever
         logger.exception("run %d failed", run.id)
         _end_early(hold, "failed", f"{type(error).__name__}: {error}")
+    finally:
+        remove_leftovers(context.settings, store)
 
 
 def _end_early(hold: Hold, status: FinetuneStatus, error: str) -> None:

@@ -49,7 +49,7 @@ def test_what_is_new_is_counted_apart_from_base_data(tmp_path: Path) -> None:
     assert replace(counted, steps=0, left_out={}).tell_shortly() == "would have learnt from 2 images, 1 held out"
 
 
-def test_a_runs_report_says_what_was_left_out(
+def test_a_runs_report_says_what_was_left_out_and_its_copies_of_images_go(
     context: JobContext, store: Store, project: Project, correct: Correct
 ) -> None:
     for number in range(1, 12):
@@ -65,3 +65,6 @@ def test_a_runs_report_says_what_was_left_out(
     assert reason.startswith("image: ") and count == 1
     assert learnt_from["data_set"] in [each.digest for each in store.list_data_sets()]
     assert escape(f"Left out: 1: {reason}") in (folder / "report.html").read_text()
+    assert sorted(each.name for each in (folder / "set").iterdir()) == [
+        "left-out.json", "manifest.jsonl", "with-base-data.jsonl",
+    ]  # fmt: skip

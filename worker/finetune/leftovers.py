@@ -1,0 +1,28 @@
+"""What a run needs only until it has ended: its copies of images, and the pictures that its report holds too."""
+
+import shutil
+from pathlib import Path
+
+from labeling.errors import StoreError
+from labeling.settings import Settings
+from labeling.store.store import Store
+
+
+def remove_leftovers(settings: Settings, store: Store) -> None:
+    """Remove them from every run that has ended, also one that was stopped while nobody drove it.
+
+    Manifest, model and report stay, and the store has the images: `argenseg corrections export` makes the set again.
+    """
+    for folder in sorted((settings.data_dir / "finetune").glob("run-*")):
+        copies = [each for each in (*folder.glob("set/*"), *folder.glob("*/pictures")) if each.is_dir()]
+        if copies and _has_ended(store, folder):
+            for each in copies:
+                shutil.rmtree(each, ignore_errors=True)  # what stays is tried again after the next run
+
+
+def _has_ended(store: Store, folder: Path) -> bool:
+    number = folder.name.rpartition("-")[2]
+    try:
+        return number.isdecimal() and store.get_finetune(int(number)).ended_at is not None
+    except StoreError:
+        return False
