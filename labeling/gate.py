@@ -10,6 +10,8 @@ pictures for certain (better than marking everything, the best answer that does 
 images comes to mark what is likely, and would beat a model that draws little), and nothing else is worse by more than
 a stated margin for certain (not the mean but the interval's end is held to it): boundary IoU, IoU on replay, false
 positives on absent labels. So a small set does not pass by luck; with more items the same model passes more easily.
+The last two are held beside the first model of the line too, where its rows are there: a loss that is small enough for
+each of ten promotions would be a large one in the end.
 
 Many items of one kind must not drown a loss on few of another: no label, kind of replay or kind of absent label may be
 worse by more than that margin with an interval that lies on the worse side of 0.
@@ -129,11 +131,18 @@ class GateReport:
 
 
 def decide(
-    live: Sequence[Measured], candidate: Sequence[Measured], snapshot: str, rules: GateRules = RULES, seed: int = 0
+    live: Sequence[Measured],
+    candidate: Sequence[Measured],
+    snapshot: str,
+    rules: GateRules = RULES,
+    seed: int = 0,
+    *,
+    first: Sequence[Measured] = (),
 ) -> GateReport:
     """Compare two models' rows of the holdout `snapshot`. The same rows and seed give the same report.
 
-    GateError if the rows are not of the same items.
+    `first`: rows of the model that the line began with, of that part of the holdout which it was measured on: base
+    data. GateError if the rows are not of the same items.
     """
     pairs = _pair(live, candidate)
     if (undecided := find_too_few([one for one, _ in pairs], snapshot, rules)) is not None:
@@ -155,6 +164,7 @@ def decide(
         checks.append(_not_more(name, absent, _is_drawn, margin, rules, seed))
         anywhere = replace(rules, part_min_images=2)  # equal models draw on the same images: two changes say much
         checks += _worse_parts(name, absent, _is_drawn, margin, anywhere, seed, more_is_worse=True)
+    checks += _beside_first(first, candidate, rules, seed)
     reasons = [check.reason for check in checks]
     reasons += [] if replay else ["There is no replay in the holdout: whether the model forgot is not known."]
     reasons += [] if absent else ["The holdout has no absent labels: false positives are not known."]
@@ -229,6 +239,23 @@ def _not_more(name: str, pairs: Pairs, figure: Figure, margin: float, rules: Gat
     change = _change(pairs, figure, rules, seed)
     passed = change.high is not None and change.high <= margin
     return change.check(name, passed, _verdict("more often", passed, change.mean > margin, margin))
+
+
+def _beside_first(
+    first: Sequence[Measured], candidate: Sequence[Measured], rules: GateRules, seed: int
+) -> list[GateCheck]:
+    """The candidate on base data beside the first model of its line, in place of the live one."""
+    asked = {(row.image, row.prompt) for row in first}
+    pairs = _pair(first, [row for row in candidate if (row.image, row.prompt) in asked])
+    replay, absent = ([pair for pair in pairs if bool(pair[0].area) == there] for there in (True, False))
+    checks = []
+    if replay:
+        name, margin = "IoU on base data, beside the first model", rules.replay_margin
+        checks.append(_not_worse(name, replay, lambda row: row.iou, margin, rules, seed))
+    if absent:
+        name, margin = "drawn where the label is absent, beside the first model", rules.absent_margin
+        checks.append(_not_more(name, absent, _is_drawn, margin, rules, seed))
+    return checks
 
 
 def _worse_parts(

@@ -81,6 +81,28 @@ def test_a_model_that_forgot_is_stopped() -> None:
     assert report.reasons[3].endswith(": lower by more than the 0.04 that are allowed.")
 
 
+def test_small_losses_of_what_was_known_do_not_add_up() -> None:
+    """The candidate is little worse than the live model, which was little worse than the first: on base data only."""
+    first = scenes()
+    live = [*raised(holdout(), 0.2), *raised(first, -0.03, replay=True)]
+    candidate = [*raised(holdout(), 0.3), *raised(first, -0.06, replay=True)]
+    assert decide(live, candidate, "h").passed
+    report = decide(live, candidate, "h", first=first)
+    assert [check.name for check in report.checks if not check.passed] == ["IoU on base data, beside the first model"]
+    assert "0.700 → 0.640" in report.reasons[5]
+    assert decide(live, [*raised(holdout(), 0.3), *raised(first, -0.03, replay=True)], "h", first=first).passed
+
+    def drawing(share: int) -> list[Row]:
+        return [
+            replace(row, drawn=9 * (number % 100 < share)) if not row.area else row for number, row in enumerate(first)
+        ]
+
+    report = decide([*holdout(), *drawing(6)], [*raised(holdout(), 0.1), *drawing(9)], "h", first=drawing(0))
+    assert [check.name for check in report.checks if not check.passed] == [
+        "drawn where the label is absent, beside the first model"
+    ]
+
+
 def test_a_holdout_is_counted_before_it_is_measured_as_it_is_after() -> None:
     rows = [replace(row, group=row.group[:3]) for row in holdout(30)]
     unmeasured = [HeldOut(row.image, row.group, row.source, row.area) for row in rows]

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from redis.exceptions import RedisError
@@ -15,6 +15,7 @@ from argenseg_model.manifest import Manifest
 from labeling.errors import LabelingError, StoreError
 from labeling.gate import GateRules, decide, find_too_few
 from labeling.store.model_records import FinetuneRun, FinetuneStatus
+from labeling.store.store import Store
 from labeling.versions import weights_name
 from worker.errors import WorkerError
 from worker.finetune.children import run_child
@@ -174,7 +175,13 @@ def _learn_and_judge(hold: Hold) -> tuple[bool, dict[str, object], list[str]]:
     live_scenes, candidate_scenes = _measure_scenes(hold, base), _measure_scenes(hold, str(model))
     live_rows = _measure(hold, base, manifest, folder / "live") + live_scenes
     candidate_rows = _measure(hold, str(model), manifest, folder / "candidate") + candidate_scenes
-    verdict = decide(live_rows, candidate_rows, snapshot, rules)
+    first = _first_model(store, base)
+    is_gone = Path(first).is_absolute() and not Path(first).is_dir()
+    first_rows = [] if first == base or is_gone else _measure_scenes(hold, first)
+    verdict = decide(live_rows, candidate_rows, snapshot, rules, first=first_rows)
+    if is_gone:
+        reason = f"The first model, {first}, is gone: what was lost since then is not known."
+        verdict = replace(verdict, reasons=(*verdict.reasons, reason))
     report = write_report(
         folder,
         candidate=run.candidate,
@@ -231,6 +238,14 @@ def _train(hold: Hold, base: str, name: str, manifest: Path, folder: Path) -> Pa
     if not (folder / "finished.json").is_file():
         _run_module(hold, argv, folder)
     return folder / "model"
+
+
+def _first_model(store: Store, model: str) -> str:
+    """What a line of versions began with: no version itself."""
+    parents = {version.folder: version.parent for version in store.list_models()}
+    while model in parents:
+        model = parents[model]
+    return model
 
 
 def _measure_scenes(hold: Hold, model: str) -> list[ItemResult]:

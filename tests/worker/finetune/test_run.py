@@ -79,7 +79,8 @@ class Processes:
     """Stand-ins: training writes a model folder, an evaluation rows whose IoU is that of the model's name."""
 
     def __init__(self) -> None:
-        self.iou = {"starter": 0.5, "model": 0.7}
+        self.iou = {"starter": 0.5, "model": 0.7}  # by the model's name, or the run that made it
+        self.replay = {"starter": 0.6}
         self.ran: list[str] = []
         self.fails: Exception | None = None
 
@@ -94,9 +95,11 @@ class Processes:
             (out / "model" / "config.json").write_text(json.dumps({"model_name": argv[argv.index("--name") + 1]}))
             (out / "finished.json").write_text("{}")
             return
-        iou = self.iou[Path(argv[argv.index("--model") + 1]).name]
+        model = Path(argv[argv.index("--model") + 1])
+        iou = self.iou.get(model.parent.name, self.iou[model.name])
+        replay = self.replay.get(model.parent.name, 0.6)
         items = Manifest.read(argv[2]).split("holdout").items
-        write_rows(out / "items.jsonl", [_row(item, 0.6 if item.is_replay else iou) for item in items])
+        write_rows(out / "items.jsonl", [_row(item, replay if item.is_replay else iou) for item in items])
         (out / "summary.json").write_text("{}")
 
 
@@ -179,6 +182,41 @@ def test_too_small_a_holdout_is_said_before_anything_is_learnt(
     page = (run_folder(settings, run) / "report.html").read_text()
     assert "8 more are missing" in page and "Held out, to measure on: 4 images." in page and "Figures" not in page
     assert json.loads((run_folder(settings, run) / "report.json").read_text()) == ended.report
+
+
+def test_small_losses_do_not_add_up(context: JobContext, store: Store, claim: Claim, processes: Processes) -> None:
+    """Of what was known before each version loses 0.03, which one may: the second has lost too much all in all."""
+    processes.iou |= {"run-1": 0.7, "run-2": 0.9}
+    processes.replay |= {"run-1": 0.57, "run-2": 0.54}
+    first = claim()
+    drive(context, first, "me", lambda: False)
+    assert store.get_finetune(first.id).status == "promoted"
+    store.want_finetune("later", first.project, manifest=first.manifest)
+    second = store.claim_finetune("me", LEASE_S)
+    assert second is not None
+    drive(context, second, "me", lambda: False)
+    ended = store.get_finetune(second.id)
+    assert ended.status == "refused" and ended.report is not None
+    assert [check["name"] for check in ended.report["gate"]["checks"] if not check["passed"]] == [
+        "IoU on base data, beside the first model"
+    ]
+    assert any("0.600 → 0.540" in reason and "first model" in reason for reason in tell_verdict(ended))
+
+
+def test_a_first_model_that_is_gone_is_said(
+    context: JobContext, store: Store, claim: Claim, processes: Processes, tmp_path: Path
+) -> None:
+    store.add_model("old.1", str(tmp_path / "run-0" / "model"), str(tmp_path / "gone"))
+    run = claim()
+    store.set_live_model("old.1", run.project)
+    processes.iou["run-0"] = 0.5
+    drive(context, run, "me", lambda: False)
+    ended = store.get_finetune(run.id)
+    assert ended.status == "promoted"
+    assert (
+        tell_verdict(ended)[-1]
+        == f"The first model, {tmp_path / 'gone'}, is gone: what was lost since then is not known."
+    )
 
 
 def test_the_report_says_what_was_learnt_from(
