@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
@@ -20,50 +21,63 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class _Pool:
+    """A few threads, and the places of what they run and what waits for them."""
+
+    def __init__(self, threads: int, places: int, name: str) -> None:
+        self.threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self.places = threading.BoundedSemaphore(places)
+
+
 class Background:
     """Runs functions in threads. What fails is logged and left to the sweeper: the store knows what is unfinished.
 
-    What is waited for has threads of its own: thousands of jobs that are being queued do not hold it up.
+    Each function that is waited for has threads of its own: neither thousands of jobs that are being queued nor a Redis
+    that hangs hold up what asks the database. Of these nothing is queued: a hang holds few of what may be large.
     """
 
     def __init__(self, threads: int = 4, max_pending: int = 1000) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="background")
-        self._awaited = ThreadPoolExecutor(threads, thread_name_prefix="awaited")
-        self._places = threading.BoundedSemaphore(max_pending)
+        self._threads = threads
+        self._pool = _Pool(threads, max_pending, "background")
+        self._awaited: dict[str, _Pool] = {}
 
     def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> None:
         """Run it when a thread is free; only a line in the log if too much is waiting already."""
+        if not self._pool.places.acquire(blocking=False):
+            logger.warning("Too much is waiting; %s is left to the sweeper.", function.__name__)
+            return
         self._run(self._pool, function, *args, **kwargs)
 
     def call(self, timeout_s: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """Run it and wait for its result; None if it failed, or took longer (then it goes on without us)."""
-        future = self._run(self._awaited, function, *args, **kwargs)
-        if future is None:
+        """Run it and wait for its result; None if it failed, or took longer (then it may go on without us)."""
+        name, until = function.__name__, time.monotonic() + timeout_s
+        pool = self._awaited.get(name) or self._awaited.setdefault(name, _Pool(self._threads, self._threads, name))
+        if not pool.places.acquire(timeout=timeout_s):
+            logger.warning("All threads of %s hang; the answer does not wait.", name)
             return None
-        wait([future], timeout_s)
-        if not future.done():
-            future.cancel()
-            logger.warning("%s takes longer than %.1f s; the answer does not wait.", function.__name__, timeout_s)
+        try:
+            future = self._run(pool, function, *args, **kwargs)
+        except RuntimeError:  # closed: this process ends
+            return None
+        wait([future], max(0.0, until - time.monotonic()))
+        if future.cancel() or not future.done():
+            logger.warning("%s takes longer than %.1f s; the answer does not wait.", name, timeout_s)
             return None
         return None if future.exception() else future.result()
 
     def close(self) -> None:
         """Drop what has not begun."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._awaited.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, *self._awaited.values()):
+            pool.threads.shutdown(wait=False, cancel_futures=True)
 
-    def _run(
-        self, pool: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> "Future[T] | None":
-        if not self._places.acquire(blocking=False):
-            logger.warning("Too much is waiting; %s is left to the sweeper.", function.__name__)
-            return None
-        future = pool.submit(function, *args, **kwargs)
-        future.add_done_callback(partial(self._done, function.__name__))
+    def _run(self, pool: _Pool, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        """In a place that was taken, and is given back when it is over."""
+        future = pool.threads.submit(function, *args, **kwargs)
+        future.add_done_callback(partial(self._done, pool, function.__name__))
         return future
 
-    def _done(self, name: str, future: "Future[T]") -> None:
-        self._places.release()
+    def _done(self, pool: _Pool, name: str, future: "Future[T]") -> None:
+        pool.places.release()
         error = None if future.cancelled() else future.exception()
         if isinstance(error, OUTAGES):
             logger.warning("%s is left to the sweeper: %s", name, error)

@@ -12,12 +12,13 @@ from werkzeug.exceptions import BadRequest, ServiceUnavailable
 
 from backend.messages import read_json
 from backend.services import Services
-from labeling.errors import StoreError
 from worker.queues import enqueue_event
 from worker.spool import spool_folder, write_event
 from worker.wishes import label_studio_url
 
 logger = logging.getLogger(__name__)
+
+_STORE_S = 0.6  # of the second: longer than the store waits for another writer, and time is left for the spool folder
 
 
 def make_blueprint(services: Services) -> Blueprint:
@@ -44,13 +45,17 @@ def take_event(services: Services, action: str, payload: dict[str, Any]) -> None
 
 
 def keep_event(services: Services, action: str, payload: dict[str, Any]) -> int | None:
-    """Commit the event and return its id; None if the store is busy or down: it waits in the spool folder."""
+    """Commit the event and return its id; None if the store is busy, down or silent: it waits in the spool folder.
+
+    A store that takes it too late has it twice. That changes nothing: events are worked off so that they may repeat.
+    """
+    url = label_studio_url(services.settings)
+    event_id = services.background.call(_STORE_S, services.store.record_event, action, payload, label_studio_url=url)
+    if event_id is not None:
+        return event_id
+    logger.warning("The event %s goes to the spool folder: the store did not take it.", action)
     try:
-        return services.store.record_event(action, payload, label_studio_url=label_studio_url(services.settings))
-    except StoreError as error:
-        logger.warning("The event %s goes to the spool folder: %s", action, error)
-    try:
-        write_event(spool_folder(services.settings), action, payload, label_studio_url(services.settings))
+        write_event(spool_folder(services.settings), action, payload, url)
     except OSError as error:
         logger.error("The event %s is LOST: neither the store nor the spool folder took it: %s", action, error)
         raise ServiceUnavailable("The event could not be stored. Is the disk full?") from None

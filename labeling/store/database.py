@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from typing import Any
@@ -12,7 +13,8 @@ from alembic.config import Config
 from alembic.util import CommandError
 from filelock import FileLock, Timeout
 from pydantic_core import to_json
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DataError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -20,10 +22,16 @@ from labeling.errors import RefusedByStore, StoreError
 
 _MIGRATION_WAIT_S = 120.0
 _MIGRATION_LOCK = 0x61726773  # an arbitrary number for PostgreSQL's advisory lock: "args"
+_LIBPQ_OPTIONS = {  # a host that answers no more is given up in seconds; by itself TCP takes a quarter of an hour
+    "connect_timeout": 5,  # s
+    "tcp_user_timeout": 10_000,  # ms until what was sent must have arrived
+    "keepalives_idle": 20,  # s without a word, until we ask whether it is still there
+    "keepalives_interval": 5,
+}
 
 
 class Database:
-    """Sessions on one database. `busy_timeout_s` is how long a write waits for another one's end on SQLite."""
+    """Sessions on one database. `busy_timeout_s` is how long a write waits for another one's end."""
 
     def __init__(self, url: str, *, busy_timeout_s: float) -> None:
         self.engine = _create_engine(url, busy_timeout_s)
@@ -72,6 +80,7 @@ class Database:
                 raise StoreError("Another process has been migrating the database for minutes. Is it stuck?") from None
         else:
             with self.engine.begin() as connection:
+                connection.execute(text(f"SET LOCAL lock_timeout = '{_MIGRATION_WAIT_S:.0f}s'"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
                 yield  # the lock ends with the transaction
 
@@ -88,7 +97,7 @@ def _create_engine(url: str, busy_timeout_s: float) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite":
-            return create_engine(parsed, pool_pre_ping=True, json_serializer=to_json_text)
+            return _create_server_engine(parsed, busy_timeout_s)
         if not parsed.database or parsed.database == ":memory:":
             raise StoreError("DATABASE_URL must name a file, such as sqlite:////data/argenseg.db.")
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
@@ -103,6 +112,24 @@ def _create_engine(url: str, busy_timeout_s: float) -> Engine:
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _create_server_engine(url: URL, busy_timeout_s: float) -> Engine:
+    """What the URL itself says of timeouts goes first. No statement is limited: a large event may take its time."""
+    options: dict[str, int] = {}
+    if url.get_driver_name() in ("psycopg", "psycopg2"):
+        options = {name: value for name, value in _LIBPQ_OPTIONS.items() if name not in url.query}
+    engine = create_engine(url, connect_args=options, pool_pre_ping=True, json_serializer=to_json_text)
+    if url.get_backend_name() == "postgresql":
+        event.listen(engine, "connect", partial(_limit_lock_waits, busy_timeout_s))
+    return engine
+
+
+def _limit_lock_waits(busy_timeout_s: float, connection: DBAPIConnection, _: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"SET lock_timeout = {round(1000 * busy_timeout_s)}")
+    cursor.close()
+    connection.commit()
 
 
 def _configure_sqlite(connection: SqliteConnection, _: object) -> None:

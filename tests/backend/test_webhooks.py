@@ -2,7 +2,9 @@
 
 import json
 import sqlite3
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -29,6 +31,34 @@ def test_a_locked_store_sends_events_to_the_spool(client: FlaskClient, store: St
     writer.execute("ROLLBACK")
     assert drain(spool_folder(settings), store, settings.label_studio_url or "") == [1]
     assert store.get_event(1).payload == CREATED["json"]
+
+
+@pytest.mark.parametrize("redis", ["connection", "silent_redis"])
+def test_a_database_host_that_swallows_packets(
+    redis: str, settings: Settings, store: Store, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing in the request waits for it; what it takes after all, it has twice."""
+    app = create_app(settings, store, request.getfixturevalue(redis))
+    go_on, record_event = threading.Event(), store.record_event
+
+    def hang(*event: Any, **options: Any) -> int:
+        go_on.wait(60)
+        return record_event(*event, **options)
+
+    monkeypatch.setattr(store, "record_event", hang)
+
+    def submit(number: int) -> float:
+        began = time.monotonic()
+        event = {**CREATED, "json": CREATED["json"] | {"number": number}}
+        assert send(app.test_client(), event).status_code == 201
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(8) as annotators:  # as many as the server has threads
+        assert max(annotators.map(submit, range(24))) < 1
+    go_on.set()
+    eventually(lambda: len(store.unprocessed_events(0)) == 4)  # those that hung; no others were begun
+    drained = drain(spool_folder(settings), store, settings.label_studio_url or "")
+    assert sorted(store.get_event(number).payload["number"] for number in drained) == list(range(24))
 
 
 def test_a_full_disk_of_the_store_sends_events_to_the_spool(
