@@ -13,6 +13,7 @@ from typing import Any
 
 from labeling.errors import RefusedByStore
 from labeling.settings import Settings
+from labeling.store.database import to_json_text
 from labeling.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -32,8 +33,9 @@ def write_event(folder: Path, action: str, payload: dict[str, Any], label_studio
     name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
     temporary, path = folder / f"{name}.tmp", folder / f"{name}.json"
     try:
+        event = {"action": action, "payload": payload, "label_studio_url": label_studio_url}
         with temporary.open("w", encoding="utf-8") as file:
-            json.dump({"action": action, "payload": payload, "label_studio_url": label_studio_url}, file)
+            file.write(to_json_text(event))  # in the request of an annotator who waits
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(path)
