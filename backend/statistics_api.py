@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, abort, jsonify, request
 
 from backend.services import Services
 from labeling.corrections.statistics import compute_statistics
@@ -10,12 +10,15 @@ from labeling.store.correction_records import CorrectionFilter
 
 
 def make_blueprint(services: Services) -> Blueprint:
-    """The route /api/statistics?project=N; without a project, of all."""
+    """The route /api/statistics?project=N; without a project, of all. 404 for a project that was never seen."""
     statistics = Blueprint("statistics", __name__)
 
     @statistics.get("/api/statistics")
     def show() -> Response:
-        wanted = CorrectionFilter(project_id=request.args.get("project", type=int))
+        number = request.args.get("project")
+        if number is not None and not (number.isdecimal() and services.store.find_project(int(number[:18]))):
+            abort(404, "This project is not known: no prediction and no event of it was ever seen.")
+        wanted = CorrectionFilter(project_id=None if number is None else int(number[:18]))
         share = services.settings.blind_share
         return jsonify(asdict(compute_statistics(services.store.list_reviews(wanted), blind_share=share)))
 

@@ -1,5 +1,6 @@
 """Everything that is configured by the environment. Each process's `main` reads it once and passes it down."""
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -84,8 +85,11 @@ class Settings(BaseSettings):
 
     @field_validator("label_studio_url", "backend_url")
     @classmethod
-    def _strip_slash(cls, url: str | None) -> str | None:
-        return url.strip().rstrip("/") or None if url else None
+    def _web_address(cls, url: str | None) -> str | None:
+        url = url.strip().rstrip("/") if url else None
+        if url and not re.match(r"https?://[^/]", url, re.IGNORECASE):
+            raise ValueError("it is an address such as http://localhost:8080")
+        return url or None
 
     @field_validator("data_dir")
     @classmethod

@@ -34,7 +34,10 @@ class VersionLine:
 
 @dataclass(frozen=True)
 class ProjectStatus:
-    """A project. `problem`: why it cannot be predicted, in words that say what to change. Newest version first."""
+    """A project. `problem`: why it cannot be predicted, in words that say what to change. Newest version first.
+
+    `failures` and `delays`: reasons with their tasks; what is delayed is tried again by itself.
+    """
 
     number: int
     url: str
@@ -43,6 +46,7 @@ class ProjectStatus:
     notes: tuple[str, ...]
     versions: tuple[VersionLine, ...]
     failures: tuple[tuple[str, list[int]], ...]
+    delays: tuple[tuple[str, list[int]], ...]
     time_left: str | None
 
     @property
@@ -115,6 +119,7 @@ def _project(store: Store, project: Project) -> ProjectStatus:
         notes=notes,
         versions=versions,
         failures=tuple(reasons(failed)[:_REASONS]),
+        delays=tuple(reasons(store.delayed_tasks(project))[:_REASONS]),
         time_left=_time_left(store, project, versions),
     )
 

@@ -96,7 +96,9 @@ class LabelStudioClient:
         project_id: int,
         *,
         lacking_version: str | None = None,
+        holding_version: str | None = None,
         only_unlabeled: bool = False,
+        only_open: bool = False,
         changed_since: datetime | None = None,
         after: int = 0,
         min_predictions: int = 0,
@@ -104,7 +106,9 @@ class LabelStudioClient:
     ) -> Iterator[TaskPage]:
         """Pages of a project's tasks by ascending id; tasks that come, go or are predicted meanwhile make no gap.
 
-        `lacking_version`: only tasks that hold no prediction of it. `only_unlabeled`: only those without annotations.
+        `lacking_version`: only tasks that hold no prediction of it. `holding_version`: only those that hold one of it.
+        `only_unlabeled`: only those without annotations. `only_open`: only what Label Studio counts as not completed,
+        with annotations of fewer people than its overlap asks for.
         `changed_since`: only those that changed then or later; that their annotations did is such a change.
         `after`: only those whose id is larger.
         `min_predictions`: only those that hold at least so many, of all versions.
@@ -112,6 +116,10 @@ class LabelStudioClient:
         wanted = [_condition("total_annotations", "equal", "Number", 0)] if only_unlabeled else []
         if lacking_version is not None:
             wanted.append(_condition("predictions_model_versions", "not_contains", "List", [lacking_version]))
+        if holding_version is not None:
+            wanted.append(_condition("predictions_model_versions", "contains", "List", [holding_version]))
+        if only_open:
+            wanted.append(_condition("completed_at", "empty", "Datetime", "true"))
         if min_predictions > 0:
             wanted.append(_condition("total_predictions", "greater_or_equal", "Number", min_predictions))
         if changed_since is not None:

@@ -25,7 +25,7 @@ class ModelStore:
     _database: Database
 
     def add_model(self, name: str, folder: str, parent: str, project: Project | None = None) -> ModelVersion:
-        """A new candidate; adding it again is harmless. StoreError if the name means another folder."""
+        """A new candidate; adding it again is harmless. StoreError if the name means another folder, or was deleted."""
         row = ModelVersionRow(
             name=name,
             folder=folder,
@@ -42,13 +42,15 @@ class ModelStore:
                 row = _named(session, name)
                 if row.folder != folder:
                     raise StoreError(f"There is a model {name} already, in {row.folder}. Give another name.") from None
+                _check_is_there(row)
             session.flush()
             return _version(session, row)
 
     def judge_model(self, name: str, state: ModelState, report: dict[str, Any] | None = None) -> None:
-        """Keep the gate's word, and its report if there is one. StoreError for an unknown name."""
+        """Keep the gate's word, and its report if there is one. StoreError for a version that is unknown or deleted."""
         with self._database.writing() as session:
             row = _named(session, name)
+            _check_is_there(row)
             row.state, row.report = state, row.report if report is None else report
 
     def get_model(self, name: str) -> ModelVersion:
@@ -91,8 +93,8 @@ class ModelStore:
         """
         with self._database.writing() as session:
             version = None if name is None else _named(session, name)
-            if version is not None and version.state == "deleted":
-                raise StoreError(f"The weights of {name} were deleted. Promote another version.")
+            if version is not None:
+                _check_is_there(version)
             before = _live_row(session, project)
             target = None if version is None else version.id
             if before is None or before.version_id != target or before.project_row_id != _scope(project):
@@ -203,6 +205,11 @@ def _named(session: Session, name: str) -> ModelVersionRow:
     if row is None:
         raise StoreError(f"There is no model version {name!r}. See argenseg models list.")
     return row
+
+
+def _check_is_there(row: ModelVersionRow) -> None:
+    if row.state == "deleted":
+        raise StoreError(f"The weights of {row.name} were deleted. Take another version.")
 
 
 def _version_of(session: Session, version_id: int) -> ModelVersion:

@@ -1,7 +1,7 @@
 """Work on whole projects: runs, their progress and failures, the pace, and predictions that newer ones replaced."""
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, cast
 
@@ -11,12 +11,12 @@ from sqlalchemy.orm import aliased
 from labeling.store.correction_tables import EventRow
 from labeling.store.database import Database
 from labeling.store.operations_records import (
-    FailedTask,
     Pace,
     PredictionRun,
     RunOptions,
     RunOutcome,
     SentPrediction,
+    UnpredictedTask,
 )
 from labeling.store.operations_tables import PredictionRunRow
 from labeling.store.records import PredictionStatus, Project
@@ -87,7 +87,7 @@ class OperationStore:
                 counts.setdefault(version, {})[status] = count
         return counts
 
-    def failed_tasks(self, project: Project, model_version: str) -> list[FailedTask]:
+    def failed_tasks(self, project: Project, model_version: str) -> list[UnpredictedTask]:
         """Tasks without a prediction of this version because it failed, by task."""
         failed, other = PredictionRow, aliased(PredictionRow)
         better = exists().where(
@@ -101,10 +101,25 @@ class OperationStore:
         query = query.where(_of_version(project, model_version), failed.status == "failed", ~better)
         with self._database.reading() as session:
             rows = session.execute(query.order_by(failed.task_id, failed.id))
-            newest = {
-                task: FailedTask(row_id, task, reason or "The reason is not known.") for row_id, task, reason in rows
-            }
-        return list(newest.values())
+            newest = {task: (row_id, reason or "The reason is not known.") for row_id, task, reason in rows}
+        return [UnpredictedTask(row_id, task, reason) for task, (row_id, reason) in newest.items()]
+
+    def is_overtaken(self, prediction_id: int, seconds: float) -> bool:
+        """Whether it was put off, and has been ready for so long, while others of its project were sent."""
+        late, other = PredictionRow, aliased(PredictionRow)
+        query = select(late.id).where(
+            late.id == prediction_id,
+            late.status == "ready",
+            late.error.is_not(None),
+            late.computed_at <= utc_now() - timedelta(seconds=seconds),
+            exists().where(
+                other.project_row_id == late.project_row_id,
+                other.status == "published",
+                other.updated_at >= late.computed_at,
+            ),
+        )
+        with self._database.reading() as session:
+            return session.scalar(query) is not None
 
     def forget_failure(self, prediction_id: int) -> None:
         """The task that failed is gone: nobody has to see it any more."""

@@ -26,8 +26,8 @@ class PredictionRun:
 
 
 @dataclass(frozen=True)
-class FailedTask:
-    """A task that could not be predicted, with the reason for people."""
+class UnpredictedTask:
+    """A task that could not be predicted or sent, or not yet, with the reason for people."""
 
     prediction_id: int
     task_id: int

@@ -1,8 +1,10 @@
 """Wishes whose turn has not come yet: given back by a worker, or held up by an outage."""
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from labeling.store.database import Database
+from labeling.store.operations_records import UnpredictedTask
+from labeling.store.records import Project
 from labeling.store.tables import PredictionRow, utc_now
 
 
@@ -26,6 +28,17 @@ class WaitingStore:
         )
         with self._database.writing() as session:
             session.execute(waiting.values(error=reason))
+
+    def delayed_tasks(self, project: Project) -> list[UnpredictedTask]:
+        """Tasks that are still `wanted` or `ready` because of an outage, the longest waiting first."""
+        query = select(PredictionRow.id, PredictionRow.task_id, PredictionRow.error).where(
+            PredictionRow.project_row_id == project.id,
+            PredictionRow.status.in_(["wanted", "ready"]),
+            PredictionRow.interactive.is_(False),
+            PredictionRow.error.is_not(None),
+        )
+        with self._database.reading() as session:
+            return [UnpredictedTask(*row) for row in session.execute(query.order_by(PredictionRow.id))]
 
     def waited_s(self, prediction_id: int) -> float:
         """Seconds since it was wished for; 0 if there is none of this id."""

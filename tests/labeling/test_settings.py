@@ -67,6 +67,7 @@ def test_fields_are_arguments_too_and_do_not_change(tmp_path: Path) -> None:
     [
         *[("PORT", "70000"), ("THREADS", "2"), ("PREDICT_WAIT_S", "-1"), ("LOG_LEVEL", "verbose")],
         *[("REDIS_URL", url) for url in ("foo", "http://queue:6379", "redis://queue:port", "unix://")],
+        *[("LABEL_STUDIO_URL", url) for url in ("label-studio:8080", "ftp://label-studio", "https://")],
     ],
 )
 def test_what_cannot_work_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -75,7 +76,14 @@ def test_what_cannot_work_is_refused(monkeypatch: pytest.MonkeyPatch, name: str,
         Settings()
 
 
-@pytest.mark.parametrize(("name", "value"), [("LOG_LEVEL", "verbose"), ("REDIS_URL", "http://me:hunter2@queue")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LOG_LEVEL", "verbose"),
+        ("REDIS_URL", "http://me:hunter2@queue"),
+        ("LABEL_STUDIO_URL", "me:hunter2@label-studio:8080"),
+    ],
+)
 def test_what_is_wrong_is_said_for_people(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=rf"{name}: it is ") as error:

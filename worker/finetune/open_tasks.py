@@ -1,11 +1,9 @@
 """The open tasks of a project, which somebody may still be given to annotate: which masks they hold, and new ones."""
 
-import json
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from labeling.errors import LabelingError
 from labeling.label_studio.messages import Task
@@ -18,7 +16,6 @@ from worker.wishes import enqueue_wishes
 logger = logging.getLogger(__name__)
 
 TICK_S = 2.0
-_PAGE = 100
 _UNDER_WAY = ("wanted", "ready")
 _TASKS_AT_A_TIME = 500  # in one query: databases limit the parameters
 
@@ -26,29 +23,18 @@ _TASKS_AT_A_TIME = 500  # in one query: databases limit the parameters
 def open_tasks(project: OpenProject, *, lacking: str, holding: str | None = None) -> Iterator[list[Task]]:
     """Pages of the open tasks that hold no prediction of the version `lacking`; blind and erased ones are left out.
 
-    Open is what Label Studio counts as not completed: with annotations of fewer people than its overlap asks for.
     `holding`: only those that hold a prediction of this version, "" for any.
     """
-    wanted = [
-        _condition("completed_at", "empty", "Datetime", "true"),
-        _condition("predictions_model_versions", "not_contains", "List", [lacking]),
-    ]
-    if holding:
-        wanted.append(_condition("predictions_model_versions", "contains", "List", [holding]))
-    elif holding is not None:
-        wanted.append(_condition("total_predictions", "greater_or_equal", "Number", 1))
-    what, last = f"The open tasks of project {project.number} could not be read", 0
-    while True:  # by id: tasks that come, go or are predicted meanwhile make no gap
-        items = [_condition("id", "greater", "Number", last), *wanted]
-        query = json.dumps({"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]})
-        params = {"project": project.number, "page": 1, "page_size": _PAGE, "query": query}
-        params |= {"fields": "task_only", "resolve_uri": False}
-        found = project.client.call("GET", "/api/tasks/", what=what, params=params)["tasks"]
-        tasks = {task.id: task for task in map(Task.model_validate, found)}  # one that holds two may come twice
+    pages = project.client.task_pages(
+        project.number,
+        lacking_version=lacking,
+        holding_version=holding or None,
+        min_predictions=1 if holding == "" else 0,
+        only_open=True,
+    )
+    for page in pages:
+        tasks = {task.id: task for task in map(Task.model_validate, page.tasks)}  # one that holds two may come twice
         yield [task for task in tasks.values() if not project.wishes.leaves_out(task)]
-        if len(found) < _PAGE:
-            return
-        last = max(tasks)
 
 
 @contextmanager
@@ -130,8 +116,3 @@ def _end(store: Store, project: Project, run: PredictionRun, outcome: RunOutcome
     """Close our run, not one that somebody began in its place."""
     if _is_open(store, project, run):
         store.end_runs(project, outcome)
-
-
-def _condition(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
-    """A filter of the Data Manager."""
-    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}

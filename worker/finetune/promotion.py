@@ -11,10 +11,11 @@ from labeling.settings import Settings
 from labeling.store.model_records import ModelVersion
 from labeling.store.records import Project
 from labeling.store.store import Store
+from labeling.versions import model_version
 from worker.finetune.open_tasks import TICK_S, open_tasks, predicted, under_way, wait
 from worker.projects.open_project import OpenProject, open_project
 from worker.projects.versions import pin
-from worker.wishes import Wishes, label_studio_url
+from worker.wishes import Wishes, label_studio_url, live_model
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +56,8 @@ def promote(
                 with _opened(settings, each, version, may_fail=project is None) as target:
                     if target is None:
                         continue
-                    if (reason := _try_to_show(target, on_tick, again, may_fail=project is None)) is not None:
-                        unseen.append(reason)
+                    reason = _try_to_show(settings, target, on_tick, again, may_fail=project is None)
+                    unseen += [] if reason is None else [reason]
     return unseen
 
 
@@ -73,17 +74,18 @@ def roll_back(
             with _opened(settings, each, version, may_fail=project is None) as target:
                 if target is not None:
                     with predicted(store, target, on_tick, _PATIENCE_S):
-                        _try_to_show(target, on_tick, again, may_fail=project is None)
+                        _try_to_show(settings, target, on_tick, again, may_fail=project is None)
     return version
 
 
 def served_projects(settings: Settings, store: Store, project: Project | None) -> list[Project]:
-    """This project, or all that the default serves; none where Label Studio cannot be asked."""
+    """This project, or all that the default serves; none where Label Studio cannot be asked, and none of another one:
+    there, the number means another project.
+    """
     if settings.label_studio_url is None or settings.label_studio_api_key is None:
         return []
-    if project is not None:
-        return [project]
-    return [each for each in store.projects_on_default() if each.label_studio_url == label_studio_url(settings)]
+    meant = store.projects_on_default() if project is None else [project]
+    return [each for each in meant if each.label_studio_url == label_studio_url(settings)]
 
 
 def promote_command(name: str | None, project: Project | None) -> str:
@@ -96,17 +98,24 @@ def promote_command(name: str | None, project: Project | None) -> str:
 def _opened(
     settings: Settings, project: Project, version: ModelVersion | None, *, may_fail: bool
 ) -> Iterator[OpenProject | None]:
-    """The project with the version to come; None, and a warning, for one that may fail and cannot be opened (later
-    neither)."""
-    with ExitStack() as stack:
-        try:
+    """The project with the version to come. One that may fail is left out, with a warning, where what is done with it
+    is refused for good; it is None where it cannot even be opened.
+    """
+    with ExitStack() as stack, _left_out(project, may_fail):
+        target = None
+        with _left_out(project, may_fail):
             target = _with_model(settings, stack.enter_context(open_project(settings, project.project_id)), version)
-        except (LabelStudioError, LabelConfigError) as error:
-            if not may_fail or error.is_transient:
-                raise
-            logger.warning("Project %d is left out: %s", project.project_id, error)
-            target = None
         yield target
+
+
+@contextmanager
+def _left_out(project: Project, may_fail: bool) -> Iterator[None]:
+    try:
+        yield
+    except (LabelStudioError, LabelConfigError) as error:
+        if not may_fail or error.is_transient:
+            raise
+        logger.warning("Project %d is left out: %s", project.project_id, error)
 
 
 def _with_model(settings: Settings, found: OpenProject, version: ModelVersion | None) -> OpenProject:
@@ -124,10 +133,12 @@ def _going_on_by(command: str) -> Iterator[None]:
         raise
 
 
-def _try_to_show(project: OpenProject, on_tick: Callable[[], None], again: str, *, may_fail: bool) -> str | None:
+def _try_to_show(
+    settings: Settings, project: OpenProject, on_tick: Callable[[], None], again: str, *, may_fail: bool
+) -> str | None:
     """`_show`; where one project may fail, what Label Studio refuses for good is a reason like others."""
     try:
-        return _show(project, on_tick, again)
+        return _show(settings, project, on_tick, again)
     except LabelStudioError as error:
         if not may_fail or error.is_transient:
             raise
@@ -136,7 +147,7 @@ def _try_to_show(project: OpenProject, on_tick: Callable[[], None], again: str, 
         return sentence
 
 
-def _show(project: OpenProject, on_tick: Callable[[], None], again: str) -> str | None:
+def _show(settings: Settings, project: OpenProject, on_tick: Callable[[], None], again: str) -> str | None:
     """Let annotators see the version, unless open tasks would lose their masks by that; then a sentence says so.
 
     It is tried again by nobody but the next promotion, or `again`, the command for it.
@@ -154,6 +165,8 @@ def _show(project: OpenProject, on_tick: Callable[[], None], again: str) -> str 
     elif lacking:
         failed = len(lacking & {each.task_id for each in project.store.failed_tasks(project.project, project.version)})
         reason = f"{len(lacking)} open tasks have masks, but none of {project.version} ({failed} of them failed)"
+    elif (serving := _serving_version(settings, project)) != project.version:  # somebody was faster, or went back
+        reason = f"{serving} serves it by now, not {project.version}"
     else:
         pin(project, project.version)
         return None
@@ -167,6 +180,10 @@ def _shown_version(project: OpenProject) -> str:
     """The version that annotators see, whatever serves; "" where they may see any, or what a backend tells ("live")."""
     titles = [str(backend["title"]) for backend in project.client.list_ml_backends(project.number)]
     return "" if project.shown in titles else project.shown
+
+
+def _serving_version(settings: Settings, project: OpenProject) -> str:
+    return model_version(live_model(settings, project.store, project.project), project.wishes.config)
 
 
 def _lacking(project: OpenProject, shown: str) -> set[int]:

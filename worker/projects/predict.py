@@ -10,7 +10,7 @@ from redis import RedisError
 from labeling.errors import LabelStudioError
 from labeling.label_studio.messages import Task
 from labeling.prompts.plan import plan_prompts
-from labeling.store.operations_records import FailedTask, Pace, PredictionRun, RunOptions
+from labeling.store.operations_records import Pace, PredictionRun, RunOptions, UnpredictedTask
 from worker.errors import WorkerError
 from worker.projects.open_project import OpenProject
 from worker.queues import GPU, live_workers, open_queue
@@ -126,7 +126,7 @@ def cancel(project: OpenProject) -> int:
     return project.store.cancel_predictions(project.project)
 
 
-def failures(project: OpenProject) -> list[FailedTask]:
+def failures(project: OpenProject) -> list[UnpredictedTask]:
     """Tasks without masks of the version of now because something went wrong."""
     return project.store.failed_tasks(project.project, project.version)
 
@@ -146,7 +146,7 @@ def retry_failed(project: OpenProject) -> tuple[int, int]:
     return len(found), gone
 
 
-def reasons(failed: list[FailedTask]) -> list[tuple[str, list[int]]]:
+def reasons(failed: list[UnpredictedTask]) -> list[tuple[str, list[int]]]:
     """The failures by reason, the most frequent first, each with its tasks."""
     counted = Counter(task.reason for task in failed)
     return [(reason, [task.task_id for task in failed if task.reason == reason]) for reason, _ in counted.most_common()]

@@ -54,6 +54,20 @@ def test_it_counts_what_is_under_way_and_what_failed_and_why(
     assert "Tasks 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 2 more." in page
 
 
+def test_what_an_outage_holds_up_is_told_with_its_reason(
+    client: FlaskClient, settings: Settings, store: Store, connection: object
+) -> None:
+    rows = want(settings, store, 3)
+    for row in rows[:2]:
+        store.note_delay(row.id, "Label Studio is <b>down</b>.")
+    page = " ".join(client.get("/status").text.split())
+    assert "3 tasks under way" in page and "Put off by an outage" in page
+    assert "<li>Label Studio is &lt;b&gt;down&lt;/b&gt;. Tasks 1, 2. </ul>" in page
+    for row in rows:
+        store.fail_prediction(row.id, "The task is gone.")
+    assert "Put off by an outage" not in client.get("/status").text
+
+
 def test_a_link_holds_no_credentials(client: FlaskClient, settings: Settings, store: Store, connection: object) -> None:
     store.upsert_project("http://me:hunter2@label-studio.test", 4, CONFIG)
     page = client.get("/status").text

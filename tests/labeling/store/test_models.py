@@ -94,4 +94,9 @@ def test_a_live_version_is_not_deleted(store: Store, project: Project) -> None:
     assert store.get_model("a").state == "deleted"
     with pytest.raises(StoreError, match="deleted"):
         store.set_live_model("a")
+    with pytest.raises(StoreError, match="deleted"):  # a run that was put off comes back to its candidate
+        store.add_model("a", "/m/a", "starter")
+    with pytest.raises(StoreError, match="deleted"):
+        store.judge_model("a", "accepted")
+    assert store.get_model("a").state == "deleted"
     assert store.withdraw_live_model(project) is None  # rollback skips what has no weights any more

@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from labeling.errors import LabelStudioError
+from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.messages import Task
 from labeling.predictions import Prediction
 from labeling.settings import Settings
@@ -28,6 +29,8 @@ class LabelStudio:
     `tasks`: by number the versions that each holds. `completed` ones are not open any more. `shown` is pinned.
     """
 
+    page_size = 2
+
     def __init__(self, context: JobContext, project: Project) -> None:
         self.context, self.project = context, project
         self.tasks: dict[int, list[str]] = {number: [] for number in range(1, 4)}
@@ -40,9 +43,11 @@ class LabelStudio:
         assert (method, path, params["project"]) == ("GET", "/api/tasks/", 5)
         filters = json.loads(params["query"])["filters"]["items"]
         found = [number for number in self.tasks if all(self._passes(number, each) for each in filters)]
-        return {
-            "tasks": [{"id": number, "data": {"image": bright_square()}} for number in found[: params["page_size"]]]
-        }
+        tasks = [{"id": number, "data": {"image": bright_square()}} for number in found[: self.page_size]]
+        return {"tasks": tasks, "total": len(found)}
+
+    task_pages = LabelStudioClient.task_pages
+    _errors = LabelStudioClient._errors
 
     def _passes(self, number: int, condition: dict[str, Any]) -> bool:
         value, held = condition["value"], self.tasks[number]
@@ -117,7 +122,6 @@ def label_studio(context: JobContext, settings: Settings, store: Store, monkeypa
     monkeypatch.setattr(promotion, "open_project", open_project)
     monkeypatch.setattr(promotion, "TICK_S", 0.01)
     monkeypatch.setattr(open_tasks, "TICK_S", 0.01)
-    monkeypatch.setattr(open_tasks, "_PAGE", 2)
     return server
 
 
@@ -195,6 +199,18 @@ def test_the_default_serves_all_projects_without_a_version_of_their_own(
     assert store.live_model() is None
 
 
+def test_a_project_of_another_label_studio_is_not_opened_here(
+    settings: Settings, store: Store, label_studio: LabelStudio, add: Callable[[str], None]
+) -> None:
+    """Its number means another project here."""
+    add("starter-1.1")
+    other = store.upsert_project("http://another-label-studio", 5, label_config("bright"))
+    promotion.promote(settings, store, "starter-1.1", other, on_tick=label_studio.work)
+    assert label_studio.said == [] and store.live_model(other).name == "starter-1.1"
+    promotion.roll_back(settings, store, other, on_tick=label_studio.work)
+    assert label_studio.said == [] and promotion.served_projects(settings, store, other) == []
+
+
 def test_what_one_project_forbids_is_said_and_keeps_no_other_one(
     settings: Settings, store: Store, label_studio: LabelStudio, add: Callable[[str], None],
     monkeypatch: pytest.MonkeyPatch,
@@ -215,8 +231,8 @@ def test_what_one_project_forbids_is_said_and_keeps_no_other_one(
                 yield found
 
     class Forbidding:
-        def call(self, *_: Any, **__: Any) -> Any:
-            return {"tasks": []}
+        def task_pages(self, *_: Any, **__: Any) -> Iterator[Any]:
+            return iter([])
 
         def list_ml_backends(self, number: int) -> list[dict[str, Any]]:
             pinned.append(number)
@@ -228,6 +244,38 @@ def test_what_one_project_forbids_is_said_and_keeps_no_other_one(
     assert label_studio.said[-1] == "shows starter-1.1"
     promotion.roll_back(settings, store, None, on_tick=label_studio.work)
     assert store.live_model() is None and pinned == [4, 4] and label_studio.shown.startswith("starter-1 ")
+
+
+def test_a_project_whose_tasks_may_not_be_read_keeps_no_other_one(
+    settings: Settings, store: Store, label_studio: LabelStudio, add: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    add("starter-1.1")
+    twin = store.upsert_project(LABEL_STUDIO_URL, 4, label_config("bright"))
+    monkeypatch.setattr(store, "projects_on_default", lambda: [twin, label_studio.project])
+    of_double = promotion.open_project
+
+    class Forbidding:
+        def task_pages(self, *_: Any, **__: Any) -> Iterator[Any]:
+            raise LabelStudioError("The tasks of project 4 could not be read: 403.", status=403)
+
+        def list_ml_backends(self, number: int) -> list[dict[str, Any]]:
+            return []
+
+    @contextmanager
+    def open_project(settings: Settings, number: int) -> Iterator[OpenProject]:
+        with of_double(settings, 5) as found:
+            wishes = Wishes(settings, store, number, label_config("bright"))
+            client = Forbidding() if number == 4 else found.client
+            yield OpenProject(store, client, found.connection, wishes, "t", 3, found.shown)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(promotion, "open_project", open_project)
+    (unseen,) = promotion.promote(settings, store, "starter-1.1", None, on_tick=label_studio.work)
+    assert store.live_model().name == "starter-1.1" and label_studio.said[-1] == "shows starter-1.1"
+    assert "Project 4 is left out: The tasks of project 4" in caplog.text and unseen.startswith("Project 4: ")
+    assert store.find_open_run(twin) is None
+    promotion.roll_back(settings, store, None, on_tick=label_studio.work)
+    assert store.live_model() is None and label_studio.shown.startswith("starter-1 ")
 
 
 def test_what_its_only_project_forbids_ends_a_promotion(
@@ -273,6 +321,22 @@ def while_waiting(label_studio: LabelStudio, *actions: Callable[[], None]) -> Ca
             next(steps, lambda: None)()
 
     return tick
+
+
+def test_who_goes_back_meanwhile_sees_no_other_version_appear(
+    settings: Settings, store: Store, pinned: LabelStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody rolls back in the moment before the pin would be moved."""
+    count = pinned.prediction_counts
+
+    def go_back(number: int) -> dict[str, int]:
+        if store.live_model(pinned.project).name == "starter-1.2":
+            store.withdraw_live_model(pinned.project)
+        return count(number)
+
+    monkeypatch.setattr(pinned, "prediction_counts", go_back)
+    (unseen,) = promotion.promote(settings, store, "starter-1.2", pinned.project, on_tick=pinned.work)
+    assert "starter-1.1 ·" in unseen and "serves it by now" in unseen and pinned.shown.startswith("starter-1.1")
 
 
 def test_the_pin_stays_while_a_task_would_lose_its_masks(settings: Settings, store: Store, pinned: LabelStudio) -> None:

@@ -6,7 +6,7 @@ from redis import Redis
 from labeling.errors import LabelStudioError
 from labeling.predictions import Prediction
 from labeling.settings import Settings
-from labeling.store.operations_records import FailedTask, RunOptions
+from labeling.store.operations_records import RunOptions, UnpredictedTask
 from tests.worker.conftest import bright_square
 from tests.worker.projects.label_studio_double import LabelStudioDouble
 from worker.errors import WorkerError
@@ -148,7 +148,7 @@ def test_failures_are_told_and_tried_again_with_the_task_of_now(
 
 
 def test_reasons_are_counted() -> None:
-    failed = [FailedTask(number, number, reason) for number, reason in enumerate("abb")]
+    failed = [UnpredictedTask(number, number, reason) for number, reason in enumerate("abb")]
     assert reasons(failed) == [("b", [1, 2]), ("a", [0])]
 
 
