@@ -1,6 +1,6 @@
 """What an annotator waits for a box, a point or a typed text: alone, during a bulk job, and during a fine-tune run.
 
-    python benchmarks/interactive_latency.py             about ten minutes on two cores
+    python benchmarks/interactive_latency.py      about twelve minutes on two cores; OMP_NUM_THREADS=2 for a model of two
 
 Backend, store, Redis, worker, scheduler and starter are real; a request is what Label Studio sends, a time is from the
 request to the answered region. Between requests the annotator looks at the mask for two seconds, in which training goes
@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from idleness import describe_idleness
-from PIL import Image
+from PIL import Image, ImageChops
 from queue_throughput import BACKEND, STARTER, Bench, children, wait_for
 
 from argenseg_model.manifest import Manifest, ManifestItem, encode_mask
@@ -77,6 +77,7 @@ def ask_all() -> Times:
         "box, 512 px image": lambda draw: ask(LARGE, 512, box(draw, 512)),
         "point, 512 px image": lambda draw: ask(LARGE, 512, point(draw)),
         "text, 512 px image": lambda draw: ask(LARGE, 512, text(draw)),
+        "text, new 512 px image": lambda draw: ask(LARGE, 512, text(draw), shift=draw.randrange(1, 512)),
     }
     draw = random.Random(time.time_ns())
     times: Times = {kind: [] for kind in asks}
@@ -89,10 +90,10 @@ def ask_all() -> Times:
     return times
 
 
-def ask(image: str, side: int, region: dict[str, Any]) -> float:
-    """Milliseconds from a request to its answer, which must be one."""
+def ask(image: str, side: int, region: dict[str, Any], shift: int = 0) -> float:
+    """Milliseconds from a request to its answer, which must be one. `shift`: rolls the image, so that it is new."""
     body = {
-        "tasks": [{"id": side, "data": {"image": data_url(image, side)}}],
+        "tasks": [{"id": side, "data": {"image": data_url(image, side, shift)}}],
         "project": "7.1700000000",
         "label_config": LABEL_CONFIG,
         "params": {"context": {"result": [region]}},
@@ -127,10 +128,10 @@ def text(draw: random.Random) -> dict[str, Any]:
     return {"type": "textarea", "from_name": "prompt", "to_name": "image", "id": "t", "value": {"text": [words]}}
 
 
-def data_url(image: str, side: int) -> str:
+def data_url(image: str, side: int, shift: int) -> str:
     buffer = io.BytesIO()
     with Image.open(io.BytesIO(NUCLEI.images()[image])) as picture:
-        picture.crop((0, 0, side, side)).save(buffer, "PNG")
+        ImageChops.offset(picture.crop((0, 0, side, side)), shift).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -197,7 +198,7 @@ def show(part: str, times: Times, idle: Times | None = None) -> Times:
     for kind, measured in times.items():
         cuts = np.percentile(measured, [50, 95])
         ratio = "" if idle is None else f"   {cuts[0] / statistics.median(idle[kind]):.2f}x the median alone"
-        print(f"    {kind:20} p50 {cuts[0]:6.0f} ms, p95 {cuts[1]:6.0f} ms{ratio}")
+        print(f"    {kind:22} p50 {cuts[0]:6.0f} ms, p95 {cuts[1]:6.0f} ms{ratio}")
     sys.stdout.flush()
     return times
 

@@ -73,7 +73,7 @@ class Bench:
 
     def start(self, code: str, *arguments: str, **settings: object) -> "subprocess.Popen[bytes]":
         environment = environment_of(self.settings.model_copy(update=settings))
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment, "PYTHONPATH": str(ROOT)}
+        environment = {"OMP_NUM_THREADS": "1", **os.environ, **environment, "PYTHONPATH": str(ROOT)}
         self._processes.append(subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment))
         return self._processes[-1]
 
