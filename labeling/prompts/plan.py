@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from labeling.prompts.focus import Focus
 from labeling.prompts.interaction import Interaction
 from labeling.prompts.label_config import Control, LabelConfig, LabelPrompt
 from labeling.prompts.region_options import DEFAULT_OPTIONS, RegionOptions
-from labeling.prompts.wording import split_prompts
+from labeling.prompts.wording import question_key, split_prompts
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,9 @@ class PromptPlan:
 def plan_prompts(config: LabelConfig, task_data: Mapping[str, Any], asked: Interaction | None = None) -> PromptPlan:
     """Decide what to ask for one task.
 
-    Text that the annotator typed is asked alone; it goes to the only label whose name is in it, else to the first. For
-    a smart box or point the prompts of its label are asked, or the first label's if it has none. Otherwise every
-    label's prompts are asked. `task_data["prompt"]` replaces those of the first label. An answer that somebody asked
-    for has no score threshold.
+    Text that the annotator typed is asked alone, for one label. For a smart box or point the prompts of its label are
+    asked, or the first label's if it has none. Otherwise every label's prompts are asked. `task_data["prompt"]`
+    replaces those of the first label. An answer that somebody asked for has no score threshold.
     """
     drawn = [(control, label) for control in config.controls for label in control.labels]
     if not drawn:  # a plain tag: its prompts are in the tasks, or typed
@@ -74,8 +73,7 @@ def plan_prompts(config: LabelConfig, task_data: Mapping[str, Any], asked: Inter
         control, first = drawn[0]
         drawn[0] = control, LabelPrompt(first.label, own, first.exclude, first.options)
     if asked is not None and asked.text is not None:
-        named = [pair for pair in drawn if pair[1].label is not None and _names(asked.text, pair[1].label)]
-        control, label = named[0] if len(named) == 1 else drawn[0]
+        control, label = _typed_for(asked.text, drawn)
         drawn = [(control, LabelPrompt(label.label, split_prompts(asked.text), (), label.options))]
     elif asked is not None:
         same = drawn[:1] if asked.label is None else [pair for pair in drawn if pair[1].label == asked.label]
@@ -94,5 +92,16 @@ def _items(control: Control, label: LabelPrompt, focus: Focus | None, is_interac
         )
 
 
+def _typed_for(text: str, drawn: Sequence[tuple[Control, LabelPrompt]]) -> tuple[Control, LabelPrompt]:
+    """The label that a typed text is meant for: one of its prompts is the text; else the only one that it names, in
+    singular or plural; else the first."""
+    typed = set(map(question_key, split_prompts(text)))
+    prompted = [pair for pair in drawn if typed & set(map(question_key, pair[1].prompts))]
+    if prompted:
+        return prompted[0]
+    named = [pair for pair in drawn if pair[1].label is not None and _names(text, pair[1].label)]
+    return named[0] if len(named) == 1 else drawn[0]
+
+
 def _names(text: str, label: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text, re.IGNORECASE) is not None
+    return re.search(rf"(?<!\w){re.escape(label)}(?:e?s)?(?!\w)", text, re.IGNORECASE) is not None

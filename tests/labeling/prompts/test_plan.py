@@ -15,6 +15,10 @@ def config_of(labels: str) -> LabelConfig:
 
 
 THREE = config_of('<Label value="car" predicted_values="a car,a van"/><Label value="tree"/><Label value="tree top"/>')
+TISSUE = config_of(
+    '<Label value="Vessel" prompt="every vessel"/><Label value="Nucleus" prompt="all nuclei; dark spots"/>'
+    '<Label value="cell"/><Label value="Process"/>'
+)
 PLAIN = parse_label_config('<View><Image name="i" value="$i"/><Brush name="b" toName="i"/></View>')
 
 
@@ -39,18 +43,25 @@ def test_a_task_without_a_usable_prompt_is_asked_as_the_config_says(prompt: obje
 
 
 @pytest.mark.parametrize(
-    ("typed", "label"),
+    ("config", "typed", "label"),
     [
-        ("something", "car"),
-        ("the big tree", "tree"),
-        ("the CAR on the left", "car"),
-        ("a car under a tree", "car"),  # two labels: the first of the config
-        ("the tree top", "car"),  # "tree" and "tree top"
-        ("scary streets", "car"),  # whole words only
+        (THREE, "something", "car"),
+        (THREE, "the big tree", "tree"),
+        (THREE, "the CAR on the left", "car"),
+        (THREE, "a car under a tree", "car"),  # two labels: the first of the config
+        (THREE, "the tree top", "car"),  # "tree" and "tree top"
+        (THREE, "Tree top.", "tree top"),  # its own prompt
+        (THREE, "scary streets", "car"),  # whole words only
+        (TISSUE, "all nuclei", "Nucleus"),  # its own prompt, word for word
+        (TISSUE, "Dark Spots.", "Nucleus"),
+        (TISSUE, "all cells", "cell"),
+        (TISSUE, "the two processes", "Process"),
+        (TISSUE, "a nucleus beside vessels", "Vessel"),  # two labels
+        (TISSUE, "cellset", "Vessel"),
     ],
 )
-def test_typed_text_is_one_prompt_for_one_label(typed: str, label: str) -> None:
-    assert pairs(plan_prompts(THREE, {"prompt": "not asked"}, Interaction(typed))) == [(label, typed)]
+def test_typed_text_is_one_prompt_for_one_label(config: LabelConfig, typed: str, label: str) -> None:
+    assert pairs(plan_prompts(config, {"prompt": "not asked"}, Interaction(typed))) == [(label, typed)]
 
 
 def test_a_plain_brush_is_asked_only_what_is_typed_or_in_the_task() -> None:
