@@ -15,14 +15,21 @@ from labeling.store.store import Store
 logger = logging.getLogger(__name__)
 
 RETRY_INTERVALS_S = [2, 5, 15, 60, 300]
-_FINAL_STATUSES = frozenset({400, 404})  # the task is gone, or takes no predictions; a wrong token can be put right
+_FINAL_STATUSES = frozenset({400, 404, 413, 422})  # the same would be refused again; a wrong token can be put right
+_ADVICE = {
+    413: "It is larger than what is between us and Label Studio lets through: raise the proxy's body limit"
+    " (client_max_body_size), or use polygons.",
+    422: "Its regions are not what this Label Studio takes: look at the label config, or use another kind of region.",
+}
+_OVERTAKEN_S = 3600.0
 
 
 def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) -> str | Retry:
     """Send a ready prediction, unless Label Studio already holds one of the task and version. Returns its new status.
 
     The question comes first because the job may have died after an earlier POST. A Retry if Label Studio cannot be
-    reached or refuses our token; after the last one the sweeper begins again. Without a client nothing is sent.
+    reached or refuses our token; after the last one the sweeper begins again, but not for ever: what alone fails, while
+    others get through, is given up. Without a client nothing is sent.
     """
     ready = store.get_prediction(prediction_id)
     if ready.status != "ready" or client is None:
@@ -30,18 +37,22 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
     if ready.interactive:  # alone it would stand for the task's whole prediction of this version
         return _fail(store, ready, "The answer came after the page stopped waiting. Ask again.")
     prediction = Prediction(ready.result or [], ready.score, ready.model_version)
+    has_answered = False
     try:
         validate_prediction(prediction, parse_label_config(ready.project.label_config))
         if client.url != ready.project.label_studio_url:
             whose = f"It belongs to {ready.project.label_studio_url}, not to {client.url}."
             return _fail(store, ready, hide_passwords(whose))
         held = [p["id"] for p in client.list_predictions(ready.task_id) if p["model_version"] == ready.model_version]
+        has_answered = True
         if not held and (now := store.get_prediction(prediction_id).status) != "ready":
             return now  # somebody opened the task meanwhile, and was answered with it
         label_studio_id = held[0] if held else client.create_prediction(ready.task_id, prediction)
     except LabelStudioError as error:
         if error.status in _FINAL_STATUSES:
-            return _fail(store, ready, str(error))
+            return _fail(store, ready, f"{error} {_ADVICE.get(error.status or 0, '')}".rstrip())
+        if has_answered and error.is_transient and store.is_overtaken(ready.id, _OVERTAKEN_S):
+            return _fail(store, ready, f"{error} Others of the project were taken meanwhile, so it was given up.")
         store.note_delay(ready.id, str(error))
         logger.warning("task %s is not published yet: %s", ready.task_id, error)
         return Retry(max=len(RETRY_INTERVALS_S), interval=RETRY_INTERVALS_S)

@@ -18,13 +18,15 @@ from labeling.regions.cropped_mask import CroppedMask
 from labeling.store.records import WantedPrediction
 from labeling.store.store import Store
 from tests.worker.conftest import label_config
+from worker import publisher
 from worker.publisher import publish
 
 
 class LabelStudio(ThreadingHTTPServer):
     """Label Studio's two endpoints for predictions.
 
-    `refusal` is a status that it answers instead, and `refused` how often it did; tasks that are `gone` are 404.
+    `refusal` is a status that it answers instead, and `refused` how often it did; `refusals` are for one task's POST,
+    and tasks that are `gone` are 404.
     """
 
     def __init__(self) -> None:
@@ -32,6 +34,7 @@ class LabelStudio(ThreadingHTTPServer):
         self.predictions: list[dict[str, Any]] = []
         self.refusal: int | None = None
         self.refused = 0
+        self.refusals: dict[int, int] = {}
         self.gone: set[int] = set()
 
     @property
@@ -50,6 +53,8 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if body["task"] in self.server.gone:
             self.answer(404, {"detail": "Not found."})
+        elif body["task"] in self.server.refusals:
+            self.answer(self.server.refusals[body["task"]], {"detail": "refused"})
         elif self.server.refusal is None:
             self.server.predictions.append({"id": 100 + len(self.server.predictions), **body})
             self.answer(201, self.server.predictions[-1])
@@ -179,6 +184,45 @@ def test_a_label_studio_that_refuses_for_now_is_asked_again_later(
     label_studio.refusal = None
     assert publish(store, client, ready.id) == "published"
     assert store.get_prediction(ready.id).error is None
+
+
+@pytest.mark.parametrize(("status", "advice"), [(413, "use polygons"), (422, "label config")])
+def test_what_would_be_refused_again_fails_with_advice(
+    store: Store, label_studio: LabelStudio, client: LabelStudioClient, status: int, advice: str
+) -> None:
+    ready = make_ready(store, label_studio.url)
+    label_studio.refusals[1] = status
+    assert publish(store, client, ready.id) == "failed"
+    reason = store.get_prediction(ready.id).error or ""
+    assert str(status) in reason and advice in reason
+
+
+def test_a_prediction_that_alone_breaks_label_studio_is_given_up(
+    store: Store, label_studio: LabelStudio, client: LabelStudioClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaking, other = (make_ready(store, label_studio.url, task_id=number) for number in (1, 2))
+    label_studio.refusals[1] = 500
+    assert isinstance(publish(store, client, breaking.id), Retry)
+    assert publish(store, client, other.id) == "published"
+    assert isinstance(publish(store, client, breaking.id), Retry)  # it may be a moment's trouble
+    monkeypatch.setattr(publisher, "_OVERTAKEN_S", 0.0)
+    label_studio.refusal = 500  # nobody's alone
+    assert isinstance(publish(store, client, breaking.id), Retry)
+    label_studio.refusal = None
+    assert publish(store, client, breaking.id) == "failed"
+    assert "500" in (store.get_prediction(breaking.id).error or "")
+
+
+def test_a_prediction_that_nobody_overtook_is_tried_again(
+    store: Store, label_studio: LabelStudio, client: LabelStudioClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "_OVERTAKEN_S", 0.0)
+    label_studio.refusals[1] = 500
+    ready = make_ready(store, label_studio.url)
+    elsewhere = make_ready(store, "http://elsewhere.test", task_id=2)
+    store.mark_published(elsewhere.id, 7)
+    for _ in range(3):
+        assert isinstance(publish(store, client, ready.id), Retry)
 
 
 def test_without_label_studio_a_prediction_stays_ready(store: Store, unused_url: str) -> None:
