@@ -17,7 +17,8 @@ from labeling.regions.cropped_mask import CroppedMask
 from labeling.store.correction_records import AskedPrompt, Correction, CorrectionKind, Review
 from labeling.store.records import PredictedRegionRecord
 
-LEAD_TIME_CAP_S = 600.0  # for each region: Label Studio counts idle time too
+LEAD_TIME_CAP_S = 600.0  # Label Studio counts idle time too: a lunch break is no work
+LEAD_TIME_CAP_PER_CHANGE_S = 60.0
 _BOUNDARY = 0.02  # its width, of the image's diagonal: what `boundary_iou` takes by default
 
 
@@ -87,6 +88,9 @@ def review_annotation(annotation: dict[str, Any], predicted: PredictedRegions) -
     `edited`, or `deleted` if nothing is left of it. The regions of the prediction that the annotation began from, and
     that it no longer has, are `deleted`, and those that we did not predict are `added`; but where one of these covers
     one of those (IoU >= 0.5, matched one to one), the annotator drew it anew, and it is `edited`.
+
+    The lead time is capped at 600 s, and 60 s more for each region that is not `accepted`: what was left as it was is
+    looked at, which takes no minutes.
     """
     annotation_id, task_id = label_studio_number(annotation["id"]), label_studio_number(annotation["task"])
     regions, unread = read_regions(annotation.get("result") or [], predicted.image_tag)
@@ -95,16 +99,17 @@ def review_annotation(annotation: dict[str, Any], predicted: PredictedRegions) -
     sent = None if began_from is None else predicted.prediction(began_from)
     skipped = bool(annotation.get("was_cancelled"))
     changes = [] if skipped else _changes(regions, unread, kept, began_from, predicted)
+    corrections = tuple(change.correction(predicted) for change in changes)
     lead_time_s = _lead_time_s(annotation.get("lead_time"))
     return Review(
         annotation_id=annotation_id,
         task_id=task_id,
         state="skipped" if skipped else "submitted",
-        corrections=tuple(change.correction(predicted) for change in changes),
+        corrections=corrections,
         at=_time(annotation.get("updated_at")),
         annotator_id=_annotator_id(annotation),
         lead_time_s=lead_time_s,
-        capped_lead_time_s=None if lead_time_s is None else min(lead_time_s, LEAD_TIME_CAP_S * max(1, len(regions))),
+        capped_lead_time_s=None if lead_time_s is None else min(lead_time_s, _lead_time_cap_s(corrections)),
         ground_truth=annotation.get("ground_truth") is True,
         prediction_id=began_from,
         model_version=sent.model_version if sent else None,
@@ -246,6 +251,11 @@ def _lead_time_s(told: object) -> float | None:
     if not isinstance(told, int | float) or isinstance(told, bool) or not 0 <= told <= sys.float_info.max:
         return None
     return float(told)
+
+
+def _lead_time_cap_s(corrections: Iterable[Correction]) -> float:
+    changed = sum(correction.kind != "accepted" for correction in corrections)
+    return LEAD_TIME_CAP_S + LEAD_TIME_CAP_PER_CHANGE_S * changed
 
 
 def _time(text: object) -> datetime | None:

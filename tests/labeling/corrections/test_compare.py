@@ -250,14 +250,27 @@ def test_other_kinds_are_counted_and_never_deleted(recorded, square) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lead_time", "regions", "capped"),
-    [(21.5, 1, 21.5), (5000.0, 1, 600.0), (5000, 3, 1800.0), (700.0, 0, 600.0), (None, 1, None), ("x", 1, None)],
+    ("lead_time", "added", "capped"),
+    [(21.5, 1, 21.5), (5000.0, 1, 660.0), (5000, 3, 780.0), (700.0, 0, 600.0), (None, 1, None), ("x", 1, None)],
 )
-def test_lead_time_is_capped_for_each_region(square, lead_time, regions: int, capped) -> None:
-    result = [brush(f"r{number}", square) for number in range(regions)] or [brush("gone", np.zeros_like(square))]
-    stored = Predicted([predicted("gone", square)])
-    review = review_annotation(annotation(*result, lead_time=lead_time), stored)
-    assert review.capped_lead_time_s == (capped if regions else 600.0)
+def test_lead_time_is_capped_by_what_was_changed(square, lead_time, added: int, capped) -> None:
+    result = [brush(f"r{number}", square) for number in range(added)]
+    assert review_annotation(annotation(*result, lead_time=lead_time), Predicted([])).capped_lead_time_s == capped
+
+
+def test_thirty_nuclei_and_a_lunch_break(square) -> None:
+    """Of 30 masks one was edited, one deleted, one drawn anew and one added: those four raise the cap, no others."""
+    half, most = square.copy(), square.copy()
+    half[3:5] = most[3] = False
+    regions = [predicted(f"r{number}", square) for number in range(30)]
+    untouched = [brush(region.region_id, square) for region in regions[:27]]
+    changed = [brush("r27", half), brush("anew", most), brush("new", shifted(half, 6))]
+    review = review_annotation(
+        annotation(*untouched, *changed, parent=77, lead_time=5400.0), Predicted(regions, {77: 1})
+    )
+    assert (review.lead_time_s, review.capped_lead_time_s) == (5400.0, 600.0 + 4 * 60.0)
+    skipped = annotation(*untouched, *changed, parent=77, lead_time=5400.0, was_cancelled=True)
+    assert review_annotation(skipped, Predicted(regions, {77: 1})).capped_lead_time_s == 600.0
 
 
 @pytest.mark.parametrize(("who", "expected"), [(3, 3), ({"id": 3, "email": "a@b"}, 3), (None, None), ("x", None)])
