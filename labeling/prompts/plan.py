@@ -63,7 +63,8 @@ def plan_prompts(config: LabelConfig, task_data: Mapping[str, Any], asked: Inter
 
     Text that the annotator typed is asked alone, for one label. For a smart box or point the prompts of its label are
     asked, or the first label's if it has none. Otherwise every label's prompts are asked. `task_data["prompt"]`
-    replaces those of the first label. An answer that somebody asked for has no score threshold.
+    replaces those of the first label. An answer that somebody asked for has no score threshold, and no smallest area
+    where it was pointed at.
     """
     drawn = [(control, label) for control in config.controls for label in control.labels]
     if not drawn:  # a plain tag: its prompts are in the tasks, or typed
@@ -86,6 +87,7 @@ def plan_prompts(config: LabelConfig, task_data: Mapping[str, Any], asked: Inter
 
 def _items(control: Control, label: LabelPrompt, focus: Focus | None, is_interactive: bool) -> Iterator[PromptedLabel]:
     options = replace(label.options, score_threshold=0.0) if is_interactive else label.options
+    options = options if focus is None else replace(options, min_area=0)
     for prompt in label.prompts:
         yield PromptedLabel(
             label.label, prompt, control.name, control.to_name, control.type, label.exclude, options, focus

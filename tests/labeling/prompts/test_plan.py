@@ -95,6 +95,14 @@ def test_a_focus_asks_its_labels_prompts_whatever_their_score() -> None:
     assert pairs(plan_prompts(ASKED, {}, Interaction(focus=FOCUS, label="tree"))) == [("tree", "tree")]
 
 
+def test_what_is_pointed_at_may_be_small_what_is_typed_may_not() -> None:
+    cells = config_of('<Label value="cell" instances="true" min_area="20" model_score_threshold="0.5"/>')
+    (pointed,) = plan_prompts(cells, {}, Interaction(focus=FOCUS, label="cell")).items
+    (typed,) = plan_prompts(cells, {}, Interaction("cell")).items
+    assert pointed.options == RegionOptions(instances=True)
+    assert typed.options == RegionOptions(instances=True, min_area=20)
+
+
 def test_a_focus_without_a_label_is_the_first_labels() -> None:
     assert pairs(plan_prompts(ASKED, {"prompt": "my car"}, Interaction(focus=FOCUS))) == [("car", "my car")]
 
