@@ -69,7 +69,7 @@ class Review:
 
     `prediction_id` and `model_version` are those of our prediction that it began from (None: it began from nothing),
     `asked` what that prediction was asked, or else what the label config asks. `lead_time_s` is Label Studio's own
-    count, idle time included; `capped_lead_time_s` is at most 600 s, plus 60 s a changed region. `unread` counts regions
+    count, idle time included; `capped_lead_time_s` is at most 600 s + 60 s a changed region. `unread` counts regions
     that are no readable masks. `at` is the annotation's own time of change.
     """
 
