@@ -54,7 +54,9 @@ def questions(plan: PromptPlan) -> tuple[str, ...]:
     LabelingError if there is nothing to ask.
     """
     if not plan.items:
-        raise LabelingError("There is nothing to look for: the label config has no labels and no prompts.")
+        raise LabelingError(
+            "There is nothing to look for: the label config has no prompts, or none for the label of a smart tool."
+        )
     return distinct_prompts(prompt for item in plan.items for prompt in (item.prompt, *item.exclude))
 
 

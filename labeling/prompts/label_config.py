@@ -1,7 +1,7 @@
 """Read a Label Studio label config: which image, which tags draw masks, which prompts and options for which label."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, ParseError, tostring
 
@@ -14,6 +14,7 @@ from labeling.prompts.wording import clean_prompt, distinct_prompts, split_promp
 from labeling.regions.kinds import KINDS
 
 _SMART_KINDS = ("rectanglelabels", "rectangle", "keypointlabels", "keypoint")
+_SILENT_KINDS = (*(kind for kind in KINDS if kind not in _SMART_KINDS), "ellipselabels", "ellipse")
 _EXAMPLE = '<Label value="cell" prompt="every cell"/>'
 
 
@@ -112,6 +113,7 @@ def parse_label_config(xml: str) -> LabelConfig:
     controls = tuple(_controls(ours, name, notes))
     if not controls:
         raise LabelConfigError(" ".join(notes))
+    notes += _smart_notes(root, name, controls)
     return LabelConfig(xml, image, controls, _find_text_prompt(root, name), tuple(notes))
 
 
@@ -149,7 +151,40 @@ def _targets(tag: Element) -> list[str]:
 
 
 def _is_input(tag: Element) -> bool:
-    return tag.get("smart", "").lower() == "true" and _kind(tag) in _SMART_KINDS
+    return _is_smart(tag) and _kind(tag) in _SMART_KINDS
+
+
+def _is_smart(tag: Element) -> bool:
+    return tag.get("smart", "").lower() == "true"
+
+
+def _smart_notes(root: Element, image_name: str, controls: tuple[Control, ...]) -> Iterator[str]:
+    """Smart tools, and labels of smart tools, that get no answer: the page shows nothing then, and does not say why."""
+    drawn = dict.fromkeys(label.label for control in controls for label in control.labels if label.label)
+    for tag in _tags(root, *_SMART_KINDS, *_SILENT_KINDS):
+        if not _is_smart(tag) or image_name not in _targets(tag):
+            continue
+        if _kind(tag) in _SILENT_KINDS:
+            yield (
+                f'{_where(tag)} has smart="true" and gets no answer: only points and boxes do. Take smart="true" out, '
+                "and add a KeyPointLabels or RectangleLabels that has it."
+            )
+        elif controls[0].has_labels:  # a plain tag takes every label
+            missing = [label for label in map(_carried, _tags(tag, "label")) if label and label not in drawn]
+            if missing:
+                yield (
+                    f"{_where(tag)} gets no answer for {_listed(missing)}: no tag that holds masks has that label. "
+                    f"Spell it as there: {_listed(list(drawn))}."
+                )
+
+
+def _carried(label: Element) -> str:
+    """What regions of a <Label> carry."""
+    return label.get("alias") or label.get("value", "").strip()
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:10])[:200]
 
 
 def _image_tag(image: Element) -> ImageTag:
@@ -205,7 +240,7 @@ def _label(label: Element, control: Element, options: RegionOptions) -> LabelPro
     predicted = distinct_prompts(map(clean_prompt, label.get("predicted_values", "").split(",")))
     prompts = split_prompts(label.get("prompt", "")) or predicted or distinct_prompts([clean_prompt(value)])
     exclude = split_prompts(label.get("exclude", control.get("exclude", "")))
-    return LabelPrompt(label.get("alias") or value, prompts, exclude, read_options(label, _where(label), options))
+    return LabelPrompt(_carried(label), prompts, exclude, read_options(label, _where(label), options))
 
 
 def _find_text_prompt(root: Element, image_name: str) -> str | None:

@@ -132,6 +132,30 @@ def test_a_smart_box_is_an_input_unless_nothing_else_can_be_drawn() -> None:
     assert drawn(parse_label_config(view(IMAGE, box, brush))) == [("brushlabels", "brush", ["cell"])]
 
 
+def test_labels_of_a_smart_tool_that_nothing_draws_are_noted() -> None:
+    box = labels_tag("RectangleLabels", "box", "cell", "Cell", "vessel", smart="true")
+    point = labels_tag("KeyPointLabels", "point", "cell", smart="TRUE")
+    assert parse_label_config(view(IMAGE, BRUSH, box, point)).notes == (
+        '<RectangleLabels name="box"> gets no answer for Cell, vessel: no tag that holds masks has that label. Spell '
+        "it as there: cell.",
+    )
+    alias = BRUSH.replace('value="cell"', 'value="cell" alias="C"')  # what regions carry, and so smart points
+    assert "gets no answer for cell" in parse_label_config(view(IMAGE, alias, point)).notes[0]
+    assert parse_label_config(view(IMAGE, alias, point.replace('"cell"', '"c" alias="C"'))).notes == ()
+    assert parse_label_config(view(IMAGE, '<Brush name="b" toName="image"/>', box)).notes == ()  # it takes every label
+    assert parse_label_config(view(IMAGE, BRUSH, box.replace("true", "false"))).notes[0].startswith("Labels of")
+    assert parse_label_config(view(IMAGE, box)).notes == ()  # drawn into itself
+
+
+@pytest.mark.parametrize("kind", ["BrushLabels", "Polygon", "EllipseLabels", "Vector", "Bitmask"])
+def test_a_smart_tool_that_gets_no_answer_is_noted(kind: str) -> None:
+    labels = ["a"] * kind.endswith("Labels")
+    smart = labels_tag(kind, "t", *labels, smart="true")
+    [note] = parse_label_config(view(IMAGE, BRUSH, smart)).notes
+    assert note.startswith(f'<{kind} name="t"> has smart="true" and gets no answer: only points and boxes do.')
+    assert parse_label_config(view(IMAGE, BRUSH, labels_tag(kind, "t", *labels, smart="false"))).notes == ()
+
+
 def test_one_of_several_images_is_predicted_and_people_are_told() -> None:
     second = '<Image name="second" value="$second"/>'
     assert parse_label_config(view(second, IMAGE, BRUSH)).notes == ()  # it is only looked at
