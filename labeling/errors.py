@@ -25,6 +25,10 @@ class ImageFetchError(LabelingError):
     """A task's image could not be fetched."""
 
 
+class UnknownHostError(ImageFetchError):
+    """The name servers say that the image's host does not exist: most often it is misspelt, seldom it is moving."""
+
+
 class LabelStudioError(LabelingError):
     """Label Studio refused a call or could not be reached. `status` is its HTTP status, if it answered."""
 

@@ -6,8 +6,9 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from labeling.errors import ImageFetchError
+from labeling.errors import ImageFetchError, UnknownHostError
 
+_NO_SUCH_HOST = frozenset({socket.EAI_NONAME, socket.EAI_NODATA})
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
 _INNER_DOMAINS = (
     ".local",
@@ -23,14 +24,16 @@ _INNER_DOMAINS = (
 
 
 def public_addresses(url: httpx.URL, *, allow_private: bool) -> list[str]:
-    """The IP addresses behind a URL's host, IPv4 first. ImageFetchError if one of them is private, or there is none."""
+    """The IP addresses behind a URL's host, IPv4 first. ImageFetchError if one of them is private, or none is found;
+    UnknownHostError, also transient, if there is none.
+    """
     try:
         port = url.port or {"http": 80, "https": 443}[url.scheme]
         found = socket.getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise ImageFetchError(
-            f"The image's host {url.host!r} is not known ({error}). Check the URL.", is_transient=True
-        ) from None
+        no_such = isinstance(error, UnicodeError) or error.errno in _NO_SUCH_HOST
+        kind = UnknownHostError if no_such else ImageFetchError
+        raise kind(f"The image's host {url.host!r} is not known ({error}). Check the URL.", is_transient=True) from None
     found.sort(key=lambda item: item[0] != socket.AF_INET)
     addresses = list(dict.fromkeys(str(item[4][0]) for item in found))
     refused = [] if allow_private else [address for address in addresses if not is_public(address)]

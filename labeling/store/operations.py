@@ -11,6 +11,7 @@ from sqlalchemy.orm import aliased
 from labeling.store.correction_tables import EventRow
 from labeling.store.database import Database
 from labeling.store.operations_records import (
+    Delay,
     Pace,
     PredictionRun,
     RunOptions,
@@ -103,6 +104,20 @@ class OperationStore:
             rows = session.execute(query.order_by(failed.task_id, failed.id))
             newest = {task: (row_id, reason or "The reason is not known.") for row_id, task, reason in rows}
         return [UnpredictedTask(row_id, task, reason) for task, (row_id, reason) in newest.items()]
+
+    def delays(self, project: Project, model_version: str) -> list[Delay]:
+        """What holds up predictions of this version, the most frequent reason first."""
+        count = func.count()
+        query = select(PredictionRow.status, PredictionRow.error, count)
+        query = query.where(
+            _of_version(project, model_version),
+            PredictionRow.status.in_(["wanted", "ready"]),
+            PredictionRow.error.is_not(None),
+        )
+        query = query.group_by(PredictionRow.status, PredictionRow.error).order_by(count.desc(), PredictionRow.error)
+        with self._database.reading() as session:
+            rows = session.execute(query)
+            return [Delay(cast(PredictionStatus, status), reason or "", tasks) for status, reason, tasks in rows]
 
     def is_overtaken(self, prediction_id: int, seconds: float) -> bool:
         """Whether it was put off, and has been ready for so long, while others of its project were sent."""

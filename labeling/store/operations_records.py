@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from labeling.store.records import PredictionStatus
+
 RunOutcome = Literal["finished", "cancelled"]
 
 
@@ -32,6 +34,15 @@ class UnpredictedTask:
     prediction_id: int
     task_id: int
     reason: str
+
+
+@dataclass(frozen=True)
+class Delay:
+    """So many predictions are still `wanted` or `ready` because of an outage, with the reason for people."""
+
+    status: PredictionStatus
+    reason: str
+    tasks: int
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from rq import Retry
 from argenseg_model.errors import ARGenSegError
 from argenseg_model.images import image_size
 from labeling.answers import build_answer, image_window, questions
-from labeling.errors import LabelingError, StoreError
+from labeling.errors import LabelingError, StoreError, UnknownHostError
 from labeling.label_studio.images import fetch_image
 from labeling.prompts.label_config import parse_label_config
 from labeling.store.records import WantedPrediction
@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3  # that ended without a word, as when a worker is killed, or with a crash of the model
 OUTAGE_INTERVALS_S = [5, 15, 60, 120, 300, 600, 600, 600, 600]  # between attempts to get an image; an hour in all
+UNKNOWN_HOST_INTERVALS_S = OUTAGE_INTERVALS_S[:3]  # a host that does not exist: people wait for a typo to be told
 _FETCHES = 8  # at a time
 _URGENT_FETCHES = 32  # besides: these wait for nobody else's image
 _TICK_S = 0.1  # that work waits for an image: of an urgent row once, of the others when there is nothing else to do
@@ -225,11 +226,12 @@ class Predictor:
         return Retry(max=MAX_ATTEMPTS, enqueue_at_front=wanted.delivery == "sync")
 
     def _try_later(self, wanted: WantedPrediction, error: Exception) -> Result:
-        if wanted.attempts > len(OUTAGE_INTERVALS_S):
+        intervals = UNKNOWN_HOST_INTERVALS_S if isinstance(error, UnknownHostError) else OUTAGE_INTERVALS_S
+        if wanted.attempts > len(intervals):
             return self._fail(wanted, str(error))
         logger.warning("task %s is tried again later: %s", wanted.task_id, error)
         self._context.store.note_delay(wanted.id, str(error))
-        return Retry(max=len(OUTAGE_INTERVALS_S), interval=OUTAGE_INTERVALS_S)
+        return Retry(max=len(intervals), interval=intervals)
 
     def _fail(self, wanted: WantedPrediction, reason: str) -> str:
         self._context.store.fail_prediction(wanted.id, reason)

@@ -34,7 +34,7 @@ project_option = click.option("--project", "number", type=int, required=True, he
 @click.option("--resume", is_flag=True, help="Go on with the last run and its options, wherever it was broken off.")
 @click.option("--no-wait", is_flag=True, help="Queue the tasks and end; do not show the progress.")
 @click.option("--dry-run", is_flag=True, help="Only tell how many tasks there are, and how long they would take.")
-@click.option("--failed", "list_failed", is_flag=True, help="List the tasks that failed, with the reasons.")
+@click.option("--failed", "list_failed", is_flag=True, help="List the tasks that failed or are put off, and why.")
 @click.option("--retry-failed", is_flag=True, help="Try the tasks that failed again.")
 @click.option("--cancel", is_flag=True, help="Take back what is queued for this project and not computed yet.")
 @command_line.label_studio_options
@@ -64,6 +64,7 @@ def predict(
     with _opened(number, label_studio_url, api_key) as (project, console):
         if list_failed:
             _say_failures(project, console, shown_tasks=None)
+            _say(predicting.reasons(project.store.delayed_tasks(project.project)), "put off", console, shown_tasks=None)
         elif cancel:
             console.print(f"{predicting.cancel(project)} tasks are taken back. What is being computed is still sent.")
         elif retry_failed:
@@ -250,14 +251,18 @@ def _finish(project: OpenProject, console: Console, run: PredictionRun) -> None:
 def _say_failures(project: OpenProject, console: Console, *, shown_tasks: int | None) -> bool:
     """The failed tasks by their reasons; whether there are any."""
     failed = predicting.failures(project)
-    for reason, tasks in predicting.reasons(failed):
-        numbers = ", ".join(map(str, tasks[:shown_tasks])) + (", …" if tasks[:shown_tasks] != tasks else "")
-        console.print(f"{len(tasks)} failed: {reason} (task {numbers})", soft_wrap=True)
+    _say(predicting.reasons(failed), "failed", console, shown_tasks=shown_tasks)
     if failed:
         console.print(f"Try them again: argenseg predict --project {project.number} --retry-failed")
     elif shown_tasks is None:
         console.print("No task failed.")
     return bool(failed)
+
+
+def _say(reasons: list[tuple[str, list[int]]], what: str, console: Console, *, shown_tasks: int | None) -> None:
+    for reason, tasks in reasons:
+        numbers = ", ".join(map(str, tasks[:shown_tasks])) + (", …" if tasks[:shown_tasks] != tasks else "")
+        console.print(f"{len(tasks)} {what}: {reason} (task {numbers})", soft_wrap=True)
 
 
 @contextmanager

@@ -23,7 +23,10 @@ _LINE_EVERY_S = 10.0
 
 @dataclass(frozen=True)
 class Standing:
-    """What is shown at one moment. `seconds_left` is None while nothing is measured."""
+    """What is shown at one moment. `seconds_left` is of what workers can do now, None while nothing is measured.
+
+    `put_off` tasks wait for an outage to end; `reason` is that of most of them.
+    """
 
     done: int
     total: int
@@ -31,6 +34,8 @@ class Standing:
     waiting_to_be_sent: int
     workers: int
     seconds_left: float | None
+    put_off: int = 0
+    reason: str = ""
 
     def text(self) -> str:
         """All but the count, in words."""
@@ -41,6 +46,8 @@ class Standing:
             parts.append(f"{self.waiting_to_be_sent} wait to be sent")
         elif self.seconds_left is not None:
             parts.append(f"about {duration(self.seconds_left)} left")
+        if self.put_off and self.done < self.total:
+            parts.append(f"{self.put_off} put off: {self.reason}")
         return ", ".join(parts)
 
 
@@ -82,13 +89,17 @@ def _standing(project: OpenProject, progress: Progress, began: datetime, already
         workers = live_workers(project.connection, GPU)
     except RedisError:  # it may be starting again; the work is in the store
         workers = 0
+    delays = project.store.delays(project.project, project.version)
+    can_compute = progress.wanted - sum(delay.tasks for delay in delays if delay.status == "wanted")
     return Standing(
         done=total - progress.under_way,
         total=total,
         failed=max(progress.failed - already_failed, 0),
         waiting_to_be_sent=progress.ready,
         workers=workers,
-        seconds_left=None if pace is None or not progress.wanted else pace.seconds_per_task * progress.wanted,
+        seconds_left=None if pace is None or can_compute <= 0 else pace.seconds_per_task * can_compute,
+        put_off=sum(delay.tasks for delay in delays),
+        reason=delays[0].reason if delays else "",
     )
 
 

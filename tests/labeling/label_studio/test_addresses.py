@@ -1,7 +1,10 @@
+import socket
+
 import httpx
 import pytest
 
-from labeling.label_studio.addresses import environment_proxy, is_public
+from labeling.errors import ImageFetchError, UnknownHostError
+from labeling.label_studio.addresses import environment_proxy, is_public, public_addresses
 
 
 @pytest.mark.parametrize(
@@ -48,3 +51,16 @@ def test_the_environments_proxy_is_used_except_for_this_machine(monkeypatch: pyt
     assert environment_proxy(httpx.URL("https://inner.corp/a.png")) is None
     assert environment_proxy(httpx.URL("https://127.0.0.1/a.png")) is None
     assert environment_proxy(httpx.URL("http://x.org/a.png")) is None
+
+
+@pytest.mark.parametrize(("number", "is_unknown"), [(socket.EAI_NONAME, True), (socket.EAI_AGAIN, False)])
+def test_a_host_that_does_not_exist_is_told_from_name_servers_that_are_away(
+    monkeypatch: pytest.MonkeyPatch, number: int, is_unknown: bool
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror(number, "not now")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(ImageFetchError, match="not known") as error:
+        public_addresses(httpx.URL("https://imags.example/a.png"), allow_private=False)
+    assert error.value.is_transient and isinstance(error.value, UnknownHostError) == is_unknown

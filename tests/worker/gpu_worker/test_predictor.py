@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from rq import Retry
 
-from labeling.errors import ImageFetchError, StoreError
+from labeling.errors import ImageFetchError, StoreError, UnknownHostError
 from labeling.regions.kinds import region_mask
 from labeling.store.store import Store
 from tests.worker.conftest import LABEL_STUDIO_URL, RedisServer, Want
@@ -187,6 +187,20 @@ def test_an_image_server_that_is_away_is_tried_later(
     waiting = store.get_prediction(wanted.id)
     assert (waiting.status, waiting.error) == ("wanted", "Label Studio does not answer.")
     assert predict(context, Threshold(), wanted.id) == "failed"
+
+
+def test_a_host_that_does_not_exist_is_given_up_sooner(
+    context: JobContext, store: Store, want: Want, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> Path:
+        raise UnknownHostError("The image's host 'imags.example' is not known.", is_transient=True)
+
+    monkeypatch.setattr(predicting, "fetch_image", unknown)
+    wanted = want()
+    answers = [predict(context, Threshold(), wanted.id) for _ in range(3)]
+    assert all(isinstance(answer, Retry) for answer in answers)
+    assert predict(context, Threshold(), wanted.id) == "failed"
+    assert "imags.example" in (store.get_prediction(wanted.id).error or "")
 
 
 def test_masks_that_cannot_be_written_are_tried_later(

@@ -16,7 +16,9 @@ from redis import Redis
 from backend.cli import main
 from labeling.predictions import Prediction
 from labeling.settings import Settings
+from labeling.store.tables import utc_now
 from tests.worker.projects.label_studio_double import LabelStudioDouble
+from worker.projects import predict, progress
 from worker.projects.open_project import OpenProject
 from worker.projects.progress import Standing, duration
 from worker.supervisor.up import environment_of
@@ -165,6 +167,30 @@ def test_every_version_command_has_an_example(argenseg: Argenseg, command: str) 
     assert f"Example: argenseg versions {command}" in argenseg("versions", command, "--help")[1]
 
 
+def test_what_is_put_off_is_told_and_not_in_the_estimate(
+    argenseg: Argenseg, project: OpenProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    argenseg("predict", "--project", "5", "--no-wait")
+    began, rows = utc_now(), project.store.stale_predictions(-1)
+    project.store.begin_prediction(rows[0])
+    project.store.finish_prediction(rows[0], Prediction([], None, project.version))
+    for row in rows[1:4]:
+        project.store.note_delay(row, "no such host")
+
+    def standing() -> Standing:
+        monkeypatch.setattr(progress, "live_workers", lambda *_: 1)
+        return progress._standing(project, predict.look(project), began, 0, 5)
+
+    some = standing()
+    assert (some.put_off, some.reason) == (3, "no such host") and some.seconds_left is not None
+    pace = project.store.pace(weights="tiny")
+    assert pace is not None and some.seconds_left == pytest.approx(pace.seconds_per_task)
+    project.store.note_delay(rows[4], "busy")
+    project.store.note_delay(rows[0], "Label Studio is down")  # computed, not sent
+    assert standing().text() == "5 put off: no such host"
+    assert "3 put off: no such host (task 2, 3, 4)" in argenseg("predict", "--project", "5", "--failed")[1]
+
+
 def test_times_are_told_as_people_do() -> None:
     assert [duration(seconds) for seconds in (0.2, 89, 90, 60 * 89, 60 * 90, 12345)] == [
         *("1 s", "89 s", "2 min", "89 min", "1 h 30 min", "3 h 26 min")
@@ -174,5 +200,7 @@ def test_times_are_told_as_people_do() -> None:
 def test_what_is_shown_beside_the_bar() -> None:
     assert Standing(3, 10, 1, 0, 1, 61.0).text() == "1 failed, about 61 s left"
     assert Standing(3, 10, 0, 7, 1, None).text() == "7 wait to be sent"
+    assert Standing(7, 10, 0, 0, 1, None, 3, "no such host").text() == "3 put off: no such host"
+    assert Standing(5, 10, 0, 0, 1, 4.0, 3, "no such host").text() == "about 4 s left, 3 put off: no such host"
     assert "no worker" in Standing(3, 10, 0, 0, 0, 5.0).text()
     assert Standing(10, 10, 0, 0, 0, None).text() == ""
