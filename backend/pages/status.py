@@ -1,6 +1,7 @@
 """GET /status: is anything wrong, how far each project is, and what failed, with reasons."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from flask import Blueprint, Response
 from redis import Redis
@@ -12,6 +13,7 @@ from labeling.errors import LabelConfigError
 from labeling.prompts.label_config import parse_label_config
 from labeling.store.records import Project
 from labeling.store.store import Store
+from labeling.store.tables import utc_now
 from labeling.versions import weights_name
 from worker.projects.predict import reasons
 from worker.projects.progress import duration
@@ -19,6 +21,7 @@ from worker.queues import GPU, live_workers, open_queue
 
 _REDIS_S = 2.0
 _VERSIONS, _REASONS = 5, 10  # shown of a project
+_LATELY = timedelta(days=1)  # what annotators asked for and did not get
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class VersionLine:
 class ProjectStatus:
     """A project. `problem`: why it cannot be predicted, in words that say what to change. Newest version first.
 
-    `failures` and `delays`: reasons with their tasks; what is delayed is tried again by itself.
+    `failures`, `delays` and `unanswered`: reasons with their tasks; what is delayed is tried again by itself, and
+    `unanswered` is what annotators lately asked for on the page.
     """
 
     number: int
@@ -47,6 +51,7 @@ class ProjectStatus:
     versions: tuple[VersionLine, ...]
     failures: tuple[tuple[str, list[int]], ...]
     delays: tuple[tuple[str, list[int]], ...]
+    unanswered: tuple[tuple[str, list[int]], ...]
     time_left: str | None
 
     @property
@@ -120,6 +125,7 @@ def _project(store: Store, project: Project) -> ProjectStatus:
         versions=versions,
         failures=tuple(reasons(failed)[:_REASONS]),
         delays=tuple(reasons(store.delayed_tasks(project))[:_REASONS]),
+        unanswered=tuple(reasons(store.failed_answers(project, utc_now() - _LATELY)[:_REASONS])),
         time_left=_time_left(store, project, versions),
     )
 

@@ -1,6 +1,8 @@
-"""Wishes whose turn has not come yet: given back by a worker, or held up by an outage."""
+"""Wishes that wait: given back by a worker, held up by an outage; and what somebody on the page waited for in vain."""
 
-from sqlalchemy import select, update
+from datetime import datetime
+
+from sqlalchemy import or_, select, update
 
 from labeling.store.database import Database
 from labeling.store.operations_records import UnpredictedTask
@@ -38,7 +40,24 @@ class WaitingStore:
             PredictionRow.error.is_not(None),
         )
         with self._database.reading() as session:
-            return [UnpredictedTask(*row) for row in session.execute(query.order_by(PredictionRow.id))]
+            rows = session.execute(query.order_by(PredictionRow.id))
+            return [UnpredictedTask(row_id, task, reason or "") for row_id, task, reason in rows]
+
+    def failed_answers(self, project: Project, since: datetime, limit: int = 100) -> list[UnpredictedTask]:
+        """What annotators asked for on the page and did not get, the newest first; a task once for each reason."""
+        query = select(PredictionRow.id, PredictionRow.task_id, PredictionRow.error).where(
+            PredictionRow.project_row_id == project.id,
+            PredictionRow.interactive,
+            PredictionRow.status.in_(["failed", "wanted", "ready"]),
+            or_(PredictionRow.status == "failed", PredictionRow.delivery == "push"),  # push: the page gave up
+            PredictionRow.updated_at >= since,
+        )
+        failed: dict[tuple[int, str], UnpredictedTask] = {}
+        with self._database.reading() as session:
+            for row_id, task, error in session.execute(query.order_by(PredictionRow.id.desc()).limit(limit)):
+                reason = error or "The page stopped waiting before the answer came."
+                failed.setdefault((task, reason), UnpredictedTask(row_id, task, reason))
+        return list(failed.values())
 
     def waited_s(self, prediction_id: int) -> float:
         """Seconds since it was wished for; 0 if there is none of this id."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 from flask import Flask
 from flask.testing import FlaskClient
 
+from labeling.prompts.interaction import Interaction
 from labeling.settings import Settings
 from labeling.store import Store
 from labeling.store.records import WantedPrediction
@@ -66,6 +67,18 @@ def test_what_an_outage_holds_up_is_told_with_its_reason(
     for row in rows:
         store.fail_prediction(row.id, "The task is gone.")
     assert "Put off by an outage" not in client.get("/status").text
+
+
+def test_what_the_page_was_not_answered_is_told_with_its_reason(
+    client: FlaskClient, settings: Settings, store: Store, connection: object
+) -> None:
+    wishes, task = Wishes(settings, store, 3, CONFIG), Task(id=7, data={"image": "a.png"})
+    for _ in range(2):
+        asked = wishes.want(task, delivery="sync", asked=Interaction("every nucleus"))
+        assert "not answered" not in client.get("/status").text
+    store.fail_prediction(asked.id, "The image is <b>broken</b>.")
+    page = " ".join(client.get("/status").text.split())
+    assert "in the last day, and not answered: <ul> <li>The image is &lt;b&gt;broken&lt;/b&gt;. Task 7. </ul>" in page
 
 
 def test_a_link_holds_no_credentials(client: FlaskClient, settings: Settings, store: Store, connection: object) -> None:

@@ -135,3 +135,34 @@ def test_only_what_we_sent_and_replaced_is_superseded(
     assert store.get_prediction(old).status == "pruned"
     assert want(1, "m · 1") == old  # the old prompt is back: what is known is sent again
     assert store.get_prediction(old).status == "ready"
+
+
+def test_what_annotators_asked_for_in_vain(
+    store: Store, project: Project, predict: Callable[..., Prediction], want: Want
+) -> None:
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    other = store.upsert_project("http://elsewhere", 1, "<View/>")
+    store.fail_prediction(want(1), "nobody asked on the page")
+    store.fail_prediction(want(2, interactive=True, of=other), "of another project")
+    old = want(3, interactive=True)
+    store.fail_prediction(old, "long ago")
+    with store._database.writing() as session:
+        session.execute(update(PredictionRow).where(PredictionRow.id == old).values(updated_at=yesterday))
+    answered, waiting = want(4, interactive=True), want(5, interactive=True)
+    store.finish_prediction(answered, predict())
+    assert store.deliver_now(answered) is not None
+    for task in (6, 6, 7):
+        store.fail_prediction(want(task, interactive=True), "no memory")
+    late, never = want(8, interactive=True), want(9, interactive=True)
+    assert store.deliver_now(late) is None and store.deliver_now(never) is None  # the page gave up
+    store.finish_prediction(late, predict())
+    gave_up = "The page stopped waiting before the answer came."
+    found = store.failed_answers(project, yesterday + timedelta(hours=1))
+    assert [(each.task_id, each.reason) for each in found] == [
+        (9, gave_up),
+        (8, gave_up),
+        (7, "no memory"),
+        (6, "no memory"),
+    ]
+    assert waiting not in [each.prediction_id for each in found]
+    assert len(store.failed_answers(project, yesterday + timedelta(hours=1), limit=1)) == 1
