@@ -21,6 +21,7 @@ from labeling.store.records import WantedPrediction
 from labeling.store.store import Store
 from worker import publisher
 from worker.queues import PROCESS_EVENT, PUBLISH_PREDICTION, connect
+from worker.sending import only_sender
 from worker.wishes import follow_event
 
 logger = logging.getLogger(__name__)
@@ -57,8 +58,11 @@ def publish_functions(context: JobContext) -> dict[str, Callable[..., Any]]:
 
 
 def publish(context: JobContext, prediction_id: int) -> str | Retry:
-    """Send a ready prediction to Label Studio."""
-    return publisher.publish(context.store, context.client, prediction_id)
+    """Send a ready prediction to Label Studio; "ready" if another publisher does so now: the sweeper looks again."""
+    with only_sender(context.connection, prediction_id) as is_only:
+        if not is_only:
+            return "ready"
+        return publisher.publish(context.store, context.client, prediction_id)
 
 
 def process_event(context: JobContext, event_id: int) -> int:
