@@ -7,7 +7,7 @@ import hashlib
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -38,6 +38,7 @@ RESULT_TTL_S = 300
 FAILURE_TTL_S = 24 * 3600
 
 _URGENT = "-now"  # the end of a job's id
+_REMOVED_AT_A_TIME = 500  # each is looked for along the queue, and Redis does nothing else meanwhile
 _SOCKET_TIMEOUT_S = 10.0  # longer than any single blocking command below (redis-py's own default is 5)
 _LONGEST_BLOCK_S = 1.0  # a cancelled job writes no result: look at its status at least this often
 _SUN_PATH_MAX = 100  # bytes of a unix socket's path: 108 on Linux, 104 on macOS, less the final NUL
@@ -160,9 +161,39 @@ def live_rows(connection: "Redis", queue_name: str, function: str) -> set[int]:
     job_ids = [*queue.get_job_ids(), *queue.scheduled_job_registry.get_job_ids(cleanup=False)]
     started = queue.started_job_registry
     job_ids += [started.parse_job_id(entry) for entry in connection.zrangebyscore(started.key, time.time(), "+inf")]
-    name = function.rpartition(".")[2]
-    parts = [job_id.split("-") for job_id in job_ids]
-    return {int(part[1]) for part in parts if len(part) >= 3 and part[0] == name and part[1].isdecimal()}
+    rows = (_row_of(job_id, function) for job_id in job_ids)
+    return {row_id for row_id in rows if row_id is not None}
+
+
+def remove_predictions(connection: "Redis", row_ids: Collection[int]) -> int:
+    """Take the jobs of these rows out of the GPU queue, those that wait for a retry too; returns how many.
+
+    What a worker has in its hands by now stays there: it finds in the store that there is nothing to do.
+    """
+    queue, rows = open_queue(connection, GPU), set(row_ids)
+    retries = queue.scheduled_job_registry
+    job_ids = [*queue.get_job_ids(), *retries.get_job_ids(cleanup=False)]
+    job_ids = [job_id for job_id in job_ids if _row_of(job_id, PREDICT) in rows]
+    count = 0
+    for start in range(0, len(job_ids), _REMOVED_AT_A_TIME):
+        some = job_ids[start : start + _REMOVED_AT_A_TIME]
+        with connection.pipeline(transaction=False) as pipeline:
+            for job_id in some:
+                pipeline.lrem(queue.key, 1, job_id)
+                pipeline.zrem(retries.key, job_id)
+            answers = pipeline.execute()
+        removed = [job_id for job_id, *was in zip(some, answers[::2], answers[1::2], strict=True) if any(was)]
+        if removed:
+            connection.delete(*map(AllowListedJob.key_for, removed))
+        count += len(removed)
+    return count
+
+
+def _row_of(job_id: str, function: str) -> int | None:
+    """The row that a job of `function` is about; None if it is another function's."""
+    name, *rest = job_id.split("-")
+    is_ours = name == function.rpartition(".")[2] and len(rest) >= 2 and rest[0].isdecimal()
+    return int(rest[0]) if is_ours else None
 
 
 def live_workers(connection: "Redis", queue_name: str) -> int:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, CursorResult, and_, exists, func, select, text, update
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, text, update
 from sqlalchemy.orm import aliased
 
 from labeling.store.correction_tables import EventRow
@@ -32,15 +32,18 @@ class OperationStore:
 
     _database: Database
 
-    def begin_run(self, project: Project, model_version: str, options: RunOptions) -> PredictionRun:
-        """Open a run over a project; one that was open before is closed, because this one does its work."""
+    def begin_run(self, project: Project, model_version: str, options: RunOptions, *, wanted: int = 0) -> PredictionRun:
+        """Open a run over a project; one that was open before is closed, because this one does its work.
+
+        `wanted` counts what an earlier run, which it goes on with, has put to work already.
+        """
         row = PredictionRunRow(
             project_row_id=project.id,
             model_version=model_version,
             only_unlabeled=options.only_unlabeled,
             task_limit=options.limit,
             pin=options.pin,
-            wanted=0,
+            wanted=wanted,
         )
         with self._database.writing() as session:
             session.execute(_open_runs(project).values(outcome="finished", ended_at=utc_now()))
@@ -50,15 +53,14 @@ class OperationStore:
 
     def find_open_run(self, project: Project) -> PredictionRun | None:
         """The run over this project that neither finished nor was cancelled."""
-        query = select(PredictionRunRow).where(
-            PredictionRunRow.project_row_id == project.id, PredictionRunRow.outcome.is_(None)
-        )
-        with self._database.reading() as session:
-            row = session.scalar(query.order_by(PredictionRunRow.id.desc()).limit(1))
-            return None if row is None else _run(row)
+        return self._newest_run(_runs(project).where(PredictionRunRow.outcome.is_(None)))
+
+    def find_last_run(self, project: Project) -> PredictionRun | None:
+        """The newest run over this project, whatever became of it."""
+        return self._newest_run(_runs(project))
 
     def count_into_run(self, run_id: int, tasks: int) -> None:
-        """So many more tasks were put to work by this run."""
+        """So many more tasks were put to work by this run; less than 0: they were taken back."""
         with self._database.writing() as session:
             counted = update(PredictionRunRow).where(PredictionRunRow.id == run_id)
             session.execute(counted.values(wanted=PredictionRunRow.wanted + tasks))
@@ -142,17 +144,18 @@ class OperationStore:
         with self._database.writing() as session:
             session.execute(failed.values(status="cancelled"))
 
-    def cancel_predictions(self, project: Project) -> int:
-        """Take back the wishes that nobody waits for and that are not computed; returns how many."""
+    def cancel_predictions(self, project: Project) -> list[int]:
+        """Take back the wishes that nobody waits for and no worker has begun, or that are put off; returns which."""
         wanted = update(PredictionRow).where(
             PredictionRow.project_row_id == project.id,
             PredictionRow.status == "wanted",
             PredictionRow.delivery == "push",
             PredictionRow.interactive.is_(False),
+            or_(PredictionRow.attempts == 0, PredictionRow.error.is_not(None)),
         )
+        cancelled = wanted.values(status="cancelled").returning(PredictionRow.id)
         with self._database.writing() as session:
-            cancelled = session.execute(wanted.values(status="cancelled"))
-            return cast(CursorResult[Any], cancelled).rowcount
+            return list(session.scalars(cancelled, execution_options={"synchronize_session": False}))
 
     def pace(self, *, weights: str, project: Project | None = None, since: datetime | None = None) -> Pace | None:
         """The pace of the newest predictions of a model of this name, of one project or of all; None if none is known.
@@ -199,6 +202,11 @@ class OperationStore:
         with self._database.writing() as session:
             session.execute(pruned.values(status="pruned", label_studio_prediction_id=None))
 
+    def _newest_run(self, runs: Select[PredictionRunRow]) -> PredictionRun | None:
+        with self._database.reading() as session:
+            row = session.scalar(runs.order_by(PredictionRunRow.id.desc()).limit(1))
+            return None if row is None else _run(row)
+
     def schema_revision(self) -> str:
         """The newest migration that ran."""
         with self._database.reading() as session:
@@ -215,6 +223,10 @@ class OperationStore:
         with self._database.reading() as session:
             projects = [payload.get("project") for payload in session.scalars(query)]
         return any(isinstance(project, dict) and project.get("id") == project_id for project in projects)
+
+
+def _runs(project: Project) -> Select[PredictionRunRow]:
+    return select(PredictionRunRow).where(PredictionRunRow.project_row_id == project.id)
 
 
 def _open_runs(project: Project) -> Any:
@@ -243,4 +255,4 @@ def _covered_s(spans: Iterable[tuple[datetime, datetime]]) -> float:
 
 def _run(row: PredictionRunRow) -> PredictionRun:
     options = RunOptions(row.only_unlabeled, row.task_limit, row.pin)
-    return PredictionRun(row.id, row.model_version, options, row.wanted)
+    return PredictionRun(row.id, row.model_version, options, row.wanted, cast(RunOutcome | None, row.outcome))

@@ -19,12 +19,13 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class PredictionRun:
-    """A run over a project that is not over. `wanted` counts the tasks that it has put to work so far."""
+    """A run over a project; `outcome` is None while it is open. `wanted` counts the tasks that it has put to work."""
 
     id: int
     model_version: str
     options: RunOptions
     wanted: int
+    outcome: RunOutcome | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@ import json
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from worker.queues import (
     live_rows,
     open_queue,
     redis_socket,
+    remove_predictions,
     requeue_due_retries,
     wait_for_job,
 )
@@ -183,6 +185,23 @@ def test_live_rows_are_queued_or_running_under_a_lease(redis_connection: Redis) 
     queue.remove(lost)
     redis_connection.zadd(queue.started_job_registry.key, {f"{lost.id}:execution": time.time() - 1})
     assert live_rows(redis_connection, GPU, PREDICT) == set()
+
+
+def test_the_jobs_of_some_rows_are_taken_out(redis_connection: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queues, "_REMOVED_AT_A_TIME", 2)
+    others = [enqueue_prediction(redis_connection, row) for row in (11, 112)]
+    gone = [enqueue_prediction(redis_connection, row, front=row == 3) for row in (1, 2, 3)]
+    retried = enqueue_prediction(redis_connection, 4)
+    queue = open_queue(redis_connection, GPU)
+    queue.remove(retried)
+    queue.scheduled_job_registry.schedule(retried, datetime.now(UTC) + timedelta(hours=1))
+    enqueue_publish(redis_connection, 1)
+    assert remove_predictions(redis_connection, [1, 2, 3, 4, 5]) == 4
+    assert queue.job_ids == [job.id for job in others]
+    assert queue.scheduled_job_registry.count == 0
+    assert not any(redis_connection.exists(job.key) for job in (*gone, retried))
+    assert open_queue(redis_connection, PUBLISH).count == 1
+    assert remove_predictions(redis_connection, [1]) == 0
 
 
 def test_a_lease_is_short_and_renewed(redis_connection: Redis, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,12 +31,14 @@ project_option = click.option("--project", "number", type=int, required=True, he
 @click.option(
     "--pin", is_flag=True, help="When all are done, show annotators these predictions (argenseg versions pin)."
 )
-@click.option("--resume", is_flag=True, help="Go on with the last run and its options, wherever it was broken off.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with the last run and its options, wherever it was broken off or cancelled."
+)
 @click.option("--no-wait", is_flag=True, help="Queue the tasks and end; do not show the progress.")
 @click.option("--dry-run", is_flag=True, help="Only tell how many tasks there are, and how long they would take.")
 @click.option("--failed", "list_failed", is_flag=True, help="List the tasks that failed or are put off, and why.")
 @click.option("--retry-failed", is_flag=True, help="Try the tasks that failed again.")
-@click.option("--cancel", is_flag=True, help="Take back what is queued for this project and not computed yet.")
+@click.option("--cancel", is_flag=True, help="Take back what is queued for this project and not begun yet.")
 @command_line.label_studio_options
 def predict(
     number: int,
@@ -66,13 +68,15 @@ def predict(
             _say_failures(project, console, shown_tasks=None)
             _say(predicting.reasons(project.store.delayed_tasks(project.project)), "put off", console, shown_tasks=None)
         elif cancel:
-            console.print(f"{predicting.cancel(project)} tasks are taken back. What is being computed is still sent.")
+            console.print(
+                f"{predicting.cancel(project)} tasks are taken back. What is begun is still computed and sent."
+            )
         elif retry_failed:
             _retry(project, console, no_wait=no_wait)
         else:
-            options = RunOptions(only_unlabeled, limit, pin)
-            open_run = project.store.find_open_run(project.project) if resume else None
-            _predict(project, console, open_run, open_run.options if open_run else options, no_wait, dry_run)
+            begun = predicting.run_to_resume(project) if resume else None
+            options = RunOptions(only_unlabeled, limit, pin) if begun is None else begun.options
+            _predict(project, console, begun, options, no_wait, dry_run)
 
 
 @click.group()
@@ -151,12 +155,14 @@ def _opened(number: int, label_studio_url: str | None, api_key: str | None) -> I
 def _predict(
     project: OpenProject,
     console: Console,
-    open_run: PredictionRun | None,
+    begun: PredictionRun | None,
     options: RunOptions,
     no_wait: bool,
     dry_run: bool,
 ) -> None:
-    limit = None if options.limit is None else options.limit - (open_run.wanted if open_run else 0)
+    """`begun`: the run to go on with, which is open or was cancelled."""
+    earlier = 0 if begun is None else begun.wanted
+    limit = None if options.limit is None else options.limit - earlier
     before = predicting.outlook(project, options, limit)
     console.print(f"Project {project.number} {project.title!r}, version {project.version}", soft_wrap=True)
     console.print(_outlook_text(project, before), soft_wrap=True)
@@ -164,7 +170,10 @@ def _predict(
         return
     with _interruptible(project, console):
         already_failed = predicting.look(project).failed
-        run = open_run or project.store.begin_run(project.project, project.version, options)
+        if begun is not None and begun.outcome is None:
+            run = begun
+        else:
+            run = project.store.begin_run(project.project, project.version, options, wanted=earlier)
         total, is_estimated = before.under_way, before.seconds is not None or not before.workers
         for wanted in predicting.want_missing(project, run, probed=0 if is_estimated else _PROBED_TASKS):
             total += wanted
@@ -222,12 +231,17 @@ def _retry(project: OpenProject, console: Console, *, no_wait: bool) -> None:
 def _finish(project: OpenProject, console: Console, run: PredictionRun) -> None:
     """Compare what arrived with what was wanted, move the pin if that was asked for, and say what annotators see.
 
-    Exits 1 where tasks failed, or lack their masks in Label Studio all the same.
+    Exits 1 where tasks failed, or lack their masks in Label Studio all the same; or where the run was cancelled, or
+    another one took its place.
     """
-    open_run = project.store.find_open_run(project.project)
-    if open_run is None or open_run.id != run.id:
-        console.print("The run was cancelled.")
-        return
+    last = project.store.find_last_run(project.project)
+    if last is None or last.id != run.id:  # of somebody else, or of a promotion
+        again = f"argenseg predict --project {project.number}{' --pin' if run.options.pin else ''}"
+        console.print(f"Another run over the project took over from this one. When it has ended: {again}")
+        sys.exit(1)
+    if last.outcome == "cancelled":
+        console.print(f"The run was cancelled. Go on with it: argenseg predict --project {project.number} --resume")
+        sys.exit(1)
     held = project.client.prediction_counts(project.number).get(project.version, 0)
     console.print(f"Label Studio holds {held} predictions of {project.version}.", soft_wrap=True)
     failed = _say_failures(project, console, shown_tasks=_SHOWN_TASKS)

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from redis import RedisError
@@ -13,7 +14,7 @@ from labeling.prompts.plan import plan_prompts
 from labeling.store.operations_records import Pace, PredictionRun, RunOptions, UnpredictedTask
 from worker.errors import WorkerError
 from worker.projects.open_project import OpenProject
-from worker.queues import GPU, live_workers, open_queue
+from worker.queues import GPU, live_workers, open_queue, remove_predictions
 from worker.wishes import enqueue_wishes
 
 _UNDER_WAY = ("wanted", "ready")
@@ -120,10 +121,27 @@ def look(project: OpenProject) -> Progress:
     return Progress(counts.get("wanted", 0), counts.get("ready", 0), counts.get("failed", 0))
 
 
+def run_to_resume(project: OpenProject) -> PredictionRun:
+    """The newest run, if it is open or was cancelled. WorkerError if there is none to go on with."""
+    last = project.store.find_last_run(project.project)
+    if last is not None and last.outcome != "finished":
+        return last
+    what = "No run over it was begun yet" if last is None else "The last run over it has finished"
+    raise WorkerError(
+        f"There is nothing to resume in project {project.number}. {what}: argenseg predict --project {project.number}"
+    )
+
+
 def cancel(project: OpenProject) -> int:
-    """Take back what is not computed yet, and return how many tasks; what is computed is still sent."""
+    """Take back what is not begun yet, and return how many tasks; what is begun is still computed and sent."""
+    run = project.store.find_open_run(project.project)
     project.store.end_runs(project.project, "cancelled")
-    return project.store.cancel_predictions(project.project)
+    cancelled = project.store.cancel_predictions(project.project)
+    if run is not None:  # so that a limit still counts what was done when it is resumed
+        project.store.count_into_run(run.id, -min(len(cancelled), run.wanted))
+    with suppress(RedisError):  # a job that is left finds nothing to do
+        remove_predictions(project.connection, cancelled)
+    return len(cancelled)
 
 
 def failures(project: OpenProject) -> list[UnpredictedTask]:

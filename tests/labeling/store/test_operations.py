@@ -9,7 +9,7 @@ from sqlalchemy import update
 from labeling.predictions import Prediction
 from labeling.prompts.plan import PromptPlan
 from labeling.store import Project, Store
-from labeling.store.operations_records import RunOptions
+from labeling.store.operations_records import Delay, RunOptions
 from labeling.store.tables import PredictionRow
 
 Want = Callable[..., int]
@@ -39,6 +39,9 @@ def test_a_run_is_open_until_it_ends(store: Store, project: Project) -> None:
     assert store.find_open_run(project) == second
     store.end_runs(project, "finished")
     assert store.find_open_run(project) is None
+    last = store.find_last_run(project)
+    assert last is not None and (last.id, last.outcome) == (second.id, "finished")
+    assert store.begin_run(project, "m · 1", RunOptions(limit=7), wanted=3).wanted == 3
 
 
 def test_statuses_are_those_of_the_version(store: Store, project: Project, plan: PromptPlan, want: Want) -> None:
@@ -71,15 +74,32 @@ def test_cancelled_wishes_stay_where_they_are_until_they_are_wanted_again(
     waiting, computed, typed = want(1), want(2), want(3, interactive=True)
     elsewhere = want(1, of=store.upsert_project("http://elsewhere", 1, "<View/>"))
     store.finish_prediction(computed, predict())
-    assert store.cancel_predictions(project) == 1
+    assert store.cancel_predictions(project) == [waiting]
     statuses = [store.get_prediction(row).status for row in (waiting, computed, typed, elsewhere)]
     assert statuses == ["cancelled", "ready", "wanted", "wanted"]
     assert store.begin_prediction(waiting) is None
-    store.finish_prediction(waiting, predict())  # it was being computed: too late
-    assert store.get_prediction(waiting).status == "cancelled"
     assert store.deliver_now(waiting) is None
     assert want(1) == waiting
     assert store.begin_prediction(waiting) is not None
+
+
+def test_what_a_worker_has_begun_is_not_taken_back_and_what_is_put_off_is(
+    store: Store, project: Project, predict: Callable[..., Prediction], want: Want
+) -> None:
+    begun, put_off = want(1), want(2)
+    for row in (begun, put_off):
+        store.begin_prediction(row)
+    store.note_delay(put_off, "no such host")
+    assert store.cancel_predictions(project) == [put_off]
+    store.finish_prediction(begun, predict())
+    assert store.get_prediction(begun).status == "ready"
+
+
+def test_delays_are_counted_by_reason(store: Store, project: Project, want: Want) -> None:
+    for task, reason in enumerate(("away", "no such host", "no such host"), start=1):
+        store.note_delay(want(task), reason)
+    want(4), store.note_delay(want(5, "m · 2"), "away")
+    assert store.delays(project, "m · 1") == [Delay("wanted", "no such host", 2), Delay("wanted", "away", 1)]
 
 
 def test_the_pace_counts_only_busy_time(store: Store, project: Project, want: Want) -> None:

@@ -16,9 +16,10 @@ from redis import Redis
 from backend.cli import main
 from labeling.predictions import Prediction
 from labeling.settings import Settings
+from labeling.store.operations_records import RunOptions
 from labeling.store.tables import utc_now
 from tests.worker.projects.label_studio_double import LabelStudioDouble
-from worker.projects import predict, progress
+from worker.projects import cli, predict, progress
 from worker.projects.open_project import OpenProject
 from worker.projects.progress import Standing, duration
 from worker.supervisor.up import environment_of
@@ -165,6 +166,43 @@ def test_what_cannot_be_done_is_said_in_one_line(argenseg: Argenseg, command: li
 @pytest.mark.parametrize("command", ["list", "pin", "prune"])
 def test_every_version_command_has_an_example(argenseg: Argenseg, command: str) -> None:
     assert f"Example: argenseg versions {command}" in argenseg("versions", command, "--help")[1]
+
+
+def test_a_cancelled_run_is_resumed_with_its_options(argenseg: Argenseg, project: OpenProject) -> None:
+    code, told = argenseg("predict", "--project", "5", "--resume")
+    assert code == 1 and "nothing to resume" in told
+    argenseg("predict", "--project", "5", "--limit", "2", "--only-unlabeled", "--pin", "--no-wait")
+    project.store.begin_prediction(project.store.stale_predictions(-1)[0])
+    assert argenseg("predict", "--project", "5", "--cancel")[1].startswith("1 tasks are taken back.")
+    assert argenseg("predict", "--project", "5", "--resume", "--dry-run")[0] == 0
+    assert project.store.find_open_run(project.project) is None
+    assert argenseg("predict", "--project", "5", "--resume", "--no-wait")[0] == 0
+    run = project.store.find_open_run(project.project)
+    assert run is not None
+    assert (run.options, run.wanted) == (RunOptions(only_unlabeled=True, limit=2, pin=True), 2)
+    assert project.store.counts() == {"wanted": 2}
+
+
+@pytest.mark.parametrize(("change", "told"), [("taken over", "took over"), ("cancelled", "was cancelled")])
+@pytest.mark.usefixtures("at_work")
+def test_a_run_that_ends_otherwise_is_no_success(
+    argenseg: Argenseg,
+    project: OpenProject,
+    label_studio: LabelStudioDouble,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+    told: str,
+) -> None:
+    def meanwhile(*_: object) -> None:
+        if change == "cancelled":
+            project.store.end_runs(project.project, "cancelled")
+        else:
+            project.store.begin_run(project.project, "tuned · 1", RunOptions(only_unlabeled=True))
+
+    monkeypatch.setattr(cli, "follow", meanwhile)
+    code, output = argenseg("predict", "--project", "5", "--pin")
+    assert code == 1 and told in output
+    assert label_studio.project["model_version"] == ""
 
 
 def test_what_is_put_off_is_told_and_not_in_the_estimate(

@@ -21,9 +21,10 @@ from worker.projects.predict import (
     outlook,
     reasons,
     retry_failed,
+    run_to_resume,
     want_missing,
 )
-from worker.queues import GPU, open_queue
+from worker.queues import GPU, PREDICT, live_rows, open_queue
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +131,33 @@ def test_cancel_takes_back_and_ends_a_run_that_is_listing(
     assert list(wanting) == []
     assert look(project) == Progress(0, 0, 0)
     assert run(project) == [100, 100, 50]  # and all can be wanted again
+
+
+def test_what_was_cancelled_is_not_in_the_queue_any_more(project: OpenProject, redis_connection: Redis) -> None:
+    run(project, RunOptions(limit=3))
+    begun = rows(project)[1]
+    project.store.begin_prediction(begun)
+    assert cancel(project) == 2
+    assert live_rows(redis_connection, GPU, PREDICT) == {begun}
+    assert outlook(project, RunOptions(), None).ahead == 0
+
+
+def test_a_cancelled_run_is_resumed_with_what_it_did_counted(
+    project: OpenProject, label_studio: LabelStudioDouble
+) -> None:
+    with pytest.raises(WorkerError, match="No run"):
+        run_to_resume(project)
+    options = RunOptions(limit=3, pin=True)
+    run(project, options)
+    assert run_to_resume(project).outcome is None
+    finish(project, label_studio, 1)
+    cancel(project)
+    last = run_to_resume(project)
+    assert (last.options, last.wanted, last.outcome) == (options, 1, "cancelled")
+    project.store.begin_run(project.project, project.version, options)
+    project.store.end_runs(project.project, "finished")
+    with pytest.raises(WorkerError, match="finished"):
+        run_to_resume(project)
 
 
 def test_failures_are_told_and_tried_again_with_the_task_of_now(
