@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -124,7 +124,8 @@ def export(folder: Path, form: str, label_studio_url: str | None, api_key: str |
     """Write what annotators submitted, with the images, to a new folder.
 
     coco and coco-polygons: annotations.json. huggingface: load_dataset("imagefolder", data_dir=FOLDER). manifest: a
-    training set of argenseg, divided into train and holdout; there --version means annotations that began from it.
+    training set of argenseg, divided into train and holdout. --version means annotations that began from what it
+    predicted, with the regions that were added.
 
     Example: argenseg corrections export cells --project 1 --format coco --label cell
     """
@@ -133,8 +134,8 @@ def export(folder: Path, form: str, label_studio_url: str | None, api_key: str |
     settings = start(log_level="WARNING", label_studio_url=label_studio_url, api_key=api_key)
     with JobContext.open(settings) as context:
         keeper = ImageKeeper(context.store, context.client, settings)
+        wanted = _wanted(options)
         if form == "manifest":
-            wanted = _wanted(options)
             made = build_data_set(context.store, keeper, folder, DataSetOptions(wanted.project_id, wanted=wanted))
             click.echo(f"{len(made.manifest.items)} items, {made.digest[:12]}, in {folder / 'manifest.jsonl'}")
             for side in made.sides:
@@ -142,7 +143,8 @@ def export(folder: Path, form: str, label_studio_url: str | None, api_key: str |
             for reason, count in sorted(made.left_out.items()):
                 click.echo(f"left out {count}: {reason}", err=True)
             return
-        found = collect(context.store, keeper, context.store.list_reviews(_wanted(options)))
+        whole = replace(wanted, model_version=None, began_from=wanted.model_version)
+        found = collect(context.store, keeper, context.store.list_reviews(whole))
         for task_id, reason in found.left_out:
             click.echo(f"left out task {task_id}: {reason}", err=True)
         if form == "huggingface":

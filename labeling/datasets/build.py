@@ -68,10 +68,16 @@ def build_data_set(
     item and image; what it raises ends this.
     """
     wanted = options.wanted
-    whole = replace(wanted, project_id=options.project_id, label=None, model_version=None, with_excluded=True)
-    reviews = [each for each in store.list_reviews(whole) if wanted.model_version in (None, each.model_version)]
+    whole = replace(
+        wanted,
+        project_id=options.project_id,
+        label=None,
+        model_version=None,
+        began_from=wanted.model_version,
+        with_excluded=True,
+    )
     left_out: Counter[str] = Counter()
-    answers, images = _collect(store, keeper, reviews, wanted.label, left_out, on_tick)
+    answers, images = _collect(store, keeper, store.list_reviews(whole), wanted.label, left_out, on_tick)
     sides = store.place_images(
         lambda known: place_images(known, [images[sha256].hashed for sha256 in sorted(images)], options.holdout_share)
     )

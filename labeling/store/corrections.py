@@ -262,6 +262,7 @@ def _reviews(wanted: CorrectionFilter) -> Select[Any]:
         (ReviewRow.annotator_id, wanted.annotator_id),
         (ReviewRow.task_id, wanted.task_id),
         (ReviewRow.annotation_id, wanted.annotation_id),
+        (ReviewRow.model_version, wanted.began_from),
     ):
         query = query if value is None else query.where(column == value)
     return query

@@ -12,8 +12,9 @@ from click.testing import CliRunner, Result
 
 from argenseg_model.manifest import Manifest
 from backend.cli import main
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.settings import Settings
-from labeling.store import Correction, Review, Store
+from labeling.store import AskedPrompt, Correction, Review, Store
 from tests.worker.conftest import bright_square
 from tests.worker.label_studio_double import CONFIG, LabelStudioDouble
 from worker.jobs import JobContext, process_event
@@ -159,6 +160,32 @@ def test_export(run, tmp_path: Path, form: str, file: str) -> None:
 
 def test_stats_of_an_unknown_project(run) -> None:
     assert "Project 99 is not known" in run("stats", "--project", "99", fails=True).output
+
+
+@pytest.mark.parametrize("form", ["coco", "huggingface", "manifest"])
+def test_an_export_of_a_version_is_whole(run, store: Store, tmp_path: Path, form: str) -> None:
+    """What was added belongs to no version, and is on the images all the same; its annotation began from one."""
+    project = store.find_project(5, URL)
+    assert project is not None
+    mask = np.zeros((30, 40), np.bool_)
+    mask[:5] = True
+    kept = Correction("a", "rectanglelabels", "red", "accepted", *[CroppedMask.of(mask)] * 2, 1.0, 1.0, 0, prompt="red")
+    kept = replace(kept, model_version="v1", label_before="red")
+    added = Correction("b", "rectanglelabels", "red", "added", None, CroppedMask.of(~mask), 0.0, 0.0, 9)
+    asked = (AskedPrompt("red", "red"),)
+    review = Review(9, 1, "submitted", (kept, added), lead_time_s=9.0, model_version="v1", asked=asked)
+    store.save_reviews(store.record_event("ANNOTATION_CREATED", {}), project, [review])
+    out = tmp_path / "out"
+    run("corrections", "export", str(out), "--version", "v1", "--format", form)
+    if form == "coco":
+        told = json.loads((out / "annotations.json").read_text())
+        assert [each["attributes"]["region_id"] for each in told["annotations"]] == ["a", "b"]
+    elif form == "huggingface":
+        assert json.loads((out / "train" / "metadata.jsonl").read_text())["objects"]["kind"] == ["accepted", "added"]
+    else:
+        (item,) = Manifest.read(out / "manifest.jsonl").items
+        assert item.decode_mask().all()
+    assert listed(run, "--version", "v1") == [9]
 
 
 def test_stats(run) -> None:

@@ -165,6 +165,8 @@ def test_filters(store: Store, project: Project, review, correction) -> None:
     assert found(model_version="v2") == [(8, "r1")]
     assert found(annotator_id=2, task_id=4) == [(9, "r1")]
     assert found(annotation_id=7, label="cell") == [(7, "r2")]
+    save(store, project, review(10, correction("new", kind="added", model_version=None), at=later, model_version="v3"))
+    assert (found(model_version="v3"), found(began_from="v3")) == ([], [(10, "new")])
 
 
 def test_what_is_known_of_annotations(store: Store, project: Project, review) -> None:
