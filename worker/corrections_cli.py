@@ -15,6 +15,7 @@ from labeling.datasets.build import DataSetOptions, build_data_set
 from labeling.datasets.export import collect, export_coco, export_hugging_face
 from labeling.datasets.images import ImageKeeper
 from labeling.errors import LabelingError
+from labeling.settings import Settings
 from labeling.store.correction_records import (
     CorrectionFilter,
     CorrectionRecord,
@@ -25,14 +26,15 @@ from labeling.store.correction_records import (
 from labeling.store.corrections import TASK_DELETED
 from labeling.store.records import Project
 from labeling.store.store import Store
-from worker import reconcile
+from worker import reconcile, spool
 from worker.command_line import echo_csv, label_studio_options, print_table, start
 from worker.erasure import erase
 from worker.jobs import JobContext
 from worker.wishes import label_studio_url
 
 _FORMATS = ("coco", "coco-polygons", "manifest", "huggingface")
-_project_option = click.option("--project", type=int, help="Label Studio's number of the project (default: all).")
+_PROJECT_HELP = "The project's number in Label Studio (default: all of LABEL_STUDIO_URL)."
+_project_option = click.option("--project", type=int, help=_PROJECT_HELP)
 
 
 def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,17 +46,18 @@ def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--until", type=click.DateTime(), help="Only before this time (UTC)."),
         click.option("--since", type=click.DateTime(), help="Only from this time on (UTC)."),
         click.option("--label", help="Only this label, predicted or submitted."),
-        click.option("--project", "project_id", type=int, help="Label Studio's number of the project (default: all)."),
+        click.option("--project", "project_id", type=int, help=_PROJECT_HELP),
     ):
         command = option(command)
     return command
 
 
-def _wanted(options: dict[str, Any]) -> CorrectionFilter:
+def _wanted(settings: Settings, options: dict[str, Any]) -> CorrectionFilter:
+    """Of the Label Studio of the settings; where they name none, of all."""
     for name in ("since", "until"):
         if options.get(name) is not None:
             options[name] = options[name].replace(tzinfo=UTC)
-    return CorrectionFilter(**options)
+    return CorrectionFilter(label_studio_url=settings.label_studio_url, **options)
 
 
 @click.group()
@@ -78,7 +81,8 @@ def list_command(as_json: bool, as_csv: bool, **options: Any) -> None:
     """
     settings = start(log_level="WARNING")
     with Store.open(settings.database_url, settings.blob_url) as store:
-        found = store.find_corrections(_wanted(options))
+        found = store.find_corrections(_wanted(settings, options))
+        others = [] if found else _other_addresses(settings, store)
     if as_json:
         for item in found:
             click.echo(json.dumps(asdict(item), default=_json))
@@ -88,6 +92,8 @@ def list_command(as_json: bool, as_csv: bool, **options: Any) -> None:
         headers = ("project", "task", "annotation", "region", "label", "what", "IoU", "boundary", "pixels", "by", "at")
         print_table(headers, map(_shown, found))
         click.echo(f"{len(found)} corrections")
+        if others:
+            click.echo(f"There are projects of {', '.join(others)}. Did Label Studio move? argenseg corrections move")
 
 
 @corrections.command()
@@ -99,7 +105,9 @@ def show(annotation: int, project: int | None) -> None:
     Example: argenseg corrections show 17
     """
     settings = start(log_level="WARNING")
-    wanted = CorrectionFilter(project, annotation_id=annotation, with_history=True, with_excluded=True)
+    wanted = CorrectionFilter(
+        project, settings.label_studio_url, annotation_id=annotation, with_history=True, with_excluded=True
+    )
     with Store.open(settings.database_url, settings.blob_url) as store:
         reviews = store.list_reviews(wanted)
         images = [
@@ -134,9 +142,10 @@ def export(folder: Path, form: str, label_studio_url: str | None, api_key: str |
     settings = start(log_level="WARNING", label_studio_url=label_studio_url, api_key=api_key)
     with JobContext.open(settings) as context:
         keeper = ImageKeeper(context.store, context.client, settings)
-        wanted = _wanted(options)
+        wanted = _wanted(settings, options)
         if form == "manifest":
-            made = build_data_set(context.store, keeper, folder, DataSetOptions(wanted.project_id, wanted=wanted))
+            made_of = DataSetOptions(wanted.project_id, wanted.label_studio_url, wanted=wanted)
+            made = build_data_set(context.store, keeper, folder, made_of)
             click.echo(f"{len(made.manifest.items)} items, {made.digest[:12]}, in {folder / 'manifest.jsonl'}")
             for side in made.sides:
                 click.echo(side)
@@ -239,6 +248,27 @@ def sync(project: int | None, everything: bool, label_studio_url: str | None, ap
             click.echo(f"project {row.project_id}: {outcome.tasks} tasks looked at, {found}")
 
 
+@corrections.command()
+@click.option("--from", "before", required=True, help="The address that Label Studio had.")
+@click.option("--to", "now", required=True, help="The address that it has, as in LABEL_STUDIO_URL.")
+def move(before: str, now: str) -> None:
+    """Keep what was collected when Label Studio gets another address: corrections, predictions, models, schedules.
+
+    Stop argenseg first, and start it with the new LABEL_STUDIO_URL afterwards. A project of the new address that has
+    the same number is not joined with the old one.
+
+    Example: argenseg corrections move --from http://localhost:8080 --to https://ls.example.com
+    """
+    settings = start(log_level="WARNING", label_studio_url=now)
+    if settings.label_studio_url is None:
+        raise LabelingError("--to is an address such as https://ls.example.com.")
+    with Store.open(settings.database_url, settings.blob_url) as store:
+        spool.drain(spool.spool_folder(settings), store, before)  # events that came from there
+        moved = store.move_projects(before, settings.label_studio_url)
+    numbers = ", ".join(str(each.project_id) for each in moved)
+    click.echo(f"What was collected of project {numbers} belongs to {hide_passwords(settings.label_studio_url)} now.")
+
+
 def _exclusion_value(scope: str, value: str) -> str:
     """As the store writes it. LabelingError for what nothing has as its number."""
     number, slash, region = value.partition("/")
@@ -256,6 +286,12 @@ def _shown(item: CorrectionRecord) -> list[object]:
     overlaps = [f"{item.iou:.3f}", f"{item.boundary_iou:.3f}"] if item.kind == "edited" else ["", ""]
     row = [item.project_id, item.task_id, item.annotation_id, item.region_id, label, item.kind, *overlaps]
     return [*row, item.changed_pixels, item.annotator_id, f"{item.at:%Y-%m-%d %H:%M}"]
+
+
+def _other_addresses(settings: Settings, store: Store) -> list[str]:
+    """Where all that is known comes from, if nothing of it is from the Label Studio of the settings."""
+    urls = {each.label_studio_url for each in store.list_projects()}
+    return [] if settings.label_studio_url in (None, *urls) else sorted(map(hide_passwords, urls))
 
 
 def _project(store: Store, project_id: int, url: str) -> Project:

@@ -21,6 +21,7 @@ from labeling.store.model_records import FinetuneRun, FinetuneSchedule
 from labeling.store.records import Project
 from labeling.store.store import Store
 from worker.finetune.run import LEASE_S, drive
+from worker.heartbeats import SCHEDULER, beat
 from worker.jobs import JobContext
 
 logger = logging.getLogger(__name__)
@@ -47,11 +48,13 @@ def check_cron(expression: str) -> str:
 def want_due(settings: Settings, store: Store, now: datetime) -> list[FinetuneRun]:
     """Want the runs whose turn it is; returns those that nobody had wanted before.
 
-    A project that fails is logged, and keeps no other one waiting. StoreError if none can be looked at.
+    Only projects of our Label Studio have a turn; where none is set, all have. One that fails is logged, and keeps no
+    other one waiting. StoreError if none can be looked at.
     """
     default = FinetuneSchedule(settings.finetune_cron, settings.finetune_corrections)
     wanted = []
-    for project in store.list_projects():
+    url = settings.label_studio_url
+    for project in store.list_projects() if url is None else store.projects_of(url):
         try:
             run = _want_if_due(store, project, default, now)
         except (LabelingError, CroniterError) as error:
@@ -106,6 +109,7 @@ def _keep_looking(context: JobContext, stop: threading.Event) -> None:
     while not stop.is_set():
         try:
             want_due(context.settings, context.store, datetime.now(UTC))
+            beat(context.connection, SCHEDULER)
         except LabelingError as error:
             logger.warning("the schedule is looked at later: %s", error)
         except Exception:  # it must not end unseen

@@ -16,7 +16,7 @@ from worker.command_line import echo_csv, print_table, start
 
 
 @click.command()
-@click.option("--project", type=int, help="Label Studio's number of the project (default: all).")
+@click.option("--project", type=int, help="The project's number in Label Studio (default: all of LABEL_STUDIO_URL).")
 @click.option("--since", type=click.DateTime(), help="Only annotations from this time on (UTC).")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="The first table as CSV, each figure with its interval and count.")
@@ -26,9 +26,10 @@ def stats(project: int | None, since: datetime | None, as_json: bool, as_csv: bo
     Example: argenseg stats --project 1
     """
     settings = start(log_level="WARNING")
-    wanted = CorrectionFilter(project, since=since.replace(tzinfo=UTC) if since else None)
+    url = settings.label_studio_url
+    wanted = CorrectionFilter(project, url, since=since.replace(tzinfo=UTC) if since else None)
     with Store.open(settings.database_url, settings.blob_url) as store:
-        if project is not None and store.find_project(project) is None:
+        if project is not None and store.find_project(project, url) is None:
             raise LabelingError(f"Project {project} is not known: no prediction and no event of it was ever seen.")
         statistics = compute_statistics(store.list_reviews(wanted), blind_share=settings.blind_share)
     if as_json:

@@ -22,12 +22,14 @@ from labeling.store.store import Store
 
 @dataclass(frozen=True)
 class DataSetOptions:
-    """What goes into a data set: one project's corrections (Label Studio's number) or all, and how images are drawn.
+    """What goes into a data set: one project's corrections (Label Studio's number) or all, of one Label Studio or of
+    all, and how images are drawn.
 
     `wanted` chooses among annotations, by `model_version` those that began from it; and by `label` among their prompts.
     """
 
     project_id: int | None = None
+    label_studio_url: str | None = None
     holdout_share: float = HOLDOUT_SHARE
     parent_digest: str | None = None
     wanted: CorrectionFilter = field(default_factory=CorrectionFilter)
@@ -71,6 +73,7 @@ def build_data_set(
     whole = replace(
         wanted,
         project_id=options.project_id,
+        label_studio_url=options.label_studio_url,
         label=None,
         model_version=None,
         began_from=wanted.model_version,

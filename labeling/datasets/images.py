@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 
 from PIL import ExifTags, Image
 
@@ -42,7 +43,7 @@ class ImageKeeper:
         """
         content = self._kept(image.sha256)
         if content is None:
-            content = fetch_image(image.reference, self.client, self.settings, task_id=image.task_id).read_bytes()
+            content = self._fetch(project, image).read_bytes()
         sha256 = self.store.keep_image(content)
         if image.sha256 not in (None, sha256):
             raise ImageFetchError("The image is another one now than when it was predicted.")
@@ -57,11 +58,16 @@ class ImageKeeper:
 
         ImageFetchError or ImageError as in `keep`: a damaged file may be put right later, and is not kept.
         """
-        path = fetch_image(image.reference, self.client, self.settings, task_id=image.task_id)
+        path = self._fetch(project, image)
         content = path.read_bytes()
         width, height = load_image(content).size
         if not self.store.keep_task_image(project, image, content, width, height):
             path.unlink(missing_ok=True)  # of the cache
+
+    def _fetch(self, project: Project, image: TaskImage) -> Path:
+        """Through the project's own Label Studio: another one may have another image under the same path."""
+        client = self.client if self.client is not None and self.client.url == project.label_studio_url else None
+        return fetch_image(image.reference, client, self.settings, task_id=image.task_id)
 
     def _kept(self, sha256: str | None) -> bytes | None:
         try:

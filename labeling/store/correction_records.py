@@ -161,13 +161,15 @@ class ReviewRecord:
 
 @dataclass(frozen=True)
 class CorrectionFilter:
-    """Which corrections are meant; None means any. `project_id` is Label Studio's number; `until` is exclusive.
+    """Which corrections are meant; None means any. `until` is exclusive.
 
-    `model_version` is that of a predicted region, `began_from` that of the prediction that an annotation began from:
-    with what was added to it.
+    `project_id` is Label Studio's number, which another Label Studio (`label_studio_url`) may have too. `model_version`
+    is that of a predicted region, `began_from` that of the prediction that an annotation began from: with what was
+    added to it.
     """
 
     project_id: int | None = None
+    label_studio_url: str | None = None
     label: str | None = None
     since: datetime | None = None
     until: datetime | None = None

@@ -259,6 +259,7 @@ def _reviews(wanted: CorrectionFilter) -> Select[Any]:
         query = query.where(ReviewRow.is_current, ReviewRow.state != "deleted")
     for column, value in (
         (ProjectRow.project_id, wanted.project_id),
+        (ProjectRow.label_studio_url, None if wanted.label_studio_url is None else wanted.label_studio_url.rstrip("/")),
         (ReviewRow.annotator_id, wanted.annotator_id),
         (ReviewRow.task_id, wanted.task_id),
         (ReviewRow.annotation_id, wanted.annotation_id),

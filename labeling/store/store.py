@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from labeling.store.addresses import AddressStore
 from labeling.store.annotation_syncs import SyncStore
 from labeling.store.blobs import BlobStore
 from labeling.store.corrections import CorrectionStore
@@ -39,6 +40,7 @@ class Store(
     ExclusionStore,
     ErasureStore,
     SyncStore,
+    AddressStore,
     DataSetStore,
     ModelStore,
     FinetuneRunStore,

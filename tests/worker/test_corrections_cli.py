@@ -158,6 +158,47 @@ def test_export(run, tmp_path: Path, form: str, file: str) -> None:
         assert manifest.image_path(item).is_file()
 
 
+def corrected(store: Store, url: str, number: int = 5, annotation: int = 1) -> None:
+    """A project of its own with a correction."""
+    region = Correction("r", "rectanglelabels", "red", "added", None, None, 0.0, 0.0, 1)
+    review = Review(annotation, 1, "submitted", (region,), lead_time_s=9.0)
+    project = store.upsert_project(url, number, CONFIG)
+    store.save_reviews(store.record_event("ANNOTATION_CREATED", {}, label_studio_url=url), project, [review])
+
+
+def test_label_studio_is_that_of_the_settings(
+    run, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corrected(store, "http://other", annotation=77)
+    corrected(store, "http://other", number=6, annotation=78)
+    assert listed(run) == listed(run, "--project", "5") == [1, 2]
+    assert "no annotation 77" in run("corrections", "show", "77", fails=True).output
+    assert "2 annotations" in run("stats", "--project", "5").output
+    assert "Project 6 is not known" in run("stats", "--project", "6", fails=True).output
+    out = tmp_path / "out"
+    assert "task" not in run("corrections", "export", str(out), "--project", "5").stderr  # as 77 has no image
+    lineage = tmp_path / "set"
+    run("corrections", "export", str(lineage), "--format", "manifest")
+    assert store.list_data_sets()[-1].lineage["annotations"] == ["5/1", "5/2"]
+    monkeypatch.delenv("LABEL_STUDIO_URL")
+    assert sorted(listed(run)) == [1, 2, 77, 78]
+
+
+def test_label_studio_gets_another_address(run, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = "https://ls.example.com"
+    monkeypatch.setenv("LABEL_STUDIO_URL", now)
+    assert f"There are projects of {URL}. Did Label Studio move?" in run("corrections", "list").output
+    assert "project 5 belongs to" in run("corrections", "move", "--from", URL, "--to", f"{now}/").output
+    assert listed(run) == [1, 2]
+    assert f"There are some of: {now}" in run("corrections", "move", "--from", URL, "--to", now, fails=True).output
+    corrected(store, "http://other")
+    refused = run("corrections", "move", "--from", now, "--to", "http://other", fails=True).output
+    assert "http://other has a project 5 too" in refused
+    assert "it is an address such as" in run("corrections", "move", "--from", now, "--to", "x", fails=True).output
+    assert "--to is an address" in run("corrections", "move", "--from", now, "--to", "", fails=True).output
+    assert listed(run) == [1, 2]
+
+
 def test_stats_of_an_unknown_project(run) -> None:
     assert "Project 99 is not known" in run("stats", "--project", "99", fails=True).output
 

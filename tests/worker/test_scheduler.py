@@ -213,6 +213,13 @@ def test_a_project_that_fails_keeps_no_other_one_waiting(
     assert "project 0: its schedule is looked at later" in caplog.text
 
 
+def test_only_projects_of_our_label_studio_have_a_turn(settings: Settings, store: Store, correct: Correct) -> None:
+    moved = settings.model_copy(update={"label_studio_url": "http://another", "finetune_corrections": 1})
+    correct(1)
+    assert want_due(moved, store, NIGHT) == []
+    assert len(want_due(moved.model_copy(update={"label_studio_url": None}), store, NIGHT)) == 1
+
+
 def test_nothing_ends_the_schedules_thread(
     settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -33,8 +33,7 @@ def build_manifest(context: JobContext, run: FinetuneRun, folder: Path, *, on_ti
     path = folder / "set" / _WITH_BASE_DATA if run.manifest is None else Path(run.manifest)
     if run.manifest is None and not path.is_file():
         keeper = ImageKeeper(context.store, context.client, context.settings)
-        number = None if run.project is None else run.project.project_id
-        options = DataSetOptions(project_id=number, parent_digest=_last_digest(context.store, number))
+        options = _options(context, run)
         made = build_data_set(context.store, keeper, path.parent, options, on_tick=on_tick)
         (path.parent / LEFT_OUT).write_text(json.dumps(made.left_out) + "\n")
         is_starter = weights_name(run.base or context.settings.model)[0].startswith("starter")
@@ -50,10 +49,23 @@ def build_manifest(context: JobContext, run: FinetuneRun, folder: Path, *, on_ti
     return path
 
 
-def _last_digest(store: Store, project_number: int | None) -> str | None:
-    """The newest data set that was made of a project's corrections, or of all."""
-    made = (each for each in reversed(store.list_data_sets()) if "options" in each.lineage)
-    return next((each.digest for each in made if each.lineage["options"]["project_id"] == project_number), None)
+def _options(context: JobContext, run: FinetuneRun) -> DataSetOptions:
+    """The run's own project, or all of our Label Studio: another one may have a project of the same number."""
+    project = run.project
+    if project is None:
+        number, url = None, context.settings.label_studio_url
+    else:
+        number, url = project.project_id, project.label_studio_url
+    return DataSetOptions(number, url, parent_digest=_last_digest(context.store, number, url))
+
+
+def _last_digest(store: Store, project_number: int | None, url: str | None) -> str | None:
+    """The newest data set that was made of a project's corrections, or of all; the oldest ones name no Label Studio."""
+    for each in reversed(store.list_data_sets()):
+        made = each.lineage.get("options")
+        if made and (made["project_id"], made.get("label_studio_url", url)) == (project_number, url):
+            return each.digest
+    return None
 
 
 def _keep(store: Store, run: FinetuneRun, manifest: Manifest, path: Path) -> None:

@@ -15,9 +15,11 @@ from labeling.datasets import images
 from labeling.datasets.build import DataSet, DataSetOptions, build_data_set
 from labeling.datasets.images import ImageKeeper
 from labeling.errors import ImageFetchError
+from labeling.label_studio.client import LabelStudioClient
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.settings import Settings
 from labeling.store import AskedPrompt, Correction, CorrectionFilter, Exclusion, Project, Review, Store
+from labeling.store.correction_records import TaskImage
 
 NINE = datetime(2026, 11, 22, 9, tzinfo=UTC)
 RED, CELL, CELL_TOO = AskedPrompt("red", "red ball"), AskedPrompt("cell", "every cell"), AskedPrompt("cell", "a blob")
@@ -280,6 +282,39 @@ def test_look_alikes_count_as_one(save: Save, build: Save, store: Store, project
     data_set = build()
     assert (data_set.lineage["images"]["train"], data_set.lineage["groups"]["train"]) == (6, 2)
     assert data_set.sides == ["train: 6 images, of which some look alike: they count as 2", "holdout: 0 images"]
+
+
+def test_a_project_of_another_label_studio_with_the_same_number(
+    save: Save, build: Save, store: Store, project: Project, square: np.ndarray
+) -> None:
+    save(1, 1, region("edited", square))
+    other = store.upsert_project("http://other", project.project_id, project.label_config)
+    review = Review(2, 2, "submitted", (region("edited", square),), asked=(RED,), lead_time_s=3.0, prediction_id=1)
+    store.save_reviews(store.record_event("ANNOTATION_CREATED", {}), other, [review])
+    store.record_image(other, 2, noise(2))
+    assert len(build("all", project_id=1).manifest.items) == 2
+    own = build("own", project_id=1, label_studio_url=project.label_studio_url)
+    assert set(told(own)) == {("correction:1/1", "red ball")}
+    assert own.lineage["options"]["label_studio_url"] == project.label_studio_url
+
+
+def test_another_label_studio_is_not_asked_for_an_image(
+    store: Store, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have another picture under the same path."""
+    asked: list[object] = []
+
+    def fetch(reference: str, client: object, *_: Any, **__: Any) -> Path:
+        asked.append(client)
+        raise ImageFetchError("no")
+
+    monkeypatch.setattr(images, "fetch_image", fetch)
+    client = LabelStudioClient(project.label_studio_url, "token")
+    keeper = ImageKeeper(store, client, Settings(data_dir=tmp_path))
+    for each in (project, store.upsert_project("http://other", 1, project.label_config)):
+        with pytest.raises(ImageFetchError):
+            keeper.keep(each, TaskImage(1, "/data/upload/a.png", None, None, None))
+    assert asked == [client, None]
 
 
 def test_an_image_that_changed_or_cannot_be_had(

@@ -145,6 +145,8 @@ def test_annotations_of_two_label_studios_with_the_same_numbers(
     save(store, project, review(7, at=NINE))
     save(store, other, review(7, correction(kind="accepted"), at=NINE))
     assert sorted(item.kind for item in store.list_corrections(1)) == ["accepted", "edited"]
+    (own,) = store.find_corrections(CorrectionFilter(1, "http://other/"))
+    assert own.kind == "accepted"
 
 
 def test_filters(store: Store, project: Project, review, correction) -> None:

@@ -92,6 +92,39 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
         Store.open(f"sqlite:///{tmp_path}/argenseg.db", str(tmp_path / "blobs"))
 
 
+def test_label_studio_moves_with_all_that_was_collected(store: Store) -> None:
+    before, other = "http://localhost:8080", "http://other"
+    for url in (before, other):
+        store.upsert_project(url, 3, "<View/>")
+    store.upsert_project(before, 4, "<View/>")
+    event_id = store.record_event("X", {}, label_studio_url=before)
+    kept = store.find_project(3, before)
+    lineage = {"annotations": [], "options": {"project_id": 3, "label_studio_url": before}}
+    store.save_data_set("ab", b"", None, lineage)
+    assert [each.project_id for each in store.move_projects(f"{before}/", "https://ls.example.com/")] == [3, 4]
+    assert store.projects_of(before) == []
+    moved = store.find_project(3, "https://ls.example.com")
+    assert moved is not None and kept is not None and moved.id == kept.id
+    assert len(store.projects_of(other)) == 1
+    assert store.get_event(event_id).label_studio_url == "https://ls.example.com"
+    (made,) = store.list_data_sets()
+    assert made.lineage["options"] == {"project_id": 3, "label_studio_url": "https://ls.example.com"}
+
+
+def test_projects_of_the_same_number_are_not_joined(store: Store) -> None:
+    store.upsert_project("http://a", 3, "<View/>")
+    store.upsert_project("http://a", 4, "<View/>")
+    store.upsert_project("http://b", 3, "<View/>")
+    with pytest.raises(StoreError, match=r"http://b has a project 3 too.*http://b/new"):
+        store.move_projects("http://a", "http://b")
+    assert len(store.projects_of("http://a")) == 2
+    with pytest.raises(StoreError, match=r"no project of http://c\. There are some of: http://a, http://b\."):
+        store.move_projects("http://c", "http://b")
+    store.move_projects("http://b", "http://b/new")  # what the message advises
+    assert len(store.move_projects("http://a", "http://b")) == 2
+    assert len(store.move_projects("http://b", "http://b")) == 2
+
+
 def test_a_project_keeps_its_newest_config(store: Store) -> None:
     first = store.upsert_project("http://a", 1, "<View/>")
     assert store.upsert_project("http://a/", 1, "<View>2</View>").id == first.id

@@ -81,6 +81,27 @@ def test_sets_know_the_one_before_and_what_was_really_learnt_from_is_kept(
     assert store.read_image(second_used.lineage["manifest_blob"]) == path.read_bytes()
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["of a project", "of all"])
+def test_another_label_studios_project_of_the_same_number_teaches_nothing(
+    context: JobContext, store: Store, project: Project, correct: Correct, tmp_path: Path, whole: bool
+) -> None:
+    for number in range(1, 9):
+        correct(number)
+    reviews = [
+        Review(each.annotation_id + 100, 1, "submitted", (), asked=(AskedPrompt("l0", "bright"),), lead_time_s=3.0)
+        for each in store.list_reviews()
+    ]
+    other = store.upsert_project("http://another", project.project_id, project.label_config)
+    store.save_reviews(store.record_event("ANNOTATION_CREATED", {}), other, reviews)
+    store.record_image(other, 1, picture(200))
+    store.want_finetune("one", None if whole else project)
+    run = store.claim_finetune("me", LEASE_S)
+    assert run is not None
+    path = build_manifest(context, run, tmp_path, on_tick=lambda: None)
+    learnt = {item.source.partition(":")[2] for item in Manifest.read(path).items if ":" in item.source}
+    assert {each for each in learnt if "/" in each} == {f"5/{number}" for number in range(1, 9)}
+
+
 def test_an_image_that_cannot_be_had_just_now_puts_the_run_off(
     context: JobContext, store: Store, project: Project, correct: Correct
 ) -> None:
