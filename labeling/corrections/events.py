@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from labeling.corrections.compare import SentPrediction, event_annotations, label_studio_number, review_annotation
@@ -75,10 +75,11 @@ def _process(store: Store, event: EventRecord) -> _Outcome:
     # what was erased on request is left as a stub, see `Store.erase`
     annotations = [item for item in event_annotations(event.payload) if item.get("erased") is not True]
     reviews, errors = _each(annotations, "annotation", lambda item: review_annotation(item, regions))
+    reviews = [replace(review, image_reference=regions.image_of(review.task_id)) for review in reviews]
     new = store.save_reviews(event.id, project, reviews)
     for review in reviews:
-        if review.task_id is not None:
-            regions.record_image(review.task_id)
+        if review.task_id is not None and review.image_reference is not None:
+            store.record_image(project, review.task_id, review.image_reference)
     noted = [note for review in reviews for note in _notes(review)]
     noted += [f"{len(reviews) - new} annotations were known already, or erased"] if new < len(reviews) else []
     return _Outcome(sum(len(review.corrections) for review in reviews), errors, tuple(noted))
@@ -170,11 +171,11 @@ class _ProjectRegions:
             return ()
         return _asked(plan_prompts(self._config, self._task_data.get(task_id, {})))
 
-    def record_image(self, task_id: int) -> None:
-        """Remember what the event says about the task's image."""
-        reference = self._task_data.get(task_id, {}).get(self._config.image_key) if self._config else None
-        if isinstance(reference, str) and reference:
-            self._store.record_image(self._project, task_id, reference)
+    def image_of(self, task_id: int | None) -> str | None:
+        """What the event says about the task's image."""
+        data = self._task_data.get(task_id or 0, {})
+        reference = data.get(self._config.image_key) if self._config else None
+        return reference if isinstance(reference, str) and reference else None
 
     def _wanted(self, prediction_id: int) -> WantedPrediction:
         if prediction_id not in self._predictions:

@@ -13,7 +13,7 @@ from argenseg_model.errors import ARGenSegError
 from argenseg_model.manifest import Manifest, ManifestItem, encode_mask
 from labeling.datasets.agreement import agreed
 from labeling.datasets.evidence import WEIGHTS, Evidence, LeftOut, evidence_of
-from labeling.datasets.images import ImageKeeper, KeptImage
+from labeling.datasets.images import ANOTHER_IMAGE, ImageKeeper, KeptImage
 from labeling.datasets.splits import HOLDOUT_SHARE, place_images
 from labeling.errors import ImageFetchError, LabelingError, StoreError
 from labeling.store.correction_records import CorrectionFilter, ImageSplit, ReviewRecord
@@ -138,6 +138,9 @@ def _collect(
         image = tasks[key]
         if isinstance(image, str):
             left_out[image] += len(usable)
+            continue
+        if not image.was_annotated_in(review):
+            left_out[ANOTHER_IMAGE] += len(usable)
             continue
         images[image.hashed.sha256] = image
         for each in usable:

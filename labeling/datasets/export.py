@@ -18,7 +18,7 @@ from pycocotools import mask as coco
 from argenseg_model.errors import ARGenSegError
 from argenseg_model.images import load_image
 from argenseg_model.manifest import encode_mask
-from labeling.datasets.images import ImageKeeper, KeptImage, exif_orientation
+from labeling.datasets.images import ANOTHER_IMAGE, ImageKeeper, KeptImage, exif_orientation
 from labeling.errors import LabelingError, StoreError
 from labeling.regions.kinds import draw_regions
 from labeling.store.correction_records import CorrectionRecord, ReviewRecord
@@ -58,15 +58,20 @@ def collect(store: Store, keeper: ImageKeeper, reviews: Iterable[ReviewRecord]) 
     images, left_out = [], []
     for (_, task_id), found in by_task.items():
         known = store.images_of_tasks(found[0].project, [task_id]).get(task_id)
-        regions = tuple(item for review in found for item in review.corrections if item.mask_after is not None)
         try:
             if known is None:
                 raise LabelingError("its image is not known: no event carried the task's data")
-            images.append(ExportedImage(keeper.keep(found[0].project, known), task_id, regions))
+            image = keeper.keep(found[0].project, known)
         except StoreError:
             raise
         except (LabelingError, ARGenSegError) as error:
             left_out.append((task_id, str(error)))
+            continue
+        made_on_it = [review for review in found if image.was_annotated_in(review)]
+        left_out += [(task_id, ANOTHER_IMAGE)] * (len(found) - len(made_on_it))
+        regions = (item for review in made_on_it for item in review.corrections if item.mask_after is not None)
+        if made_on_it:
+            images.append(ExportedImage(image, task_id, tuple(regions)))
     return Collected(tuple(images), tuple(left_out))
 
 

@@ -13,19 +13,28 @@ from labeling.errors import ImageFetchError, StoreError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.images import fetch_image
 from labeling.settings import Settings
-from labeling.store.correction_records import TaskImage
+from labeling.store.correction_records import ReviewRecord, TaskImage
 from labeling.store.records import Project
 from labeling.store.store import Store
+
+ANOTHER_IMAGE = "the task shows another image now than when it was annotated"
 
 
 @dataclass(frozen=True)
 class KeptImage:
-    """An image by its content, with its upright size in px."""
+    """An image by its content, with its upright size in px. `reference` is what the task's data says of it."""
 
     hashed: HashedImage
     width: int
     height: int
     suffix: str
+    reference: str
+
+    def was_annotated_in(self, review: ReviewRecord) -> bool:
+        """Whether an annotation was made on this image, by all that is known."""
+        if review.image_sha256 is not None:
+            return review.image_sha256 == self.hashed.sha256
+        return review.image_reference in (None, self.reference)
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ class ImageKeeper:
         width, height = picture.size
         hashed = HashedImage(sha256, perceptual_hash(picture))
         self.store.record_image(project, image.task_id, image.reference, sha256=sha256, width=width, height=height)
-        return KeptImage(hashed, width, height, _suffix(content))
+        return KeptImage(hashed, width, height, _suffix(content), image.reference)
 
     def fetch(self, project: Project, image: TaskImage) -> None:
         """Keep the file of an image that nobody fetched yet, unless its task was erased or changed meanwhile.

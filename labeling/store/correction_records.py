@@ -70,7 +70,8 @@ class Review:
     `prediction_id` and `model_version` are those of our prediction that it began from (None: it began from nothing),
     `asked` what that prediction was asked, or else what the label config asks. `lead_time_s` is Label Studio's own
     count, idle time included; `capped_lead_time_s` is at most 600 s + 60 s a changed region. `unread` counts regions
-    that are no readable masks. `at` is the annotation's own time of change.
+    that are no readable masks. `at` is the annotation's own time of change. `image_reference` is what the task's data
+    said of its image; the store adds what it knows of it.
     """
 
     annotation_id: int
@@ -86,13 +87,14 @@ class Review:
     model_version: str | None = None
     asked: tuple[AskedPrompt, ...] = ()
     unread: int = 0
+    image_reference: str | None = None
 
 
 @dataclass(frozen=True)
 class CorrectionRecord:
     """A stored correction; its masks are read with `Store.read_mask(digest)`. Fields as in Correction and Review.
 
-    `excluded` says why it is to be left out, if it is.
+    `excluded` says why it is to be left out, if it is. `image_sha256` as in ReviewRecord.
     """
 
     id: int
@@ -122,6 +124,7 @@ class CorrectionRecord:
     interactive: bool
     vertices_before: int | None
     vertices_after: int | None
+    image_sha256: str | None
     excluded: str | None
 
 
@@ -129,6 +132,8 @@ class CorrectionRecord:
 class ReviewRecord:
     """A stored annotation with its corrections, fields as in Review; `at` falls back to when its event came.
 
+    `image_sha256` is of the file of the image that it was made on, None where nobody fetched that. Annotations that
+    were stored before these things were remembered have no `image_reference` either.
     `excluded_labels`: those of its regions that are excluded, predicted or submitted, whether or not these are here.
     """
 
@@ -147,6 +152,8 @@ class ReviewRecord:
     model_version: str | None
     asked: tuple[AskedPrompt, ...]
     unread: int
+    image_reference: str | None
+    image_sha256: str | None
     excluded: str | None
     excluded_labels: frozenset[str | None]
     corrections: tuple[CorrectionRecord, ...]

@@ -51,6 +51,8 @@ class ReviewRow(Base):
     model_version: Mapped[str | None] = mapped_column(String(200))
     asked: Mapped[list[dict[str, Any]]]
     unread: Mapped[int]
+    image_reference: Mapped[str | None]
+    image_sha256: Mapped[str | None] = mapped_column(String(64))
 
     event: Mapped[EventRow] = relationship(lazy="raise")
     project: Mapped[ProjectRow] = relationship(lazy="joined", innerjoin=True)

@@ -25,6 +25,7 @@ from labeling.store.exclusions import Exclusions, add_exclusion, exclusion_of, f
 from labeling.store.predictions import project_record
 from labeling.store.records import Project
 from labeling.store.tables import ProjectRow
+from labeling.store.task_images import remember_images
 
 TASK_DELETED = "the task was deleted in Label Studio"
 """Why such a task is left out: an exclusion also holds what comes late of it, and can be taken back."""
@@ -57,6 +58,7 @@ _REVIEW_FIELDS = (  # of Review, ReviewRow and ReviewRecord
     "prediction_id",
     "model_version",
     "unread",
+    "image_reference",
 )
 
 
@@ -85,6 +87,7 @@ class CorrectionStore:
                 for row in rows
                 if row.annotation_id not in unwanted and not _is_known(history.get(row.annotation_id, []), row)
             ]
+            remember_images(session, project, new)
             session.add_all(new)
             session.flush()
             for states in _history(session, project, [row.annotation_id for row in rows]).values():
@@ -287,6 +290,7 @@ def _review_record(row: ReviewRow, exclusions: Exclusions, wanted: CorrectionFil
         project=project_record(row.project),
         at=row.annotation_at or row.event.received_at,
         asked=tuple(AskedPrompt(**item) for item in row.asked),
+        image_sha256=row.image_sha256,
         excluded=exclusion_of(exclusions, row),
         excluded_labels=frozenset(label for item in left_out for label in (item.label, item.label_before)),
         corrections=tuple(
@@ -315,5 +319,6 @@ def _record(row: CorrectionRow, review: ReviewRow, excluded: str | None) -> Corr
         ground_truth=review.ground_truth,
         mask_before=row.mask_before,
         mask_after=row.mask_after,
+        image_sha256=review.image_sha256,
         excluded=excluded,
     )

@@ -1,13 +1,14 @@
-"""Which image a task shows: by its content, as soon as somebody has fetched it."""
+"""Which image a task shows, and its annotations were made on: by its content, as soon as somebody has fetched it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, select, update
+from sqlalchemy.orm import Session
 
 from labeling.store.blobs import BlobStore
 from labeling.store.correction_records import TaskImage
-from labeling.store.correction_tables import TaskImageRow
+from labeling.store.correction_tables import ReviewRow, TaskImageRow
 from labeling.store.database import Database
 from labeling.store.records import Project
 from labeling.store.tables import ProjectRow
@@ -33,6 +34,7 @@ class TaskImageStore:
         with self._database.writing() as session:
             kept = session.execute(expected.values(sha256=digest, width=width, height=height))
             if cast(CursorResult[Any], kept).rowcount:
+                _remember_content(session, project, image.task_id, image.reference, digest)
                 return True
             is_shown = session.scalar(select(TaskImageRow.id).filter_by(sha256=digest).limit(1)) is not None
         if not is_shown:
@@ -65,6 +67,8 @@ class TaskImageStore:
             if sha256 is not None or row.reference != reference:
                 row.sha256, row.width, row.height = sha256, width, height
             row.reference = reference
+            if sha256 is not None:
+                _remember_content(session, project, task_id, reference, sha256)
 
     def images_of_tasks(self, project: Project, task_ids: Iterable[int]) -> dict[int, TaskImage]:
         """The images of tasks by task id; tasks of which nothing is known are absent."""
@@ -76,3 +80,25 @@ class TaskImageStore:
                 row.task_id: TaskImage(row.task_id, row.reference, row.sha256, row.width, row.height)
                 for row in session.scalars(query)
             }
+
+
+def remember_images(session: Session, project: Project, reviews: Sequence[ReviewRow]) -> None:
+    """Say of new reviews which image they were made on: what the event said of it, or else what the task shows now."""
+    task_ids = {review.task_id for review in reviews}
+    query = select(TaskImageRow).where(TaskImageRow.project_row_id == project.id, TaskImageRow.task_id.in_(task_ids))
+    shown = {row.task_id: row for row in session.scalars(query)}
+    for review in reviews:
+        image = shown.get(review.task_id or 0)
+        if image is not None and review.image_reference in (None, image.reference):
+            review.image_reference, review.image_sha256 = image.reference, image.sha256
+
+
+def _remember_content(session: Session, project: Project, task_id: int, reference: str, sha256: str) -> None:
+    """An image was fetched that annotations were made on before."""
+    unknown = update(ReviewRow).where(
+        ReviewRow.project_row_id == project.id,
+        ReviewRow.task_id == task_id,
+        ReviewRow.image_reference == reference,
+        ReviewRow.image_sha256.is_(None),
+    )
+    session.execute(unknown.values(image_sha256=sha256))

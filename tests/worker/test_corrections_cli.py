@@ -1,5 +1,6 @@
 """The commands, on a store with two corrected tasks."""
 
+import base64
 import csv
 import io
 import json
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from argenseg_model.manifest import Manifest
 from backend.cli import main
@@ -254,3 +256,21 @@ def test_stats_have_a_line_for_each_label_prompt_version_and_week(run, store: St
 
 def test_sync_needs_label_studio(run) -> None:
     assert "LABEL_STUDIO_API_KEY" in run("corrections", "sync", "--project", "5", fails=True).output
+
+
+def picture(seed: int) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (30, 40), np.uint8)).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def test_an_export_leaves_out_what_was_drawn_on_another_image(run, store: Store, tmp_path: Path) -> None:
+    project = store.find_project(5, URL)
+    assert project is not None
+    run("corrections", "export", str(tmp_path / "before"))
+    (line,) = run("corrections", "list", "--json", "--task", "1").stdout.splitlines()
+    digest = json.loads(line)["image_sha256"]
+    assert digest is not None and digest == store.images_of_tasks(project, [1])[1].sha256
+    store.record_image(project, 1, picture(1))
+    told = run("corrections", "export", str(tmp_path / "after"))
+    assert "left out task 1: the task shows another image now" in told.stderr and "1 regions on 1 images" in told.stdout

@@ -206,6 +206,20 @@ def test_what_is_wrong_is_kept_with_the_event(store: Store, browser_event, chang
     assert event.payload == browser_event
 
 
+def test_an_annotation_is_tied_to_the_image_that_its_event_tells(store: Store, browser_event) -> None:
+    """The first event brings the task's data, whose image is fetched later; then the task gets another picture."""
+    project = store.upsert_project(URL, 1, browser_event["project"]["label_config"])
+    first = browser_event["task"]["data"]["image"]
+    process(store, browser_event)
+    store.record_image(project, 4, first, sha256="aa", width=8, height=8)
+    browser_event["task"]["data"]["image"] = "/data/upload/other.png"
+    browser_event["annotation"] |= {"id": 99}
+    process(store, browser_event)
+    assert store.images_of_tasks(project, [4])[4].reference == "/data/upload/other.png"
+    told = [(each.image_reference, each.image_sha256) for each in store.list_reviews()]
+    assert told == [(first, "aa"), ("/data/upload/other.png", None)]
+
+
 def test_an_event_about_something_else_makes_no_project_known(store: Store) -> None:
     assert process(store, {"project": {"id": 99}}, "TASKS_CREATED") == 0
     assert store.find_project(99) is None

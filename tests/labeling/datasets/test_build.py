@@ -328,3 +328,19 @@ def test_an_image_that_changed_or_cannot_be_had(
     assert not data_set.manifest.items
     assert sum(data_set.left_out.values()) == 2
     assert any("another one now" in reason for reason in data_set.left_out)
+
+
+@pytest.mark.parametrize("was_fetched", [True, False])
+def test_annotations_of_another_image_than_the_tasks(
+    save: Save, build: Save, store: Store, project: Project, square: np.ndarray, tmp_path: Path, was_fetched: bool
+) -> None:
+    """The task's data was changed to a picture of the same size: the old masks would be taught on the new one."""
+    store.record_image(project, 1, noise(8))
+    if was_fetched:
+        keeper = ImageKeeper(store, None, Settings(data_dir=tmp_path / "data"))
+        keeper.keep(project, store.images_of_tasks(project, [1])[1])
+    save(1, 1, region("edited", square), annotator_id=1)  # of noise(8), and the task shows noise(1) from now on
+    save(2, 1, region("edited", np.roll(square, 4, axis=1)), annotator_id=2)
+    data_set = build()
+    assert set(told(data_set)) == {("correction:1/2", "red ball")}
+    assert data_set.left_out == {images.ANOTHER_IMAGE: 1}

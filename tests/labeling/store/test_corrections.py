@@ -180,6 +180,39 @@ def test_what_is_known_of_annotations(store: Store, project: Project, review) ->
     assert store.annotations_of_tasks(project, [4, 5, 6]) == {4: {7: "submitted"}, 5: {8: "submitted"}}
 
 
+def images(store: Store) -> dict[int, tuple[str | None, str | None]]:
+    return {each.annotation_id: (each.image_reference, each.image_sha256) for each in store.list_reviews()}
+
+
+def test_an_annotation_knows_the_image_that_it_was_made_on(store: Store, project: Project, review) -> None:
+    save(store, project, review(6))  # nothing is known of the task
+    store.record_image(project, 4, "/data/a.png", sha256="aa", width=16, height=12)
+    save(store, project, review(7), review(8, task_id=5, image_reference="/data/b.png"))
+    save(store, project, review(9, image_reference="/data/c.png"))  # the task's data was changed
+    store.record_image(project, 4, "/data/c.png")
+    assert images(store) == {
+        6: (None, None), 7: ("/data/a.png", "aa"), 8: ("/data/b.png", None), 9: ("/data/c.png", None),
+    }  # fmt: skip
+    (correction,) = store.find_corrections(CorrectionFilter(annotation_id=7))
+    assert correction.image_sha256 == "aa"
+
+
+@pytest.mark.parametrize("by_sweeper", [True, False])
+def test_whose_image_is_fetched_later_knows_it_then(store: Store, project: Project, review, by_sweeper: bool) -> None:
+    save(store, project, review(7, image_reference="/data/a.png"), review(8, image_reference="/data/b.png"))
+    save(store, project, review(9, task_id=5, image_reference="/data/b.png"))
+    store.record_image(project, 4, "/data/b.png")
+    if by_sweeper:
+        store.keep_task_image(project, store.images_of_tasks(project, [4])[4], b"bb", 16, 12)
+    else:
+        store.record_image(project, 4, "/data/b.png", sha256="bb", width=16, height=12)
+    found = images(store)
+    assert (found[7][1], found[9][1]) == (None, None) and found[8][1] is not None
+    assert found[8][1] == store.images_of_tasks(project, [4])[4].sha256
+    store.record_image(project, 4, "/data/b.png", sha256="cc", width=16, height=12)  # another file in its place
+    assert images(store) == found
+
+
 def test_a_tasks_image(store: Store, project: Project) -> None:
     assert store.images_of_tasks(project, [4]) == {}
     store.record_image(project, 4, "/data/a.png")
