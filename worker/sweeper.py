@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from labeling.errors import LabelingError
 from worker import reconcile, spool
 from worker.errors import QueueFull
+from worker.heartbeats import SWEEPER, beat
 from worker.jobs import JobContext, process_event
 from worker.queues import (
     GPU,
@@ -64,6 +65,7 @@ def run(context: JobContext, stop: threading.Event) -> None:
         for name in (GPU, PUBLISH):
             _attempt(partial(requeue_due_retries, context.connection, name))
         if time.monotonic() >= next_sweep:
+            beat(context.connection, SWEEPER)
             if swept := sweep(context):
                 logger.info("%d things that got lost are under way again", swept)
             next_sweep = time.monotonic() + SWEEP_INTERVAL_S

@@ -93,8 +93,9 @@ def webhook(settings: Settings, project: int) -> Iterator[Finding]:
     if len(hooks) > 1:
         yield warning(f"{len(hooks)} webhooks bring every event to us.", "Delete all but one in Settings > Webhooks.")
     with Store.open(settings.database_url, settings.blob_url) as store:
-        before, began = store.newest_event(), time.monotonic()
+        before = store.newest_event()
         client.change_project(project, title=client.get_project(project)["title"])
+        began = time.monotonic()
         while time.monotonic() - began < _DELIVERY_S:
             if store.has_event("PROJECT_UPDATED", project, after=before):
                 yield ok(f"An event was delivered and stored, in {time.monotonic() - began:.1f} s.")

@@ -1,4 +1,4 @@
-"""Redis, what waits in it, and who works on it."""
+"""Redis, what waits in it, who works on it, and who looks after it."""
 
 from collections.abc import Iterator
 
@@ -6,6 +6,7 @@ from redis import RedisError
 
 from labeling.settings import Settings
 from worker.doctor.findings import Finding, failure, ok, skipped, warning
+from worker.heartbeats import SCHEDULER, SWEEPER, is_alive
 from worker.queues import GPU, MAX_QUEUED_JOBS, PUBLISH, connect, live_workers, open_queue, redis_socket
 
 _OLDEST = (6, 2)
@@ -33,7 +34,7 @@ def redis(settings: Settings) -> Iterator[Finding]:
 
 
 def workers(settings: Settings) -> Iterator[Finding]:
-    """For each queue: what waits, and is there somebody to do it?"""
+    """For each queue: what waits, and is there somebody to do it? And to find what got lost, and to fine-tune?"""
     connection = connect(settings)
     try:
         connection.ping()
@@ -49,3 +50,16 @@ def workers(settings: Settings) -> Iterator[Finding]:
             yield warning(f"{text} It is full: more is taken when there is room.", f"Start another argenseg {command}.")
         else:
             yield ok(text)
+    if is_alive(connection, SWEEPER):
+        yield ok("A sweeper looks for what got lost.")
+    else:
+        yield failure(
+            "No sweeper runs: what is to be tried again later, or got lost, waits for ever.",
+            "Start argenseg up, or argenseg sweeper; its log says why it ended.",
+        )
+    if is_alive(connection, SCHEDULER):
+        yield ok("A scheduler fine-tunes when it is time.")
+    else:
+        yield warning(
+            "No scheduler runs: fine-tuning that is queued or due waits.", "Start argenseg up, or argenseg scheduler."
+        )

@@ -28,8 +28,10 @@ from worker.doctor import (
     project as project_checks,
 )
 from worker.doctor.findings import Finding
+from worker.heartbeats import SCHEDULER, SWEEPER, beat
 from worker.projects.connection import connect_backend
 from worker.projects.open_project import OpenProject, require_client
+from worker.queues import connect
 from worker.spool import spool_folder, write_event
 from worker.supervisor.up import backend_url, environment_of
 
@@ -65,7 +67,11 @@ def test_events_that_nobody_took_up(settings: Settings) -> None:
 def test_redis_and_its_workers(settings: Settings, redis_server: RedisServer) -> None:
     assert states(queues.redis(settings)) == ["ok"]
     found = list(queues.workers(settings))
-    assert states(found) == ["failure", "failure"] and "argenseg worker" in found[0].mend
+    assert states(found) == ["failure", "failure", "failure", "warning"] and "argenseg worker" in found[0].mend
+    assert "No sweeper" in found[2].text and "argenseg sweeper" in found[2].mend
+    for process in (SWEEPER, SCHEDULER):
+        beat(connect(settings), process)
+    assert states(queues.workers(settings)) == ["failure", "failure", "ok", "ok"]
     redis_server.kill()
     assert "argenseg up" in only(queues.redis(settings)).mend
 
@@ -151,12 +157,12 @@ def test_a_project_that_is_not_connected(connected: Settings) -> None:
         assert found.state == "failure" and "argenseg up --project 5 --connect" in found.mend
 
 
-def connect(settings: Settings) -> None:
+def connect_project(settings: Settings) -> None:
     connect_backend(require_client(settings), 5, backend_url(settings), settings)
 
 
 def test_a_connection_that_label_studio_lost(connected: Settings, label_studio: LabelStudioDouble) -> None:
-    connect(connected)
+    connect_project(connected)
     assert states(project_checks.connection(connected, 5)) == ["ok"]
     label_studio.backends[0]["state"] = "ER"
     assert states(project_checks.connection(connected, 5)) == ["failure"]
@@ -167,7 +173,7 @@ def test_a_connection_that_label_studio_lost(connected: Settings, label_studio: 
 def test_an_event_must_really_arrive(
     connected: Settings, label_studio: LabelStudioDouble, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connect(connected)
+    connect_project(connected)
     monkeypatch.setattr(project_checks, "_DELIVERY_S", 1.0)
     assert "SSRF_PROTECTION_ENABLED=false" in only(project_checks.webhook(connected, 5)).mend
     payload = {"project": {"id": 5}}

@@ -1,0 +1,29 @@
+"""Signs of life of the processes that work on no queue: of the others, RQ keeps a list."""
+
+import logging
+
+from redis import Redis, RedisError
+
+logger = logging.getLogger(__name__)
+
+SWEEPER = "sweeper"
+SCHEDULER = "scheduler"
+
+_LASTS_S = 120  # longer than a sweep that finds much to do
+
+
+def beat(connection: "Redis", process: str) -> None:
+    """Say that a copy of this process is at work. A Redis that does not answer is no reason to stop."""
+    try:
+        connection.set(_key(process), 1, ex=_LASTS_S)
+    except RedisError as error:
+        logger.debug("no sign of life: %s", error)
+
+
+def is_alive(connection: "Redis", process: str) -> bool:
+    """Whether a copy of it gave a sign of life in the last minutes. RedisError if Redis does not answer."""
+    return bool(connection.exists(_key(process)))
+
+
+def _key(process: str) -> str:
+    return f"argenseg:alive:{process}"
