@@ -11,6 +11,7 @@ from sqlalchemy.orm import aliased
 from labeling.store.correction_tables import EventRow
 from labeling.store.database import Database
 from labeling.store.operations_records import (
+    AnsweredPrediction,
     Delay,
     Pace,
     PredictionRun,
@@ -78,6 +79,16 @@ class OperationStore:
         query = query.where(_of_version(project, model_version), PredictionRow.task_id.in_(task_ids))
         with self._database.reading() as session:
             return {(task, digest): cast(PredictionStatus, status) for task, digest, status in session.execute(query)}
+
+    def wished_tasks(self, project: Project, task_ids: Collection[int]) -> set[int]:
+        """Those of these tasks that were ever wished for, of whatever version and whatever became of it."""
+        query = select(PredictionRow.task_id).where(
+            PredictionRow.project_row_id == project.id,
+            PredictionRow.task_id.in_(task_ids),
+            PredictionRow.interactive.is_(False),
+        )
+        with self._database.reading() as session:
+            return set(session.scalars(query))
 
     def version_counts(self, project: Project) -> dict[str, dict[str, int]]:
         """How many predictions of each version are in each status, the newest version first; no typed prompts."""
@@ -177,24 +188,18 @@ class OperationStore:
 
     def superseded_predictions(self, project: Project, kept_versions: Sequence[str]) -> list[SentPrediction]:
         """Predictions that we sent, of other versions, on tasks that hold one of `kept_versions` that we sent too."""
-        old, kept = PredictionRow, aliased(PredictionRow)
-        replaced = exists().where(
-            kept.project_row_id == old.project_row_id,
-            kept.task_id == old.task_id,
-            kept.model_version.in_(kept_versions),
-            kept.status.in_(_SENT),
-            kept.interactive.is_(False),
-        )
-        query = select(old.id, old.task_id, old.model_version, old.label_studio_prediction_id).where(
-            old.project_row_id == project.id,
-            old.status.in_(_SENT),
-            old.label_studio_prediction_id.is_not(None),
-            old.model_version.not_in(kept_versions),
-            replaced,
-        )
+        number = PredictionRow.label_studio_prediction_id
+        query = _superseded(project, kept_versions).where(number.is_not(None))
         with self._database.reading() as session:
-            rows = session.execute(query.order_by(old.id))
+            rows = session.execute(query.add_columns(number).order_by(PredictionRow.id))
             return [SentPrediction(row_id, task, version, sent or 0) for row_id, task, version, sent in rows]
+
+    def superseded_answers(self, project: Project, kept_versions: Sequence[str]) -> list[AnsweredPrediction]:
+        """The same of those whose numbers in Label Studio are not known, by task."""
+        query = _superseded(project, kept_versions).where(PredictionRow.label_studio_prediction_id.is_(None))
+        with self._database.reading() as session:
+            rows = session.execute(query.order_by(PredictionRow.task_id, PredictionRow.id))
+            return [AnsweredPrediction(row_id, task, version) for row_id, task, version in rows]
 
     def mark_pruned(self, prediction_id: int) -> None:
         """Label Studio does not hold it any more. It stays here, for corrections that were made from it."""
@@ -240,6 +245,25 @@ def _of_version(project: Project, model_version: str) -> ColumnElement[bool]:
         PredictionRow.project_row_id == project.id,
         PredictionRow.model_version == model_version,
         PredictionRow.interactive.is_(False),
+    )
+
+
+def _superseded(project: Project, kept_versions: Sequence[str]) -> Select[int, int, str]:
+    """Row, task and version of what is replaced by one of `kept_versions` on the same task."""
+    old, kept = PredictionRow, aliased(PredictionRow)
+    replaced = exists().where(
+        kept.project_row_id == old.project_row_id,
+        kept.task_id == old.task_id,
+        kept.model_version.in_(kept_versions),
+        kept.status.in_(_SENT),
+        kept.interactive.is_(False),
+    )
+    return select(old.id, old.task_id, old.model_version).where(
+        old.project_row_id == project.id,
+        old.status.in_(_SENT),
+        old.interactive.is_(False),
+        old.model_version.not_in(kept_versions),
+        replaced,
     )
 
 

@@ -55,6 +55,15 @@ class Pace:
 
 
 @dataclass(frozen=True)
+class AnsweredPrediction:
+    """One of our predictions that answered an opened page: Label Studio never told its number there."""
+
+    id: int
+    task_id: int
+    model_version: str
+
+
+@dataclass(frozen=True)
 class SentPrediction:
     """One of our predictions that Label Studio holds under `label_studio_id`."""
 

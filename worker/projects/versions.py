@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, groupby
 
 from labeling.errors import LabelStudioError
-from labeling.store.operations_records import SentPrediction
+from labeling.store.operations_records import AnsweredPrediction, SentPrediction
 from worker.errors import WorkerError
 from worker.projects.open_project import OpenProject
 
@@ -68,8 +69,30 @@ def pin(project: OpenProject, version: str) -> None:
 
 def prunable(project: OpenProject) -> list[SentPrediction]:
     """Predictions that we sent and that neither annotators see nor a task would miss: a newer one is there."""
-    kept = {project.version, project.shown, shown_version(project)}
-    return project.store.superseded_predictions(project.project, sorted(kept - {""}))
+    kept = sorted({project.version, project.shown, shown_version(project)} - {""})
+    answers = project.store.superseded_answers(project.project, kept)
+    by_task = groupby(answers, key=lambda answer: answer.task_id)
+    numbered = (_with_numbers(project, task, list(of_task), kept) for task, of_task in by_task)
+    return [*project.store.superseded_predictions(project.project, kept), *chain.from_iterable(numbered)]
+
+
+def _with_numbers(
+    project: OpenProject, task: int, answers: list[AnsweredPrediction], kept: list[str]
+) -> Iterator[SentPrediction]:
+    """What Label Studio holds of a task's answers: it never told their numbers, but regions keep their ids.
+
+    Nothing where it holds none of the versions that replace them: it may never have stored that answer.
+    """
+    held = sorted(project.client.list_predictions(task), key=lambda held: int(held["id"]))
+    if not any(each["model_version"] in kept for each in held):
+        return
+    for answer in answers:
+        same = (each for each in held if each["model_version"] == answer.model_version and each["result"])
+        for each in same:
+            region = project.store.find_predicted_region(project.project, task, str(each["result"][0].get("id")))
+            if region is not None and region.prediction_id == answer.id:
+                yield SentPrediction(answer.id, task, answer.model_version, int(each["id"]))
+                break
 
 
 def second_copies(project: OpenProject) -> list[int]:

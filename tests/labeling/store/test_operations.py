@@ -141,7 +141,7 @@ def test_only_what_we_sent_and_replaced_is_superseded(
     old = sent(1, "m · 1", 11)
     sent(1, "m · 2", 12)
     sent(2, "m · 1", 21)  # nothing newer: it stays
-    sent(3, "m · 1", None)  # its number in Label Studio is not known
+    answered = sent(3, "m · 1", None)  # its number in Label Studio is not known
     sent(3, "m · 2", 32)
     sent(4, "m · 1", 41)
     want(4, "m · 2")  # not there yet
@@ -149,6 +149,7 @@ def test_only_what_we_sent_and_replaced_is_superseded(
     assert [(found.id, found.task_id, found.model_version, found.label_studio_id) for found in superseded] == [
         (old, 1, "m · 1", 11)
     ]
+    assert [found.id for found in store.superseded_answers(project, ["m · 2"])] == [answered]
     assert store.superseded_predictions(project, ["m · 1", "m · 2"]) == []
     store.mark_pruned(old)
     assert store.superseded_predictions(project, ["m · 2"]) == []
@@ -186,3 +187,9 @@ def test_what_annotators_asked_for_in_vain(
     ]
     assert waiting not in [each.prediction_id for each in found]
     assert len(store.failed_answers(project, yesterday + timedelta(hours=1), limit=1)) == 1
+
+
+def test_a_task_was_wished_for_whatever_became_of_it(store: Store, project: Project, want: Want) -> None:
+    store.fail_prediction(want(1, "m · 1"), "no image")
+    want(2, "m · 2")
+    assert store.wished_tasks(project, [1, 2, 3]) == {1, 2}

@@ -27,6 +27,16 @@ def send(project: OpenProject, label_studio: LabelStudioDouble, task: int, versi
     return held
 
 
+def answer(project: OpenProject, task: int, version: str, *region_ids: str) -> None:
+    """A prediction that answered an opened page: nobody told us Label Studio's number of it."""
+    wish = TaskWish(task, {}, plan_prompts(project.wishes.config, {}))
+    (row,) = project.store.want_predictions(project.project, [wish], version, delivery="sync")
+    shape = CroppedMask.of(np.ones((4, 4), bool))
+    regions = tuple(PredictedRegion(name, "l0", "x", 0.5, shape) for name in region_ids)
+    project.store.finish_prediction(row.id, Prediction([{"id": name} for name in region_ids], 0.5, version, regions))
+    assert project.store.deliver_now(row.id) is not None
+
+
 def test_versions_of_all(project: OpenProject, label_studio: LabelStudioDouble, connected: Settings) -> None:
     send(project, label_studio, 1, OLD)
     send(project, label_studio, 1, project.version)
@@ -86,6 +96,25 @@ def test_only_our_replaced_predictions_are_deleted(project: OpenProject, label_s
     assert [each.label_studio_id for each in found] == [replaced]
     assert list(prune(project, found)) == [True]
     assert set(label_studio.predictions) == {alone, current, others}
+    assert prunable(project) == []
+
+
+def test_what_answered_an_opened_page_is_known_by_its_regions(
+    project: OpenProject, label_studio: LabelStudioDouble
+) -> None:
+    answer(project, 1, OLD, "a", "b")
+    held = label_studio.add_prediction(1, OLD, "a", "b")
+    others = label_studio.add_prediction(1, OLD, "somebody's"), label_studio.add_prediction(1, "theirs", "a")
+    answer(project, 2, OLD, "c")
+    alone = label_studio.add_prediction(2, OLD, "c")
+    assert prunable(project) == []
+    for task in (1, 2):
+        answer(project, task, project.version, f"new {task}")
+    current = label_studio.add_prediction(1, project.version, "new 1")  # the page of task 2 was left too soon
+    found = prunable(project)
+    assert [each.label_studio_id for each in found] == [held]
+    assert list(prune(project, found)) == [True]
+    assert set(label_studio.predictions) == {*others, alone, current}
     assert prunable(project) == []
 
 
