@@ -255,11 +255,23 @@ def _finish(project: OpenProject, console: Console, run: PredictionRun) -> None:
     elif run.options.pin:
         why = "tasks failed. Retry those" if failed else "tasks lack them. Go on"
         console.print(f"They are not pinned, because {why}, or pin all the same: {pin}", soft_wrap=True)
-    elif held and versioning.shown_version(project) not in ("", project.version):
-        console.print(f"Annotators still see {versioning.shown_version(project)}: {pin}", soft_wrap=True)
+    elif held:
+        _say_what_is_seen(project, console, pin)
     project.store.end_runs(project.project, "finished")  # till now, new tasks got its version too
     if failed or lacking:
         sys.exit(1)
+
+
+def _say_what_is_seen(project: OpenProject, console: Console, pin: str) -> None:
+    shown = versioning.shown_version(project)
+    if shown not in ("", project.version):
+        console.print(f"Annotators still see {shown}: {pin}", soft_wrap=True)
+    elif project.shown != shown:  # "live"
+        console.print(
+            "Annotators see them as long as the backend answers. Pinned, they always do, and uncertainty sampling"
+            f" works: {pin}",
+            soft_wrap=True,
+        )
 
 
 def _say_failures(project: OpenProject, console: Console, *, shown_tasks: int | None) -> bool:

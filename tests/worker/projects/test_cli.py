@@ -168,6 +168,19 @@ def test_every_version_command_has_an_example(argenseg: Argenseg, command: str) 
     assert f"Example: argenseg versions {command}" in argenseg("versions", command, "--help")[1]
 
 
+@pytest.mark.usefixtures("at_work")
+def test_who_sees_the_live_backends_version_is_told_of_pinning(
+    argenseg: Argenseg, project: OpenProject, label_studio: LabelStudioDouble
+) -> None:
+    del label_studio.tasks[4]
+    label_studio.backends.append({"id": 1, "title": "ARGenSeg", "model_version": project.version})
+    label_studio.project["model_version"] = "ARGenSeg"
+    code, told = argenseg("predict", "--project", "5")
+    assert code == 0 and "uncertainty sampling works: argenseg versions pin --project 5" in told
+    assert "uncertainty" not in argenseg("predict", "--project", "5", "--pin")[1]
+    assert "uncertainty" not in argenseg("predict", "--project", "5")[1]
+
+
 def test_a_cancelled_run_is_resumed_with_its_options(argenseg: Argenseg, project: OpenProject) -> None:
     code, told = argenseg("predict", "--project", "5", "--resume")
     assert code == 1 and "nothing to resume" in told
