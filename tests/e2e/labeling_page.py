@@ -87,6 +87,26 @@ class LabelingPage:
         self._page.locator(".lsf-outliner-item").first.click()
         self._page.wait_for_function(IS_REGION_SELECTED)
 
+    def click_region(self, place: Place) -> None:
+        """Select the region that is drawn there."""
+        self._page.mouse.click(*self._on_screen(place))
+        self._page.wait_for_function(IS_REGION_SELECTED)
+        self.wait_until_drawn()  # its handles come a moment later
+
+    def drag(self, start: Place, end: Place) -> None:
+        """Drag what is there, such as a corner of the selected region."""
+        self._page.mouse.move(*self._on_screen(start))
+        self._page.mouse.down()
+        self._page.mouse.move(*self._on_screen(end), steps=10)
+        self._page.mouse.up()
+        self.wait_until_drawn()
+
+    def delete_selected(self) -> None:
+        """Press the key that deletes the selected region."""
+        before = len(self.region_ids())
+        self._page.keyboard.press("Backspace")
+        self._page.wait_for_function(f"({REGION_IDS})().length === {before - 1}")
+
     def erase(self, stroke: list[Place]) -> None:
         """Draw the brush eraser through the points of `stroke`, over the selected region."""
         self._page.get_by_role("button", name="eraser").click()
