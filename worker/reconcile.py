@@ -1,4 +1,4 @@
-"""Finds the annotations that webhooks missed: a backend that was down, a webhook that was never connected.
+"""Finds what webhooks missed: a backend that was down, a webhook that was never connected.
 
 Label Studio's API tells the state of now. What we do not know becomes an event like a webhook's, and takes its way: so
 that an event comes twice, or before or after a webhook of the same state, changes nothing. What an annotator overwrote
@@ -10,9 +10,10 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from operator import add
+from typing import Any, Self
 
 from argenseg_model.errors import ARGenSegError
 from labeling.datasets.images import ImageKeeper
@@ -23,6 +24,7 @@ from labeling.store.erasure import Erased
 from labeling.store.records import Project
 from worker import spool
 from worker.jobs import JobContext, process_event
+from worker.missed_tasks import MissedTasks
 from worker.wishes import label_studio_url
 
 logger = logging.getLogger(__name__)
@@ -34,19 +36,23 @@ LEASE_S = 300.0  # longer than one page of tasks takes
 _NOT_WITHIN = 0.5  # of the interval: several copies share the work
 _NOT_WITHIN_AT_START_S = 5.0  # copies that start together share it too, but what was missed since is looked for at once
 _TASKS_AT_A_TIME = 100
+_NEW_TASKS_AT_MOST = 1000  # that are put to work in one sync: the others in the next ones
 _NOT_FOUND = 404
 
 
 @dataclass(frozen=True)
 class SyncOutcome:
-    """How many tasks were looked at, and how many annotations were found that we did not know as they are."""
+    """How many tasks were looked at, how many annotations were found that we did not know as they are, and how many new
+    tasks that nobody told us of.
+    """
 
     tasks: int = 0
     changed: int = 0
     deleted: int = 0
+    new_tasks: int = 0
 
     def __add__(self, other: "SyncOutcome") -> "SyncOutcome":
-        return SyncOutcome(self.tasks + other.tasks, self.changed + other.changed, self.deleted + other.deleted)
+        return SyncOutcome(*map(add, astuple(self), astuple(other)))
 
 
 def sync_project(
@@ -56,7 +62,8 @@ def sync_project(
 
     Once a day all tasks are looked at too, and read where Label Studio has another number of annotations than we; the
     first time, and with `everything`, all annotations are read. Tasks with annotations that we know and Label Studio
-    does not any more were deleted. That pass goes on where it was interrupted.
+    does not any more were deleted. That pass goes on where it was interrupted. New tasks of which a webhook should have
+    told are predicted, as they would have been then.
 
     None if another process is doing it, or did so less than `not_within_s` ago. LabelStudioError if Label Studio cannot
     be read, StoreError if the store fails: what was recorded until then stays.
@@ -67,23 +74,26 @@ def sync_project(
     turn = store.begin_sync(project, lease_s=LEASE_S, not_within_s=not_within_s)
     if turn is None:
         return None
-    reader = _Reader(context, client, project, store.erased(project))
     outcome, is_complete = SyncOutcome(), False
     is_full = everything or turn.full_after is not None or _is_long_ago(turn.full_synced_at)
     try:
         _catch_up(context)
         began = client.server_time() or datetime.now(UTC)
+        reader = _Reader.of(context, client, project, began)
         if turn.since is not None:
             since = min(turn.since - OVERLAP, store.oldest_heard(project) or turn.since)
             for page in client.task_pages(project.project_id, changed_since=since):
                 outcome += reader.read(page.tasks)
+                outcome += reader.find_new(page.tasks, outcome)
                 store.extend_sync(project, lease_s=LEASE_S)
-        store.note_changes_read(project, began)  # what changes while all tasks are looked at is read the next time
+        if turn.since is None or outcome.new_tasks < _NEW_TASKS_AT_MOST:
+            store.note_changes_read(project, began)  # what changes while all tasks are looked at is read the next time
         if is_full:
             is_thorough = everything or turn.full_synced_at is None
             last = 0 if everything else turn.full_after or 0
             for page in client.task_pages(project.project_id, after=last):
                 outcome += reader.read(page.tasks if is_thorough else reader.differing(page.tasks))
+                outcome += reader.find_new(page.tasks, outcome)
                 store.take_in_restored_tasks(project, [task["id"] for task in page.tasks])
                 outcome += reader.find_deleted(last, page.tasks)
                 last = page.tasks[-1]["id"]
@@ -92,7 +102,7 @@ def sync_project(
         is_complete = True
     finally:
         store.end_sync(project, is_complete=is_complete, is_full=is_complete and is_full)
-    if outcome.changed or outcome.deleted:
+    if outcome.changed or outcome.deleted or outcome.new_tasks:
         logger.info("project %d: webhooks had missed %s", project.project_id, outcome)
     return outcome
 
@@ -166,6 +176,14 @@ class _Reader:
     client: LabelStudioClient
     project: Project
     erased: Erased
+    missed: MissedTasks
+
+    @classmethod
+    def of(cls, context: JobContext, client: LabelStudioClient, project: Project, began: datetime) -> Self:
+        """For a sync that `began` then, by Label Studio's clock."""
+        erased, share = context.store.erased(project), context.settings.blind_share
+        missed = MissedTasks(context.store, client, project, erased.tasks, share, began)
+        return cls(context, client, project, erased, missed)
 
     def differing(self, tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The tasks of which Label Studio counts other annotations than we know."""
@@ -180,6 +198,13 @@ class _Reader:
     def read(self, tasks: list[dict[str, Any]]) -> SyncOutcome:
         """Read them, one by one."""
         return sum((self._read_task(task) for task in tasks if task["id"] not in self.erased.tasks), SyncOutcome())
+
+    def find_new(self, tasks: list[dict[str, Any]], so_far: SyncOutcome) -> SyncOutcome:
+        """Have the tasks predicted that a webhook should have told of, unless enough are under way."""
+        if so_far.new_tasks >= _NEW_TASKS_AT_MOST or (event := self.missed.event_of(tasks)) is None:
+            return SyncOutcome()
+        self._record(event)
+        return SyncOutcome(new_tasks=len(event["tasks"]))
 
     def find_deleted(self, after: int, listed: Sequence[dict[str, Any]] = ()) -> SyncOutcome:
         """Record the deletion of tasks after `after` (up to the last of `listed`, if any) that are not among these."""

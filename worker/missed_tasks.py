@@ -1,0 +1,72 @@
+"""Finds the new tasks that no webhook told of: Label Studio tells of them once, whoever listens."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import httpx
+
+from labeling.corrections.blind_slice import is_blind
+from labeling.errors import LabelStudioError
+from labeling.label_studio.client import LabelStudioClient
+from labeling.store.records import Project
+from labeling.store.store import Store
+
+_NOT_TO_BE_READ = frozenset({403, 404})
+
+
+@dataclass(frozen=True)
+class MissedTasks:
+    """Those of one project, of all that were there at `began` by Label Studio's clock. `erased`: task ids."""
+
+    store: Store
+    client: LabelStudioClient
+    project: Project
+    erased: frozenset[int]
+    blind_share: float
+    began: datetime
+
+    def event_of(self, tasks: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """The TASKS_CREATED that should have told of some of these tasks, with Label Studio's project of now; or None.
+
+        Only of tasks that are younger than the webhook: what was there before it, nobody asked us to predict. And not
+        of tasks that were ever wished for, hold a prediction or an annotation of anybody's, or are to have none.
+        """
+        missed = [task for task in tasks if self._may_be_missed(task)]
+        wished = self.store.wished_tasks(self.project, [task["id"] for task in missed]) if missed else set()
+        missed = [task for task in missed if task["id"] not in wished]
+        missed = [task for task in missed if self._told_since is not None and _time(task) >= self._told_since]
+        if not missed:
+            return None
+        project = self.client.get_project(self.project.project_id)
+        facts = {name: project.get(name) for name in ("id", "label_config", "model_version")}
+        shown = [{"id": task["id"], "data": task["data"]} for task in missed]
+        return {"action": "TASKS_CREATED", "tasks": shown, "project": facts}
+
+    def _may_be_missed(self, task: dict[str, Any]) -> bool:
+        if task.get("total_predictions") != 0 or task.get("total_annotations") != 0 or _time(task) >= self.began:
+            return False  # of one that came just now, the webhook may be on its way
+        task_id = int(task["id"])
+        return task_id not in self.erased and not is_blind(self.project.project_id, task_id, self.blind_share)
+
+    @cached_property
+    def _told_since(self) -> datetime | None:
+        """Since when a webhook tells of new tasks; None: none does, or it may not be read."""
+        try:
+            hooks = self.client.list_webhooks(self.project.project_id)
+        except LabelStudioError as error:
+            if error.status not in _NOT_TO_BE_READ:
+                raise
+            return None
+        return min((_time(hook) for hook in hooks if _tells_of_new_tasks(hook)), default=None)
+
+
+def _tells_of_new_tasks(hook: dict[str, Any]) -> bool:
+    is_ours = httpx.URL(hook["url"]).path.endswith("/webhook")
+    is_asked = hook["send_for_all_actions"] or "TASKS_CREATED" in hook["actions"]
+    return bool(is_ours and hook["is_active"] and hook["send_payload"] and is_asked)
+
+
+def _time(made: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(made["created_at"])
