@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from labeling.errors import LabelingError
 from labeling.predictions import PredictedMask, Prediction, build_prediction, validate_prediction
-from labeling.prompts.focus import focus_window, limit_to_focus
+from labeling.prompts.focus import Window, focus_window, limit_to_focus, widen_window
 from labeling.prompts.label_config import LabelConfig
 from labeling.prompts.plan import PromptedLabel, PromptPlan
 from labeling.prompts.wording import distinct_prompts, question_key
@@ -60,10 +60,32 @@ def questions(plan: PromptPlan) -> tuple[str, ...]:
     return distinct_prompts(prompt for item in plan.items for prompt in (item.prompt, *item.exclude))
 
 
-def image_window(plan: PromptPlan, width: int, height: int) -> tuple[int, int, int, int] | None:
-    """The part of the image (px: left, top, right, bottom) that the questions are about; None: all of it."""
+def image_window(plan: PromptPlan, width: int, height: int) -> Window | None:
+    """The part of the image that the questions are about; None: all of it."""
     focus = plan.items[0].focus if plan.items else None
     return None if focus is None else focus_window(focus, width, height)
+
+
+def second_window(plan: PromptPlan, answers: Mapping[str, Answer], asked: Window | None) -> Window | None:
+    """The larger part of the image to ask about too, if the object under a point goes on beyond what was `asked`.
+
+    None: these answers are enough, as are those of a model that looked at the whole image.
+    """
+    focus = plan.items[0].focus if plan.items else None
+    if asked is None or focus is None or focus.boxes:
+        return None
+    found = np.any([answer.mask for answer in answers.values()], axis=0)
+    left, top, right, bottom = asked
+    sees_more = int(found.sum()) > int(found[top:bottom, left:right].sum())
+    if sees_more or widen_window(asked, found) == asked:
+        return None
+    wider = widen_window(asked, label_mask(plan.items, answers))
+    return None if wider == asked else wider
+
+
+def finds_more(plan: PromptPlan, second: Mapping[str, Answer], first: Mapping[str, Answer]) -> bool:
+    """Whether the second answers have more of the plan's one label: a second look can also see less of an object."""
+    return int(label_mask(plan.items, second).sum()) > int(label_mask(plan.items, first).sum())
 
 
 def build_answer(

@@ -12,7 +12,12 @@ from labeling.regions.kinds import region_mask
 
 _BOX_MARGIN = 16  # px of surroundings
 _POINT_MARGINS = 96, 120  # at least and at most: for 240 x 240 px a tiled model needs most of a second on a CPU
+_WIDEST = 512  # px of a second look: on a CPU two tiled looks take up to four times as long as one
+_EDGE = 2  # px: a coarse mask that goes on may end a little before the edge
 _NEAR = 0.015  # of the image's diagonal: a point so near to an object is meant for it
+
+Window = tuple[int, int, int, int]
+"""A part of an image in px: left, top, right, bottom."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,11 @@ class Focus:
     points: tuple[Point, ...] = ()
 
 
-def focus_window(focus: Focus, width: int, height: int) -> tuple[int, int, int, int]:
+def focus_window(focus: Focus, width: int, height: int) -> Window:
     """The part of an image (px) that a focus needs: left, top, right, bottom, with surroundings for context.
 
     Around positive points it leaves room for an object of an eighth of the image (at least 96, at most 120 px) to each
-    side; a larger one is seen, and found, in part. A negative point elsewhere has nothing to take away.
+    side; of a larger one only a part is seen (see `widen_window`). A negative point elsewhere has nothing to take away.
     """
     least, most = _POINT_MARGINS
     margin = min(max(least, max(width, height) // 8), most) if focus.points else _BOX_MARGIN
@@ -58,6 +63,24 @@ def focus_window(focus: Focus, width: int, height: int) -> tuple[int, int, int, 
     right, bottom = np.ceil(spots.max(axis=0)).astype(int) + margin
     left, top = min(max(left, 0), width - 1), min(max(top, 0), height - 1)
     return int(left), int(top), int(max(min(right, width), left + 1)), int(max(min(bottom, height), top + 1))
+
+
+def widen_window(window: Window, mask: NDArray[np.bool_]) -> Window:
+    """The window, larger where what the mask (height, width) shows in it goes on beyond its sides, but at most 512 px
+    wide and high; else the same window."""
+    left, top, right, bottom = window
+    height, width = mask.shape
+    seen = mask[top:bottom, left:right]
+    left, right = _widen(left, right, width, seen.T)
+    top, bottom = _widen(top, bottom, height, seen)
+    return left, top, right, bottom
+
+
+def _widen(start: int, end: int, length: int, seen: NDArray[np.bool_]) -> tuple[int, int]:
+    """A window along an axis of this length, which is the first of `seen`."""
+    before, after = start > 0 and bool(seen[:_EDGE].any()), end < length and bool(seen[-_EDGE:].any())
+    room = max(_WIDEST - (end - start), 0) // max(before + after, 1)
+    return max(start - room * before, 0), min(end + room * after, length)
 
 
 def limit_to_focus(mask: NDArray[np.bool_], focus: Focus) -> NDArray[np.bool_]:

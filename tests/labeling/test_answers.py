@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import labeling.answers
-from labeling.answers import build_answer, questions
+from labeling.answers import build_answer, image_window, questions, second_window
 from labeling.errors import LabelingError
 from labeling.predictions import Prediction
 from labeling.prompts.focus import Box, Focus, Point
@@ -213,6 +213,27 @@ def test_a_box_and_a_point_show_what_they_mean_whatever_its_score() -> None:
     assert summary(boxed) == [("a", "a", 16 + 2 * 5, 0.9)]  # the other object's first two rows are in the box
     pointed = predict(config, {"a": TWO}, Interaction(focus=Focus(points=(Point(37, 50),)), label="a"))
     assert summary(pointed) == [("a", "a", 25, 0.9)]
+
+
+def test_an_object_under_a_point_that_goes_on_is_looked_at_again() -> None:
+    config = config_of('<Label value="a"/>')
+    window = (204, 84, 396, 276)  # 96 px around the point
+
+    def again(focus: Focus, top: int, left: int, bottom: int, right: int) -> object:
+        mask = np.zeros((360, 600), np.bool_)
+        mask[top:bottom, left:right] = True
+        plan = plan_prompts(config, {}, Interaction(focus=focus, label="a"))
+        asked = image_window(plan, 600, 360)
+        return second_window(plan, {"a": Found(mask, 0.9)}, asked)
+
+    point = Focus(points=(Point(50, 50),))
+    assert image_window(plan_prompts(config, {}, Interaction(focus=point, label="a")), 600, 360) == window
+    assert again(point, 150, 280, 200, 396) == (204, 84, 600, 276)
+    assert again(point, 150, 280, 200, 390) is None  # all of it was seen
+    assert again(point, 90, 380, 110, 396) is None  # another object goes on
+    assert again(point, 150, 280, 200, 500) is None  # the model looked at the whole image
+    assert again(Focus((Box(40, 40, 20, 20),)), 130, 230, 232, 376) is None  # no more than the box is meant
+    assert second_window(plan_prompts(config, {}), {"a": NOTHING}, None) is None
 
 
 @settings(deadline=None, max_examples=60)

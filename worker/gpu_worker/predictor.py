@@ -5,7 +5,7 @@ for is urgent: as soon as its image is here it goes first, and alone; until then
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,14 +15,16 @@ from rq import Retry
 
 from argenseg_model.errors import ARGenSegError
 from argenseg_model.images import image_size
-from labeling.answers import build_answer, image_window, questions
+from labeling.answers import build_answer, finds_more, image_window, questions, second_window
 from labeling.errors import LabelingError, StoreError, UnknownHostError
 from labeling.label_studio.images import fetch_image
+from labeling.prompts.focus import Window
 from labeling.prompts.label_config import parse_label_config
 from labeling.store.records import WantedPrediction
 from worker.errors import ModelCrashed, ModelLoadError, ModelOutOfMemory, QueueFull, WorkerError
 from worker.gpu_worker.batches import BatchedModel, CostedQuestion, Outcome
 from worker.gpu_worker.model_child import Question
+from worker.gpu_worker.model_process import SegmentedPrompt
 from worker.jobs import JobContext
 from worker.queues import enqueue_publish
 
@@ -41,11 +43,12 @@ Result = str | Retry | Exception
 
 @dataclass(frozen=True)
 class _Begun:
-    """A row in our hands, with its question once its image is here."""
+    """A row in our hands, with its question once its image is here, and its first answers if it is asked again."""
 
     wanted: WantedPrediction
     is_urgent: bool
     costed: CostedQuestion | None = None
+    first: list[SegmentedPrompt] | None = None
 
     @property
     def is_suspect(self) -> bool:
@@ -119,7 +122,15 @@ class Predictor:
             for costed, outcome in self._model.ask([begun.costed for begun in batch if begun.costed is not None]):
                 [begun] = [begun for begun in batch if begun.costed is costed]
                 self._ready.remove(begun)
-                yield begun.wanted.id, _unless_store_fails(self._finish, begun.wanted, outcome)
+                try:
+                    second, best = _asked_again(begun, outcome), _better(begun, outcome)
+                except Exception:  # such as too little memory: the other rows go on
+                    logger.exception("task %s: a second look failed", begun.wanted.task_id)
+                    second, best = None, outcome
+                if second is not None:
+                    self._ready.append(second)
+                else:
+                    yield begun.wanted.id, _unless_store_fails(self._finish, begun.wanted, best)
 
     def drop(self, row_id: int, reason: str) -> None:
         """Give up a row in hand."""
@@ -157,7 +168,8 @@ class Predictor:
         if wanted.interactive and (
             wanted.delivery == "push" or store.waited_s(row_id) > self._context.settings.interactive_wait_s
         ):
-            return self._fail(wanted, "Nobody waits for this answer any more. Ask again.")
+            delay = f"{wanted.error} " if wanted.error else ""
+            return self._fail(wanted, f"{delay}Nobody waits for this answer any more. Ask again.")
         if wanted.attempts > MAX_ATTEMPTS and wanted.error is None:
             return self._fail(wanted, f"The worker failed {MAX_ATTEMPTS} times over this task; its log says why.")
         return wanted
@@ -175,10 +187,10 @@ class Predictor:
         context.store.record_image(
             wanted.project, wanted.task_id, reference, sha256=image.name, width=width, height=height
         )
-        left, top, right, bottom = window = image_window(wanted.plan, width, height) or (0, 0, width, height)
-        is_whole = window == (0, 0, width, height)
-        question = Question(image, asked, None if is_whole else window)
-        return CostedQuestion(context.model_of(wanted), question, (right - left) * (bottom - top) * len(asked))
+        whole = (0, 0, width, height)
+        window = image_window(wanted.plan, width, height) or whole
+        question = Question(image, asked, None if window == whole else window)
+        return CostedQuestion(context.model_of(wanted), question, _cost(window, asked))
 
     def _not_fetched(self, wanted: WantedPrediction, error: Exception) -> Result:
         if not isinstance(error, LabelingError | WorkerError | ARGenSegError):
@@ -201,8 +213,7 @@ class Predictor:
             return self._fail(wanted, str(outcome))
         try:
             config = parse_label_config(wanted.project.label_config)
-            answers = {answer.prompt: answer for answer in outcome}
-            prediction = build_answer(wanted.plan, config, answers, wanted.model_version)
+            prediction = build_answer(wanted.plan, config, _by_prompt(outcome), wanted.model_version)
             delivery = self._context.store.finish_prediction(wanted.id, prediction)
         except StoreError as error:  # such as a full disk: no fault of the task's
             return self._try_later(wanted, error) if error.is_transient else error
@@ -237,6 +248,36 @@ class Predictor:
         self._context.store.fail_prediction(wanted.id, reason)
         logger.warning("task %s failed: %s", wanted.task_id, reason)
         return "failed"
+
+
+def _cost(window: Window, prompts: Sequence[str]) -> int:
+    left, top, right, bottom = window
+    return (right - left) * (bottom - top) * len(prompts)
+
+
+def _asked_again(begun: _Begun, outcome: Outcome) -> _Begun | None:
+    """With a question about more of the image, where an object that was pointed at was seen in part."""
+    if begun.costed is None or begun.first is not None or isinstance(outcome, Exception):
+        return None
+    question = begun.costed.question
+    window = second_window(begun.wanted.plan, _by_prompt(outcome), question.window)
+    if window is None:
+        return None
+    costed = replace(begun.costed, question=replace(question, window=window), cost=_cost(window, question.prompts))
+    return replace(begun, costed=costed, first=outcome)
+
+
+def _better(begun: _Begun, outcome: Outcome) -> Outcome:
+    """The outcome, or the first answers where a second look failed or found no more."""
+    if begun.first is None:
+        return outcome
+    if isinstance(outcome, Exception):
+        return begun.first
+    return outcome if finds_more(begun.wanted.plan, _by_prompt(outcome), _by_prompt(begun.first)) else begun.first
+
+
+def _by_prompt(answers: Sequence[SegmentedPrompt]) -> dict[str, SegmentedPrompt]:
+    return {answer.prompt: answer for answer in answers}
 
 
 def _unless_store_fails(end: Callable[[WantedPrediction, Any], Result], wanted: WantedPrediction, what: Any) -> Result:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from labeling.prompts.focus import Box, Focus, Point, focus_window, limit_to_focus
+from labeling.prompts.focus import Box, Focus, Point, focus_window, limit_to_focus, widen_window
 
 
 @pytest.fixture
@@ -103,3 +103,20 @@ def test_a_window_is_small_on_a_large_image() -> None:
     assert focus_window(Focus(points=(corner,)), 4000, 3000) == (0, 2880, 120, 3000)
     assert focus_window(Focus(points=(corner, Point(90, 5, is_positive=False))), 4000, 3000) == (0, 2880, 120, 3000)
     assert focus_window(Focus((Box(500, 500, 5, 5),)), 40, 30) == (39, 29, 40, 30)
+
+
+def test_a_window_grows_where_its_object_goes_on() -> None:
+    def widened(rows: slice, columns: slice, window: tuple[int, int, int, int] = (300, 300, 500, 500)) -> object:
+        mask = np.zeros((700, 1000), np.bool_)
+        mask[rows, columns] = True
+        return widen_window(window, mask)
+
+    assert widened(slice(310, 490), slice(310, 490)) == (300, 300, 500, 500)  # all of it is inside
+    assert widened(slice(390, 410), slice(310, 500)) == (300, 300, 812, 500)  # it goes on to the right
+    assert widened(slice(390, 410), slice(300, 499)) == (144, 300, 656, 500)  # to both sides, less one pixel
+    assert widened(slice(300, 500), slice(310, 490)) == (300, 144, 500, 656)
+    assert widened(slice(310, 490), slice(0, 300)) == (300, 300, 500, 500)  # outside is not what it shows
+    assert widened(slice(0, 200), slice(0, 200), (0, 0, 200, 200)) == (0, 0, 512, 512)  # not beyond the image
+    assert widened(slice(500, 700), slice(0, 100), (0, 500, 200, 700)) == (0, 188, 200, 700)
+    assert widened(slice(0, 700), slice(0, 1000), (0, 0, 900, 700)) == (0, 0, 900, 700)  # more than is looked at again
+    assert widened(slice(0, 700), slice(0, 1000), (0, 0, 1000, 700)) == (0, 0, 1000, 700)

@@ -1,5 +1,6 @@
+import io
 import time
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -13,9 +14,13 @@ from PIL import Image
 from rq import Retry
 
 from labeling.errors import ImageFetchError, StoreError, UnknownHostError
+from labeling.prompts.focus import Focus, Point
+from labeling.prompts.interaction import Interaction
+from labeling.prompts.label_config import parse_label_config
+from labeling.prompts.plan import plan_prompts
 from labeling.regions.kinds import region_mask
 from labeling.store.store import Store
-from tests.worker.conftest import LABEL_STUDIO_URL, RedisServer, Want
+from tests.worker.conftest import LABEL_STUDIO_URL, RedisServer, Want, label_config
 from worker.errors import (
     ModelCrashed,
     ModelLoadError,
@@ -423,3 +428,53 @@ def test_an_answer_whose_waiter_died_is_not_computed(context: JobContext, store:
     settings = context.settings.model_copy(update={"interactive_wait_s": 0.0})
     assert predict(replace(context, settings=settings), model, wanted.id) == "failed"
     assert model.calls == []
+
+
+def test_what_held_up_an_answer_that_nobody_waits_for_is_told(context: JobContext, store: Store, want: Want) -> None:
+    wanted = want(delivery="sync", interactive=True)
+    store.note_delay(wanted.id, "There is not enough memory.")
+    store.deliver_now(wanted.id)
+    assert predict(context, Threshold(), wanted.id) == "failed"
+    assert (store.get_prediction(wanted.id).error or "").startswith("There is not enough memory. Nobody waits")
+
+
+@dataclass
+class Tiled(Threshold):
+    """Sees what is in the window only; of a second look may come an error, or nothing."""
+
+    second: str = "good"
+    windows: list[tuple[int, int, int, int] | None] = field(default_factory=list)
+
+    def segment(self, questions: Sequence[Question], timeout_s: float, model: str | None = None) -> list[Segmented]:
+        self.windows += [question.window for question in questions]
+        if len(self.windows) > 1 and self.second == "error":
+            raise ModelOutOfMemory("There is not enough memory.")
+        return super().segment(questions, timeout_s, model)
+
+    def _segment(self, question: Question) -> list[SegmentedPrompt]:
+        seen = np.zeros_like(super()._segment(question)[0].mask)
+        if question.window is not None and (len(self.windows) == 1 or self.second == "good"):
+            left, top, right, bottom = question.window
+            seen[top:bottom, left:right] = True
+        return [replace(answer, mask=answer.mask & seen) for answer in super()._segment(question)]
+
+
+@pytest.mark.parametrize(("second", "found"), [("good", 300 * 20), ("error", 200 * 20), ("nothing", 200 * 20)])
+def test_an_object_that_goes_beyond_what_was_looked_at_is_looked_at_once_more(
+    context: JobContext, store: Store, second: str, found: int
+) -> None:
+    pixels = np.zeros((300, 800), np.uint8)
+    pixels[140:160, 250:550] = 255
+    config = label_config("bright")
+    project = store.upsert_project(LABEL_STUDIO_URL, 5, config)
+    picture = io.BytesIO()
+    Image.fromarray(pixels).save(picture, "PNG")
+    data = {"image": "data:image/png;base64," + b64encode(picture.getvalue()).decode()}
+    asked = Interaction(focus=Focus(points=(Point(50, 50),)), label="l0")
+    plan = plan_prompts(parse_label_config(config), data, asked)
+    wanted = store.want_prediction(project, 1, data, plan, "tiled · 1", delivery="sync", interactive=True)
+    model = Tiled(second=second)
+    assert predict(context, model, wanted.id) == "ready"
+    assert model.windows == [(300, 50, 500, 250), (144, 50, 656, 250)]
+    [region] = store.get_prediction(wanted.id).result or []
+    assert region_mask(region).sum() == found
