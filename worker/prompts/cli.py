@@ -55,7 +55,7 @@ def try_prompts(
 
     The label's prompt of now is tried too. The label's options and exclude count. IoU is of the label's whole mask,
     with a 95 % interval; F1 of its objects, at IoU 0.5; false positives are tasks without the label in which something
-    was found.
+    was found. Every prompt of a wording is a question to the model, and so is what the label excludes.
 
     Example: argenseg prompts try --project 3 --label nucleus --prompt "every nucleus" --prompt "dark purple nuclei"
     """
@@ -102,6 +102,7 @@ def try_in_project(
 
         options = ModelOptions(model, settings.device, settings.max_image_pixels, "WARNING", loader)
         with closing(ModelProcess(options)) as process:
+            process.prepare()  # loading is not the questions' time
             trials = trial.try_wordings(tasks, results, fetch, segment)
             progress = command_line.plain_console(stderr=True)
             tried = list(track(trials, "Trying", len(tasks), console=progress, transient=True))
@@ -112,24 +113,25 @@ def _report(
     results: list[trial.WordingResult], tried: list[trial.TriedTask], label: str | None, model: str, as_json: bool
 ) -> None:
     problems = [task for task in tried if task.problem is not None]
-    used = [task.seconds for task in tried if task.problem is None]
-    seconds = sum(used) / (len(used) * len(results)) if used else None
+    used = len(tried) - len(problems)
+    seconds = trial.seconds_per_question(tried, results)
     if as_json:
         left_out = [{"task": task.task_id, "problem": task.problem} for task in problems]
         wordings = [result.to_json() for result in results]
-        report = {"label": label, "model": model, "tasks": len(used), "seconds": seconds, "left_out": left_out}
+        report = {"label": label, "model": model, "tasks": used, "left_out": left_out, "seconds_per_question": seconds}
         click.echo(json.dumps(report | {"prompts": wordings}, ensure_ascii=False, indent=2))
         return
-    pace = "" if seconds is None else f", {seconds:.2f} s for each and prompt"
-    click.echo(f"{model}: {len(used)} annotated tasks{pace}" + (f", label {label}" if label else ""))
+    pace = "" if seconds is None else f", {seconds:.2f} s a question"
+    click.echo(f"{model}: {used} annotated tasks{pace}" + (f", label {label}" if label else ""))
     rows = []
     for result in sorted(results, key=lambda result: -(result.mean_iou() or (0.0,))[0]):
         mean, f1, alarms = result.mean_iou(), result.object_f1(), result.false_alarms
         measured = "–" if mean is None else f"{mean[0]:.3f} ({mean[1]:.2f}–{mean[2]:.2f})"
         found = f"{sum(alarms)} of {len(alarms)}" if alarms else "–"
         wording = result.wording.text + (" (now)" if result.wording.is_current else "")
-        rows.append((wording, measured, "–" if f1 is None else f"{f1:.3f}", found))
-    command_line.print_table(("prompt", "IoU (95 %)", "object F1", "false positives"), rows)
+        cost = "–" if seconds is None else f"{seconds * len(result.wording.questions):.2f} s"
+        rows.append((wording, measured, "–" if f1 is None else f"{f1:.3f}", found, cost))
+    command_line.print_table(("prompt", "IoU (95 %)", "object F1", "false positives", "an image takes"), rows)
     for task in problems[:_SHOWN_PROBLEMS]:
         click.echo(f"Task {task.task_id} is left out: {task.problem}")
     if len(problems) > _SHOWN_PROBLEMS:

@@ -42,6 +42,11 @@ class Wording:
     items: tuple[PromptedLabel, ...]
     is_current: bool
 
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """What it asks of the model about each image, what is excluded too: each costs a pass."""
+        return questions(PromptPlan(self.items))
+
 
 @dataclass
 class WordingResult:
@@ -77,6 +82,7 @@ class WordingResult:
         return {
             "prompt": self.wording.text,
             "is_current": self.wording.is_current,
+            "questions": len(self.wording.questions),
             "iou": mean and mean[0],
             "iou_interval": mean and list(mean[1:]),
             "object_f1": self.object_f1(),
@@ -93,6 +99,12 @@ class TriedTask:
     task_id: int
     seconds: float = 0.0
     problem: str | None = None
+
+
+def seconds_per_question(tried: Sequence[TriedTask], results: Sequence[WordingResult]) -> float | None:
+    """What the model took for a question about an image; None if no task could be used."""
+    used = [task.seconds for task in tried if task.problem is None]
+    return sum(used) / (len(used) * len(_all_questions(results))) if used else None
 
 
 def find_label(config: LabelConfig, name: str | None) -> tuple[Control, LabelPrompt]:
@@ -151,7 +163,7 @@ def try_wordings(
 
     `fetch` gives a task's image file, `segment` the model's answers to prompts. ModelLoadError: there is no model.
     """
-    asked = questions(PromptPlan(tuple(item for result in results for item in result.wording.items)))
+    asked = _all_questions(results)
     for task in tasks:
         try:
             image = fetch(task)
@@ -177,6 +189,11 @@ def try_wordings(
             else:
                 result.false_alarms.append(bool(found.any()))
         yield TriedTask(task.task_id, seconds)
+
+
+def _all_questions(results: Sequence[WordingResult]) -> tuple[str, ...]:
+    """Of all wordings; what several of them ask is one question."""
+    return questions(PromptPlan(tuple(item for result in results for item in result.wording.items)))
 
 
 def _objects(masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.int32]:

@@ -109,7 +109,7 @@ def test_the_projects_live_version_is_asked(run: Any, settings: Settings, capsys
 def test_wordings_are_measured_on_annotated_tasks(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
     run("blue", "a green or a red thing", "red; blue")
     report = json.loads(capsys.readouterr().out)
-    assert (report["label"], report["tasks"]) == ("ball", 3) and report["seconds"] > 0
+    assert (report["label"], report["tasks"]) == ("ball", 3) and report["seconds_per_question"] > 0
     assert [each["task"] for each in report["left_out"]] == [6, 7]
     assert "another size" in report["left_out"][1]["problem"]
     by_prompt = {each["prompt"]: each for each in report["prompts"]}
@@ -121,6 +121,22 @@ def test_wordings_are_measured_on_annotated_tasks(run: Any, capsys: pytest.Captu
     assert (blue["iou"], blue["object_f1"], blue["false_positives"]) == (0.0, 0.0, 1)
     assert by_prompt["a green or a red thing"]["iou"] == pytest.approx(0.75)  # the label excludes what is green
     assert by_prompt["red; blue"]["false_positives"] == 1
+    assert [each["questions"] for each in report["prompts"]] == [2, 2, 2, 3]  # each with what is excluded
+
+
+def test_time_is_told_for_a_question_and_for_what_a_wording_asks(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label = parse_label_config(CONFIG).controls[0].labels[0]
+    wordings = trial.make_wordings(parse_label_config(CONFIG).controls[0], label, ["blue", "red; blue"])
+    results = [trial.WordingResult(each) for each in wordings]
+    tried = [trial.TriedTask(1, seconds=4.0), trial.TriedTask(2, seconds=12.0), trial.TriedTask(3, problem="gone")]
+    assert trial.seconds_per_question(tried, results) == 2.0  # four questions: two prompts more, and what is excluded
+    cli._report(results, tried, "ball", "starter-1", as_json=False)
+    told = capsys.readouterr().out
+    assert "2 annotated tasks, 2.00 s a question" in told
+    rows = [[cell.strip() for cell in line.split("│")] for line in told.splitlines() if "│" in line]
+    assert {row[1]: row[-2] for row in rows} == {"a red thing (now)": "4.00 s", "blue": "4.00 s", "red; blue": "6.00 s"}
 
 
 def test_people_see_a_table(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
