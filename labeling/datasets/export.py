@@ -19,6 +19,7 @@ from argenseg_model.errors import ARGenSegError
 from argenseg_model.images import load_image
 from argenseg_model.manifest import encode_mask
 from labeling.datasets.images import ANOTHER_IMAGE, ImageKeeper, KeptImage, exif_orientation
+from labeling.datasets.splits import place_images
 from labeling.errors import LabelingError, StoreError
 from labeling.regions.kinds import draw_regions
 from labeling.store.correction_records import CorrectionRecord, ReviewRecord
@@ -116,9 +117,12 @@ def export_coco(store: Store, images: Sequence[ExportedImage], folder: Path, mas
 def export_hugging_face(store: Store, images: Sequence[ExportedImage], folder: Path) -> int:
     """Write `folder`/train/metadata.jsonl beside the images: `load_dataset("imagefolder", data_dir=folder)` reads it.
 
-    `objects` holds a list for each of `bbox` (x, y, width, height in px), `label`, `mask` (COCO's RLE) and `kind`.
-    Returns the number of regions.
+    `split` is the image's side, "train", "holdout" or "quarantine": a column, because `datasets` refuses a folder for
+    each where one of them has no region. `objects` holds a list for each of `bbox` (x, y, width, height in px),
+    `label`, `mask` (COCO's RLE) and `kind`. Returns the number of regions.
     """
+    hashed = [image.image.hashed for image in images]
+    sides = store.place_images(lambda known: place_images(known, sorted(hashed, key=lambda each: each.sha256)))
     lines = []
     for image in images:
         masks = [store.read_mask(region.mask_after or "") for region in image.regions]
@@ -128,7 +132,8 @@ def export_hugging_face(store: Store, images: Sequence[ExportedImage], folder: P
             "kind": [region.kind for region in image.regions],
             "mask": [_rle(mask) for mask in masks],
         }
-        lines.append(json.dumps({"file_name": image.file_name, "task": image.task_id, "objects": objects}))
+        facts = {"task": image.task_id, "split": sides[image.image.hashed.sha256].side, "objects": objects}
+        lines.append(json.dumps({"file_name": image.file_name, **facts}))
     _write_images(store, images, folder / "train")
     _write(folder / "train" / "metadata.jsonl", "".join(f"{line}\n" for line in lines))
     return sum(len(image.regions) for image in images)

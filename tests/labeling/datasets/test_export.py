@@ -16,6 +16,7 @@ from labeling.datasets.images import ImageKeeper
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.settings import Settings
 from labeling.store import Correction, Project, Review, Store
+from labeling.store.correction_records import ImageSplit
 
 SHAPE = (48, 64)
 
@@ -112,10 +113,22 @@ def test_hugging_face(store: Store, collected: Collected, tmp_path: Path) -> Non
     row = json.loads(line)
     assert Image.open(tmp_path / "out" / "train" / row["file_name"]).size == (64, 48)
     assert row["objects"]["label"] == ["red", "cell", "red"]
+    (side,) = {each.side for each in store.place_images(lambda _: []).values()}
+    assert row["split"] == side and side in ("train", "holdout")
     read = COCO()
     read.imgs = {1: {"height": 48, "width": 64}}
     for name, mask in zip("abc", row["objects"]["mask"], strict=True):
         assert np.array_equal(read.annToMask({"image_id": 1, "segmentation": mask}), MASKS[name])
+
+
+def test_hugging_face_tells_the_holdout(store: Store, collected: Collected, tmp_path: Path) -> None:
+    """Whoever trains on it elsewhere, and brings the model back, is measured on the holdout of the gate."""
+    (image,) = collected.images
+    hashed = image.image.hashed
+    store.place_images(lambda _: [ImageSplit(hashed.sha256, hashed.perceptual_hash, "p", "holdout")])
+    export_hugging_face(store, collected.images, tmp_path / "out")
+    (line,) = (tmp_path / "out" / "train" / "metadata.jsonl").read_text().splitlines()
+    assert json.loads(line)["split"] == "holdout"
 
 
 def test_nothing_to_export(store: Store, tmp_path: Path) -> None:
