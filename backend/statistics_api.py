@@ -15,10 +15,12 @@ def make_blueprint(services: Services) -> Blueprint:
 
     @statistics.get("/api/statistics")
     def show() -> Response:
-        number = request.args.get("project")
-        if number is not None and not (number.isdecimal() and services.store.find_project(int(number[:18]))):
-            abort(404, "This project is not known: no prediction and no event of it was ever seen.")
-        wanted = CorrectionFilter(project_id=None if number is None else int(number[:18]))
+        url, number = services.settings.label_studio_url, None
+        if (asked := request.args.get("project")) is not None:
+            number = int(asked[:18]) if asked.isdecimal() else -1
+            if services.store.find_project(number, url) is None:
+                abort(404, "This project is not known: no prediction and no event of it was ever seen.")
+        wanted = CorrectionFilter(number, label_studio_url=url)
         share = services.settings.blind_share
         return jsonify(asdict(compute_statistics(services.store.list_reviews(wanted), blind_share=share)))
 

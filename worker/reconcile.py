@@ -17,15 +17,16 @@ from typing import Any, Self
 
 from argenseg_model.errors import ARGenSegError
 from labeling.datasets.images import ImageKeeper
-from labeling.errors import LabelingError, LabelStudioError
+from labeling.errors import LabelConfigError, LabelingError, LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.store.annotation_syncs import FOUND
 from labeling.store.erasure import Erased
 from labeling.store.records import Project
 from worker import spool
+from worker.changed_tasks import ChangedTasks
 from worker.jobs import JobContext, process_event
 from worker.missed_tasks import MissedTasks
-from worker.wishes import label_studio_url
+from worker.wishes import Wishes, enqueue_wishes, label_studio_url
 
 logger = logging.getLogger(__name__)
 
@@ -36,20 +37,26 @@ LEASE_S = 300.0  # longer than one page of tasks takes
 _NOT_WITHIN = 0.5  # of the interval: several copies share the work
 _NOT_WITHIN_AT_START_S = 5.0  # copies that start together share it too, but what was missed since is looked for at once
 _TASKS_AT_A_TIME = 100
-_NEW_TASKS_AT_MOST = 1000  # that are put to work in one sync: the others in the next ones
+_TASKS_AT_MOST = 1000  # that are put to work in one sync: the others in the next ones
 _NOT_FOUND = 404
 
 
 @dataclass(frozen=True)
 class SyncOutcome:
-    """How many tasks were looked at, how many annotations were found that we did not know as they are, and how many new
-    tasks that nobody told us of.
+    """How many tasks were looked at, how many annotations were found that we did not know as they are, and how many
+    tasks that are to be predicted: new ones, and those whose data was changed.
     """
 
     tasks: int = 0
     changed: int = 0
     deleted: int = 0
     new_tasks: int = 0
+    changed_tasks: int = 0
+
+    @property
+    def put_to_work(self) -> int:
+        """How many tasks are to be predicted."""
+        return self.new_tasks + self.changed_tasks
 
     def __add__(self, other: "SyncOutcome") -> "SyncOutcome":
         return SyncOutcome(*map(add, astuple(self), astuple(other)))
@@ -63,7 +70,7 @@ def sync_project(
     Once a day all tasks are looked at too, and read where Label Studio has another number of annotations than we; the
     first time, and with `everything`, all annotations are read. Tasks with annotations that we know and Label Studio
     does not any more were deleted. That pass goes on where it was interrupted. New tasks of which a webhook should have
-    told are predicted, as they would have been then.
+    told are predicted, as they would have been then, and those again whose prompt or image was changed.
 
     None if another process is doing it, or did so less than `not_within_s` ago. LabelStudioError if Label Studio cannot
     be read, StoreError if the store fails: what was recorded until then stays.
@@ -84,16 +91,16 @@ def sync_project(
             since = min(turn.since - OVERLAP, store.oldest_heard(project) or turn.since)
             for page in client.task_pages(project.project_id, changed_since=since):
                 outcome += reader.read(page.tasks)
-                outcome += reader.find_new(page.tasks, outcome)
+                outcome += reader.put_to_work(page.tasks, outcome)
                 store.extend_sync(project, lease_s=LEASE_S)
-        if turn.since is None or outcome.new_tasks < _NEW_TASKS_AT_MOST:
+        if turn.since is None or outcome.put_to_work < _TASKS_AT_MOST:
             store.note_changes_read(project, began)  # what changes while all tasks are looked at is read the next time
         if is_full:
             is_thorough = everything or turn.full_synced_at is None
             last = 0 if everything else turn.full_after or 0
             for page in client.task_pages(project.project_id, after=last):
                 outcome += reader.read(page.tasks if is_thorough else reader.differing(page.tasks))
-                outcome += reader.find_new(page.tasks, outcome)
+                outcome += reader.put_to_work(page.tasks, outcome)
                 store.take_in_restored_tasks(project, [task["id"] for task in page.tasks])
                 outcome += reader.find_deleted(last, page.tasks)
                 last = page.tasks[-1]["id"]
@@ -102,7 +109,7 @@ def sync_project(
         is_complete = True
     finally:
         store.end_sync(project, is_complete=is_complete, is_full=is_complete and is_full)
-    if outcome.changed or outcome.deleted or outcome.new_tasks:
+    if outcome.changed or outcome.deleted or outcome.put_to_work:
         logger.info("project %d: webhooks had missed %s", project.project_id, outcome)
     return outcome
 
@@ -118,19 +125,23 @@ def sync_all(context: JobContext, *, not_within_s: float = 0.0) -> SyncOutcome:
     return total
 
 
-def keep_images(context: JobContext, stop: threading.Event) -> int:
-    """Keep the images of submitted tasks that nobody fetched yet, and return how many; a while long, in any order.
+def keep_images(context: JobContext, stop: threading.Event, kept_before: set[str]) -> int:
+    """Keep the images of submitted tasks that are not kept yet, and return how many; a while long, in any order.
 
-    Tasks that were never predicted have such: later Label Studio, or where it has them from, may have them no more.
+    Later Label Studio, or where it has them from, may have them no more. `kept_before`: digests of those that are known
+    to be kept, which are not looked for again; what is found is added.
     """
     keeper, until, kept = ImageKeeper(context.store, context.client, context.settings), time.monotonic() + KEEP_S, 0
     for project in context.store.projects_of(label_studio_url(context.settings)):
-        images = context.store.images_to_keep(project)
+        images = [each for each in context.store.submitted_images(project) if each.sha256 not in kept_before]
         random.shuffle(images)  # some may never be had: they must not keep the others from being tried
         for image in images:
             if stop.is_set() or time.monotonic() > until:
                 return kept
             try:
+                if image.sha256 is not None and context.store.holds_image(image.sha256):
+                    kept_before.add(image.sha256)
+                    continue
                 keeper.fetch(project, image)
             except (LabelingError, ARGenSegError, OSError) as error:
                 logger.info("project %d: task %d: its image is not kept: %s", project.project_id, image.task_id, error)
@@ -142,16 +153,17 @@ def keep_images(context: JobContext, stop: threading.Event) -> int:
 def run(context: JobContext, stop: threading.Event) -> None:
     """Sync at once, and then every RECONCILE_INTERVAL_S, until `stop` is set; not at all if that is 0.
 
-    Then the images of corrections are fetched that nobody fetched yet.
+    Then the images of corrections are kept that are not yet.
     """
     interval_s = context.settings.reconcile_interval_s
     if context.client is None or not interval_s:
         return
+    kept_before: set[str] = set()
     not_within_s = min(_NOT_WITHIN_AT_START_S, interval_s * _NOT_WITHIN)
     while True:
         try:
             sync_all(context, not_within_s=not_within_s)
-            keep_images(context, stop)
+            keep_images(context, stop, kept_before)
         except LabelingError as error:
             logger.warning("a reconciliation is put off: %s", error)
         except Exception:  # the next one may succeed, and the sweeper beside it must not end
@@ -177,13 +189,14 @@ class _Reader:
     project: Project
     erased: Erased
     missed: MissedTasks
+    changed: ChangedTasks | None
 
     @classmethod
     def of(cls, context: JobContext, client: LabelStudioClient, project: Project, began: datetime) -> Self:
         """For a sync that `began` then, by Label Studio's clock."""
         erased, share = context.store.erased(project), context.settings.blind_share
         missed = MissedTasks(context.store, client, project, erased.tasks, share, began)
-        return cls(context, client, project, erased, missed)
+        return cls(context, client, project, erased, missed, _changed_tasks(context, project))
 
     def differing(self, tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The tasks of which Label Studio counts other annotations than we know."""
@@ -199,12 +212,18 @@ class _Reader:
         """Read them, one by one."""
         return sum((self._read_task(task) for task in tasks if task["id"] not in self.erased.tasks), SyncOutcome())
 
-    def find_new(self, tasks: list[dict[str, Any]], so_far: SyncOutcome) -> SyncOutcome:
-        """Have the tasks predicted that a webhook should have told of, unless enough are under way."""
-        if so_far.new_tasks >= _NEW_TASKS_AT_MOST or (event := self.missed.event_of(tasks)) is None:
+    def put_to_work(self, tasks: list[dict[str, Any]], so_far: SyncOutcome) -> SyncOutcome:
+        """Have the tasks predicted that a webhook should have told of, and those whose data was changed, unless enough
+        are under way.
+        """
+        if so_far.put_to_work >= _TASKS_AT_MOST:
             return SyncOutcome()
-        self._record(event)
-        return SyncOutcome(new_tasks=len(event["tasks"]))
+        new = self.missed.event_of(tasks)
+        if new is not None:
+            self._record(new)
+        changed = [] if self.changed is None else self.changed.want_again(tasks)
+        enqueue_wishes(self.context.connection, changed)
+        return SyncOutcome(new_tasks=len(new["tasks"]) if new else 0, changed_tasks=len(changed))
 
     def find_deleted(self, after: int, listed: Sequence[dict[str, Any]] = ()) -> SyncOutcome:
         """Record the deletion of tasks after `after` (up to the last of `listed`, if any) that are not among these."""
@@ -248,6 +267,16 @@ class _Reader:
         for payload in _events(project, task, missed, gone):
             self._record(payload)
         return SyncOutcome(1, len(missed), len(gone))
+
+
+def _changed_tasks(context: JobContext, project: Project) -> ChangedTasks | None:
+    """None where nothing can be predicted now: annotations are read all the same."""
+    try:
+        wishes = Wishes(context.settings, context.store, project.project_id, project.label_config, as_pinned=True)
+    except (LabelConfigError, ARGenSegError, OSError) as error:
+        logger.info("project %d: changed tasks are not looked for: %s", project.project_id, error)
+        return None
+    return ChangedTasks(context.store, wishes)
 
 
 def _events(

@@ -63,7 +63,7 @@ class ImageKeeper:
         return KeptImage(hashed, width, height, _suffix(content), image.reference)
 
     def fetch(self, project: Project, image: TaskImage) -> None:
-        """Keep the file of an image that nobody fetched yet, unless its task was erased or changed meanwhile.
+        """Keep the file of an image that is not kept yet, unless its task was erased or changed meanwhile.
 
         ImageFetchError or ImageError as in `keep`: a damaged file may be put right later, and is not kept.
         """

@@ -61,6 +61,13 @@ class BlobStore:
             raise StoreError(f"Blob {digest} is damaged. Restore the blob folder from a backup.")
         return content
 
+    def holds(self, digest: str) -> bool:
+        """Whether there is a blob of this digest."""
+        try:
+            return bool(self._filesystem.exists(self._path(digest)))
+        except OSError as error:
+            raise StoreError(f"Blobs cannot be looked at: {error}. Check BLOB_URL.", is_transient=True) from error
+
     def delete(self, digest: str) -> None:
         """Forget a blob; nothing happens if there is none."""
         try:

@@ -162,19 +162,19 @@ class CorrectionStore:
             task_ids = session.scalars(query.distinct().order_by(ReviewRow.task_id))
             return [each for each in task_ids if each and (project.id, "task", str(each)) not in excluded]
 
-    def images_to_keep(self, project: Project) -> list[TaskImage]:
-        """The images of submitted tasks that nobody fetched yet, but for tasks that are left out."""
+    def submitted_images(self, project: Project) -> list[TaskImage]:
+        """The images of submitted tasks, but for tasks that are left out; kept or not, with a digest if it is known."""
         query = (
-            select(TaskImageRow.task_id, TaskImageRow.reference)
+            select(TaskImageRow.task_id, TaskImageRow.reference, TaskImageRow.sha256)
             .join(ReviewRow, (ReviewRow.project_row_id == project.id) & (ReviewRow.task_id == TaskImageRow.task_id))
-            .where(TaskImageRow.project_row_id == project.id, TaskImageRow.sha256.is_(None))
+            .where(TaskImageRow.project_row_id == project.id)
             .where(ReviewRow.is_current, ReviewRow.state == "submitted")
         )
         with self._database.reading() as session:
             excluded = find_exclusions(session, [project.id])
             return [
-                TaskImage(task_id, reference, None, None, None)
-                for task_id, reference in session.execute(query.distinct().order_by(TaskImageRow.task_id))
+                TaskImage(task_id, reference, sha256, None, None)
+                for task_id, reference, sha256 in session.execute(query.distinct().order_by(TaskImageRow.task_id))
                 if (project.id, "task", str(task_id)) not in excluded
             ]
 

@@ -61,6 +61,10 @@ class DataSetStore:
         """Keep an image's file for good, beyond what the image cache does, and return its SHA-256."""
         return self._blobs.put(content)
 
+    def holds_image(self, sha256: str) -> bool:
+        """Whether an image's file is kept."""
+        return self._blobs.holds(sha256)
+
     def read_image(self, sha256: str) -> bytes:
         """A kept image's file. StoreError if it is not there."""
         return self._blobs.get(sha256)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, or_, select, update
 from sqlalchemy.orm import Session
 
 from labeling.store.blobs import BlobStore
@@ -21,15 +21,15 @@ class TaskImageStore:
     _blobs: BlobStore
 
     def keep_task_image(self, project: Project, image: TaskImage, content: bytes, width: int, height: int) -> bool:
-        """Keep the file of an image that nobody fetched yet; False, and nothing is kept, if that is not so any more:
-        the task shows another image by now, or was erased.
+        """Keep the file of a task's image; False, and nothing is kept, if the task shows another image by now, or was
+        erased.
         """
         digest = self._blobs.put(content)
         expected = update(TaskImageRow).where(
             TaskImageRow.project_row_id == project.id,
             TaskImageRow.task_id == image.task_id,
             TaskImageRow.reference == image.reference,
-            TaskImageRow.sha256.is_(None),
+            or_(TaskImageRow.sha256.is_(None), TaskImageRow.sha256 == digest),
         )
         with self._database.writing() as session:
             kept = session.execute(expected.values(sha256=digest, width=width, height=height))

@@ -1,6 +1,7 @@
 """The event log: whatever happens on the way, in the end the store says what Label Studio says, and says it once."""
 
 import base64
+import hashlib
 import shutil
 import sqlite3
 import subprocess
@@ -325,13 +326,31 @@ def test_images_of_corrections_are_kept(open_context) -> None:
     project, stop = project_of(context), threading.Event()
     context.store.leave_out_deleted_tasks(project, [3])
     context.store.erase(project, "task", 4, "asked for")
-    assert reconcile.keep_images(context, stop) == 2
+    assert reconcile.keep_images(context, stop, set()) == 2
     known = context.store.images_of_tasks(project, range(1, 7))
     assert {task for task, image in known.items() if image.sha256} == {1, 5}
     content = base64.b64decode(bright_square().partition(",")[2])
     assert context.store.read_image(known[1].sha256 or "") == content
     assert (known[1].width, known[1].height) == (40, 30)
-    assert reconcile.keep_images(context, stop) == 0
+    assert reconcile.keep_images(context, stop, set()) == 0
+
+
+def test_the_image_of_a_task_that_was_predicted_is_kept(open_context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker knows its digest, but has the file in the cache only. It is not looked for again once it is kept."""
+    label_studio = LabelStudioDouble()
+    context = open_context(label_studio)
+    payload = label_studio.create(1)
+    payload["task"]["data"]["image"] = bright_square()
+    process_event(context, context.store.record_event(payload["action"], payload, label_studio_url=URL))
+    content = base64.b64decode(bright_square().partition(",")[2])
+    digest, kept = hashlib.sha256(content).hexdigest(), set[str]()
+    context.store.record_image(project_of(context), 1, bright_square(), sha256=digest, width=40, height=30)
+    assert not context.store.holds_image(digest)
+    assert reconcile.keep_images(context, threading.Event(), kept) == 1
+    assert context.store.read_image(digest) == content
+    assert reconcile.keep_images(context, threading.Event(), kept) == 0 and kept == {digest}
+    monkeypatch.setattr(context.store._blobs, "holds", pytest.fail)
+    assert reconcile.keep_images(context, threading.Event(), kept) == 0
 
 
 def test_an_image_of_a_task_that_is_erased_while_it_is_fetched(open_context, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,7 +366,7 @@ def test_an_image_of_a_task_that_is_erased_while_it_is_fetched(open_context, mon
         return fetch(*arguments, **options)
 
     monkeypatch.setattr(images, "fetch_image", slow)
-    reconcile.keep_images(context, threading.Event())
+    reconcile.keep_images(context, threading.Event(), set())
     assert context.store.images_of_tasks(project_of(context), [1]) == {}
 
 
@@ -372,7 +391,7 @@ def test_what_changed_while_an_image_was_stored_stays(
 
     with monkeypatch.context() as patch:
         patch.setattr(context.store._blobs, "put", slow)
-        reconcile.keep_images(context, threading.Event())
+        reconcile.keep_images(context, threading.Event(), set())
     known = context.store.images_of_tasks(project, [1])
     assert known == {} if meanwhile == "erased" else (known[1].reference, known[1].sha256) == ("/data/new.png", None)
     with pytest.raises(StoreError):
@@ -388,7 +407,7 @@ def test_a_damaged_image_is_not_kept_and_the_mended_one_is(open_context) -> None
         payload = label_studio.create(1)
         payload["task"]["data"]["image"] = image
         process_event(context, context.store.record_event(payload["action"], payload, label_studio_url=URL))
-        reconcile.keep_images(context, threading.Event())
+        reconcile.keep_images(context, threading.Event(), set())
         assert (context.store.images_of_tasks(project_of(context), [1])[1].sha256 is not None) == kept
 
 
