@@ -259,7 +259,9 @@ class _Reader:
     def _read_task(self, task: dict[str, Any]) -> SyncOutcome:
         context, project, task_id = self.context, self.project, int(task["id"])
         ours = context.store.annotations_of_tasks(project, [task_id]).get(task_id, {})  # theirs are no older
-        annotations = self.client.list_annotations(task_id) if ours or _counts(task) != [0, 0] else []
+        submitted, skipped = _counts(task)
+        annotations = self.client.list_annotations(task_id) if ours or submitted or skipped else []
+        annotations += self.client.list_skips(project.project_id, task_id) if skipped else []
         annotations = [annotation for annotation in annotations if not self.erased.covers(annotation)]
         known = context.store.annotation_times(project, [annotation["id"] for annotation in annotations])
         missed = [item for item in annotations if _time(item) not in known.get(item["id"], set())]

@@ -98,6 +98,7 @@ class LabelStudioClient:
         lacking_version: str | None = None,
         holding_version: str | None = None,
         only_unlabeled: bool = False,
+        without_drafts: bool = False,
         only_open: bool = False,
         changed_since: datetime | None = None,
         after: int = 0,
@@ -107,8 +108,9 @@ class LabelStudioClient:
         """Pages of a project's tasks by ascending id; tasks that come, go or are predicted meanwhile make no gap.
 
         `lacking_version`: only tasks that hold no prediction of it. `holding_version`: only those that hold one of it.
-        `only_unlabeled`: only those without annotations. `only_open`: only what Label Studio counts as not completed,
-        with annotations of fewer people than its overlap asks for.
+        `only_unlabeled`: only those without annotations. `without_drafts`: only those that nobody began to annotate.
+        `only_open`: only what Label Studio counts as not completed, with annotations of fewer people than its overlap
+        asks for.
         `changed_since`: only those that changed then or later; that their annotations did is such a change.
         `after`: only those whose id is larger.
         `min_predictions`: only those that hold at least so many, of all versions.
@@ -118,6 +120,8 @@ class LabelStudioClient:
             wanted.append(_condition("predictions_model_versions", "not_contains", "List", [lacking_version]))
         if holding_version is not None:
             wanted.append(_condition("predictions_model_versions", "contains", "List", [holding_version]))
+        if without_drafts:
+            wanted.append(_condition("draft_exists", "equal", "Boolean", "false"))
         if only_open:
             wanted.append(_condition("completed_at", "empty", "Datetime", "true"))
         if min_predictions > 0:
@@ -143,9 +147,19 @@ class LabelStudioClient:
                 return
 
     def list_annotations(self, task_id: int) -> list[dict[str, Any]]:
-        """A task's annotations, skipped ones too, as webhooks carry them: `id`, `result`, `updated_at`, ..."""
+        """A task's annotations, without skips, as webhooks carry them: `id`, `result`, `updated_at`, ..."""
         what = f"The annotations of task {task_id} could not be read"
         return list(self.call("GET", f"/api/tasks/{task_id}/annotations/", what=what))
+
+    def list_skips(self, project_id: int, task_id: int) -> list[dict[str, Any]]:
+        """The annotations by which people skipped a task. Label Studio's list of a task's annotations leaves them out;
+        its list of tasks does not.
+        """
+        query = {"filters": {"conjunction": "and", "items": [_condition("id", "equal", "Number", task_id)]}}
+        params = {"project": project_id, "query": json.dumps(query), "fields": "all", "resolve_uri": False}
+        what = f"The annotations of task {task_id} could not be read"
+        tasks = self.call("GET", "/api/tasks/", what=what, params=params)["tasks"]
+        return [each for task in tasks for each in task["annotations"] if each["was_cancelled"]]
 
     def get_project(self, project_id: int) -> dict[str, Any]:
         """A project: `id`, `title`, `label_config`, `model_version`, ..."""

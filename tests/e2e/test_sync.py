@@ -114,14 +114,13 @@ def test_whatever_annotators_did_while_no_webhook_came(
     assert "0 annotations were new or changed, 0 were deleted" in told
 
 
-@pytest.mark.xfail(
-    reason="/api/tasks/<id>/annotations/ leaves out what was skipped; /api/tasks/?fields=all does not", strict=True
-)
 def test_a_skip_that_no_webhook_told_of(demo: RunningDemo, tmp_path: Path) -> None:
     api, installation = demo.label_studio, Installation(demo.label_studio, tmp_path)
     project = api.create_project("Missed skip", CONFIG)
     (task,) = api.import_images(project, IMAGES[:1])
     annotation = annotate(api, task, "r1", was_cancelled=True)
     installation.run("corrections", "sync", "--project", str(project))
+    told = installation.run("corrections", "sync", "--project", str(project), "--all")
+    assert "0 annotations were new or changed, 0 were deleted" in told
     with Store.open(f"sqlite:///{tmp_path}/argenseg.db", str(tmp_path / "blobs")) as store:
         assert [(each.annotation_id, each.state) for each in store.list_reviews()] == [(annotation, "skipped")]

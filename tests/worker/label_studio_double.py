@@ -89,7 +89,14 @@ class LabelStudioDouble:
 
     def list_annotations(self, task_id: int) -> list[dict[str, Any]]:
         self.reads.append(task_id)
-        return copy.deepcopy([item for item in self.annotations.values() if item["task"] == task_id])
+        return self._annotations(task_id, skipped=False)
+
+    def list_skips(self, project_id: int, task_id: int) -> list[dict[str, Any]]:
+        return self._annotations(task_id, skipped=True)
+
+    def _annotations(self, task_id: int, *, skipped: bool) -> list[dict[str, Any]]:
+        of_task = [item for item in self.annotations.values() if item["task"] == task_id]
+        return copy.deepcopy([item for item in of_task if bool(item["was_cancelled"]) == skipped])
 
     def _touch(self, annotation_id: int, action: str) -> dict[str, Any]:
         annotation = self.annotations[annotation_id]
