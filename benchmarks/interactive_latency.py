@@ -1,6 +1,6 @@
 """What an annotator waits for a box, a point or a typed text: alone, during a bulk job, and during a fine-tune run.
 
-    python benchmarks/interactive_latency.py      about twelve minutes on two cores; OMP_NUM_THREADS=2 for a model of two
+    python benchmarks/interactive_latency.py      twelve minutes on two cores; with OMP_NUM_THREADS=2 the model has both
 
 Backend, store, Redis, worker, scheduler and starter are real; a request is what Label Studio sends, a time is from the
 request to the answered region. Between requests the annotator looks at the mask for two seconds, in which training goes

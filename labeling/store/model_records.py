@@ -31,9 +31,9 @@ class ModelVersion:
 @dataclass(frozen=True)
 class FinetuneRun:
     """A fine-tune run. `corrections` is how many that teach something the project had when it was wanted; `manifest` is
-    None where it is to be made of the project's. `base` is set when it begins, `candidate` when it is sure that there is
-    enough to learn from. `attempts` counts those that an outage ended; the next is `not_before` a time, and `error` says
-    why. `asked_again`: somebody asked for a run while this one was open.
+    None where it is to be made of the project's. `base` is set when it begins, `candidate` when it is sure that there
+    is enough to learn from. `attempts` counts those that an outage ended; the next is `not_before` a time, and `error`
+    says why. `asked_again`: somebody asked for a run while this one was open.
     """
 
     id: int
