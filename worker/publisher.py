@@ -11,6 +11,7 @@ from labeling.predictions import Prediction, validate_prediction
 from labeling.prompts.label_config import parse_label_config
 from labeling.store.records import WantedPrediction
 from labeling.store.store import Store
+from worker import held_predictions
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +28,10 @@ _OVERTAKEN_S = 3600.0
 def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) -> str | Retry:
     """Send a ready prediction, unless Label Studio already holds one of the task and version. Returns its new status.
 
-    The question comes first because the job may have died after an earlier POST. A Retry if Label Studio cannot be
-    reached or refuses our token; after the last one the sweeper begins again, but not for ever: what alone fails, while
-    others get through, is given up. Without a client nothing is sent.
+    The question comes first because the job may have died after an earlier POST. What we sent of the task as it was
+    before its prompt or image was changed is replaced. A Retry if Label Studio cannot be reached or refuses our token;
+    after the last one the sweeper begins again, but not for ever: what alone fails, while others get through, is given
+    up. Without a client nothing is sent.
     """
     ready = store.get_prediction(prediction_id)
     if ready.status != "ready" or client is None:
@@ -43,11 +45,15 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
         if client.url != ready.project.label_studio_url:
             whose = f"It belongs to {ready.project.label_studio_url}, not to {client.url}."
             return _fail(store, ready, hide_passwords(whose))
-        held = [p["id"] for p in client.list_predictions(ready.task_id) if p["model_version"] == ready.model_version]
+        listed = [p for p in client.list_predictions(ready.task_id) if p["model_version"] == ready.model_version]
         has_answered = True
-        if not held and (now := store.get_prediction(prediction_id).status) != "ready":
+        held = held_predictions.look(store, client, ready, listed)
+        if held.must_stay:
+            return _fail(store, ready, "The masks from before a change stay: it changed again, or is being annotated.")
+        if held.number is None and (now := store.get_prediction(prediction_id).status) != "ready":
             return now  # somebody opened the task meanwhile, and was answered with it
-        label_studio_id = held[0] if held else client.create_prediction(ready.task_id, prediction)
+        sent = client.create_prediction(ready.task_id, prediction) if held.number is None else held.number
+        held_predictions.remove(store, client, ready, held.outdated)
     except LabelStudioError as error:
         if error.status in _FINAL_STATUSES:
             return _fail(store, ready, f"{error} {_ADVICE.get(error.status or 0, '')}".rstrip())
@@ -58,8 +64,8 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
         return Retry(max=len(RETRY_INTERVALS_S), interval=RETRY_INTERVALS_S)
     except LabelingError as error:
         return _fail(store, ready, str(error))
-    store.mark_published(ready.id, label_studio_id)
-    logger.info("task %s: published as prediction %s", ready.task_id, label_studio_id)
+    store.mark_published(ready.id, sent)
+    logger.info("task %s: published as prediction %s", ready.task_id, sent)
     return "published"
 
 

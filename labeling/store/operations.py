@@ -12,6 +12,7 @@ from labeling.store.correction_tables import EventRow
 from labeling.store.database import Database
 from labeling.store.operations_records import (
     AnsweredPrediction,
+    AnsweredTask,
     Delay,
     Pace,
     PredictionRun,
@@ -89,6 +90,17 @@ class OperationStore:
         )
         with self._database.reading() as session:
             return set(session.scalars(query))
+
+    def answered_tasks(
+        self, project: Project, model_version: str, task_ids: Collection[int]
+    ) -> dict[int, AnsweredTask]:
+        """Of these tasks those to which we sent a prediction of this version, with what the newest one answers."""
+        query = select(PredictionRow.task_id, PredictionRow.plan_digest, PredictionRow.task_data).where(
+            _of_version(project, model_version), PredictionRow.task_id.in_(task_ids), PredictionRow.status.in_(_SENT)
+        )
+        with self._database.reading() as session:
+            rows = session.execute(query.order_by(PredictionRow.id))
+            return {task: AnsweredTask(digest, data) for task, digest, data in rows}
 
     def version_counts(self, project: Project) -> dict[str, dict[str, int]]:
         """How many predictions of each version are in each status, the newest version first; no typed prompts."""

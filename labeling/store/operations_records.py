@@ -1,7 +1,7 @@
 """What the store tells about work on whole projects: frozen, detached from any session."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from labeling.store.records import PredictionStatus
 
@@ -52,6 +52,14 @@ class Pace:
 
     seconds_per_task: float
     tasks: int
+
+
+@dataclass(frozen=True)
+class AnsweredTask:
+    """What a task asked, and its data, when what we sent last was wished for."""
+
+    plan_digest: str
+    task_data: dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def test_webhooks_that_may_not_be_read_keep_no_annotation_from_being_read(
 def test_a_large_import_is_put_to_work_in_several_syncs(
     listening: JobContext, label_studio: Importing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconcile, "_NEW_TASKS_AT_MOST", 4)
+    monkeypatch.setattr(reconcile, "_TASKS_AT_MOST", 4)
     monkeypatch.setattr(reconcile, "OVERLAP", timedelta(0))
     label_studio.import_tasks(*range(4, 14))
     assert [sync(listening).new_tasks for _ in range(4)] == [5, 4, 1, 0]  # in pages of two, the first with task 3

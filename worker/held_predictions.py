@@ -1,0 +1,83 @@
+"""What Label Studio holds of a task and version when a prediction is to be sent: the same, or what it replaces."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from labeling.errors import LabelStudioError
+from labeling.label_studio.client import LabelStudioClient
+from labeling.prompts.label_config import parse_label_config
+from labeling.prompts.plan import plan_prompts
+from labeling.store.records import WantedPrediction
+from labeling.store.store import Store
+
+_GONE = 404
+
+
+@dataclass(frozen=True)
+class Held:
+    """`number`: Label Studio's, of the prediction that stands for the task; None: it is to be sent.
+
+    `outdated`: of our earlier ones that it replaces, each with our row: the task's prompt or image was changed.
+    `must_stay`: one of ours stands for the task that may not be replaced.
+    """
+
+    number: int | None
+    outdated: dict[int, int] = field(default_factory=dict)
+    must_stay: bool = False
+
+
+def look(store: Store, client: LabelStudioClient, ready: WantedPrediction, held: list[dict[str, Any]]) -> Held:
+    """Compare what Label Studio holds of the task and version with what is ready, by the regions' ids.
+
+    What is not ours stands for the task. What is ours is replaced if the task is now as it was when `ready` was wished
+    for, because a job may be late, and if nobody began to annotate it: a page that shows what was deleted cannot be
+    submitted. LabelStudioError if the task cannot be read.
+    """
+    ours = _region_ids(ready.result)
+    same = next((int(each["id"]) for each in held if _region_ids(each["result"]) == ours), None)
+    others = [each for each in held if int(each["id"]) != same and _region_ids(each["result"]) != ours]
+    rows = {int(each["id"]): row for each in others if (row := _row_of(store, ready, each)) is not None}
+    foreign = next((int(each["id"]) for each in others if int(each["id"]) not in rows), None)
+    if not rows or (same is None and foreign is not None):
+        return Held(foreign if same is None else same)
+    if not _may_be_replaced(client, ready):
+        return Held(same, must_stay=same is None)
+    return Held(same, rows)
+
+
+def remove(store: Store, client: LabelStudioClient, ready: WantedPrediction, outdated: dict[int, int]) -> None:
+    """Delete what `ready` replaces, once Label Studio holds that. LabelStudioError if it cannot be."""
+    for number, row in outdated.items():
+        try:
+            client.delete_prediction(number)
+        except LabelStudioError as error:
+            if error.status != _GONE:
+                raise
+        if row != ready.id:
+            store.mark_pruned(row)
+
+
+def _region_ids(result: list[dict[str, Any]] | None) -> list[str]:
+    return [str(region.get("id")) for region in result or []]
+
+
+def _row_of(store: Store, ready: WantedPrediction, held: dict[str, Any]) -> int | None:
+    """Our row of a prediction that Label Studio holds; of what answered an opened page it never told the number."""
+    sent = store.find_sent_prediction(ready.project, ready.task_id, int(held["id"]), or_newest=False)
+    if sent is not None or not held["result"]:
+        return sent
+    region = store.find_predicted_region(ready.project, ready.task_id, _region_ids(held["result"])[0])
+    return None if region is None or region.interactive else region.prediction_id
+
+
+def _may_be_replaced(client: LabelStudioClient, ready: WantedPrediction) -> bool:
+    """Whether the task asks what `ready` answers, shows the same image, and holds neither annotation nor draft."""
+    pages = client.task_pages(
+        ready.project.project_id, after=ready.task_id - 1, page_size=1, only_unlabeled=True, without_drafts=True
+    )
+    first = next((page.tasks[0] for page in pages), None)
+    if first is None or first["id"] != ready.task_id:
+        return False
+    config, data = parse_label_config(ready.project.label_config), first["data"]
+    same_image = data.get(config.image_key) == ready.task_data.get(config.image_key)
+    return bool(same_image and plan_prompts(config, data).digest() == ready.plan.digest())
