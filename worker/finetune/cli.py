@@ -132,13 +132,7 @@ def promote(name: str, project: int | None, yes: bool) -> None:
         if asks and not yes:
             click.confirm("Go on?", abort=True)
         unseen = promote_version(settings, store, None if name == "base" else name, found)
-    where = "by default" if project is None else f"project {project}"
-    if unseen:
-        click.echo(f"{name} serves {where}, but what annotators see did not move everywhere:")
-        for sentence in unseen:
-            click.echo(f"  {sentence}")
-        raise click.exceptions.Exit(1)
-    click.echo(f"{name} serves {where}.")
+    _say_what_serves(f"{name} serves {_where(project)}", unseen)
 
 
 @models.command()
@@ -146,14 +140,16 @@ def promote(name: str, project: int | None, yes: bool) -> None:
 def rollback(project: int | None) -> None:
     """Go back to the version that served before. Open tasks that came since are predicted with it first.
 
+    Exit code 1 as of promote: it serves new work, but in some project annotators go on seeing what they saw.
+
     Example: argenseg models rollback --project 3
     """
     settings = start()
     with _store(settings) as store:
         found = None if project is None else _find_project(settings, store, project)
-        version = roll_back(settings, store, found)
+        version, unseen = roll_back(settings, store, found)
         serves = settings.model if version is None else version.name
-    click.echo(f"{serves} serves {'by default' if project is None else f'project {project}'} again.")
+    _say_what_serves(f"{serves} serves {_where(project)} again", unseen)
 
 
 @models.command()
@@ -165,6 +161,20 @@ def delete(name: str) -> None:
         version = store.delete_model(name)
         shutil.rmtree(version.folder, ignore_errors=True)
     click.echo(f"The weights of {name} are gone.")
+
+
+def _where(project: int | None) -> str:
+    return "by default" if project is None else f"project {project}"
+
+
+def _say_what_serves(what: str, unseen: list[str]) -> None:
+    """Exits 1 where annotators go on seeing something else, which `unseen` says."""
+    if unseen:
+        click.echo(f"{what}, but what annotators see did not move everywhere:")
+        for sentence in unseen:
+            click.echo(f"  {sentence}")
+        raise click.exceptions.Exit(1)
+    click.echo(f"{what}.")
 
 
 def _say_promotion(settings: Settings, store: Store, version: ModelVersion | None, project: Project | None) -> bool:

@@ -39,43 +39,42 @@ def promote(
     the same and open tasks follow as workers get to them. Where masks would be hidden, annotators go on seeing what
     they saw: returns a sentence for each such project. `on_tick` is called while it waits; what it raises ends it, and
     what was not computed by then is taken back.
-    StoreError, LabelStudioError and LabelConfigError as these parts fail; of several projects, those are left out that
-    cannot be opened, and those named that do not let the version be shown, unless trying later may help.
+    StoreError, LabelStudioError and LabelConfigError as these parts fail; of several projects, those are left out, and
+    named too, that cannot be opened or do not let the version be shown, unless trying later may help.
     """
     version = None if name is None else store.get_model(name)
     again = promote_command(name, project)
-    served, unseen = served_projects(settings, store, project), []
+    served, unseen = served_projects(settings, store, project), list[str]()
     with ExitStack() as runs:
         for each in served:
-            with _opened(settings, each, version, may_fail=project is None) as target:
+            with _opened(settings, each, version, may_fail=project is None) as target:  # what fails is said below
                 if target is not None:
                     runs.enter_context(predicted(store, target, on_tick, _PATIENCE_S))
         store.set_live_model(name, project)
         with _going_on_by(again):
             for each in served:
-                with _opened(settings, each, version, may_fail=project is None) as target:
-                    if target is None:
-                        continue
-                    reason = _try_to_show(settings, target, on_tick, again, may_fail=project is None)
-                    unseen += [] if reason is None else [reason]
+                with _opened(settings, each, version, may_fail=project is None, left_out=unseen) as target:
+                    if target is not None:
+                        unseen += _try_to_show(settings, target, on_tick, again, may_fail=project is None)
     return unseen
 
 
 def roll_back(
     settings: Settings, store: Store, project: Project | None, *, on_tick: Callable[[], None] = lambda: None
-) -> ModelVersion | None:
+) -> tuple[ModelVersion | None, list[str]]:
     """Go back to what served before, and return it. New wishes are for it at once; annotators see its predictions,
-    which are there still, as soon as open tasks that came since have some too. Errors and `on_tick` as for `promote`.
+    which are there still, as soon as open tasks that came since have some too. Errors, `on_tick` and the sentences that
+    are returned too as for `promote`.
     """
-    version = store.withdraw_live_model(project)
+    version, unseen = store.withdraw_live_model(project), list[str]()
     again = promote_command(None if version is None else version.name, project)
     with _going_on_by(again):
         for each in served_projects(settings, store, project):
-            with _opened(settings, each, version, may_fail=project is None) as target:
+            with _opened(settings, each, version, may_fail=project is None, left_out=unseen) as target:
                 if target is not None:
                     with predicted(store, target, on_tick, _PATIENCE_S):
-                        _try_to_show(settings, target, on_tick, again, may_fail=project is None)
-    return version
+                        unseen += _try_to_show(settings, target, on_tick, again, may_fail=project is None)
+    return version, unseen
 
 
 def served_projects(settings: Settings, store: Store, project: Project | None) -> list[Project]:
@@ -96,26 +95,35 @@ def promote_command(name: str | None, project: Project | None) -> str:
 
 @contextmanager
 def _opened(
-    settings: Settings, project: Project, version: ModelVersion | None, *, may_fail: bool
+    settings: Settings,
+    project: Project,
+    version: ModelVersion | None,
+    *,
+    may_fail: bool,
+    left_out: list[str] | None = None,
 ) -> Iterator[OpenProject | None]:
-    """The project with the version to come. One that may fail is left out, with a warning, where what is done with it
-    is refused for good; it is None where it cannot even be opened.
+    """The project with the version to come. One that may fail is left out, with a warning, and a sentence in `left_out`
+    unless it is gone, where what is done with it is refused for good; it is None where it cannot even be opened.
     """
-    with ExitStack() as stack, _left_out(project, may_fail):
+    with ExitStack() as stack, _left_out(project, may_fail, left_out):
         target = None
-        with _left_out(project, may_fail):
+        with _left_out(project, may_fail, left_out):
             target = _with_model(settings, stack.enter_context(open_project(settings, project.project_id)), version)
         yield target
 
 
 @contextmanager
-def _left_out(project: Project, may_fail: bool) -> Iterator[None]:
+def _left_out(project: Project, may_fail: bool, left_out: list[str] | None) -> Iterator[None]:
     try:
         yield
     except (LabelStudioError, LabelConfigError) as error:
         if not may_fail or error.is_transient:
             raise
-        logger.warning("Project %d is left out: %s", project.project_id, error)
+        sentence = f"Project {project.project_id} is left out: {error}"
+        logger.warning("%s", sentence)
+        is_gone = isinstance(error, LabelStudioError) and error.status == 404  # nobody sees anything there
+        if left_out is not None and not is_gone:
+            left_out.append(sentence)
 
 
 def _with_model(settings: Settings, found: OpenProject, version: ModelVersion | None) -> OpenProject:
@@ -135,16 +143,16 @@ def _going_on_by(command: str) -> Iterator[None]:
 
 def _try_to_show(
     settings: Settings, project: OpenProject, on_tick: Callable[[], None], again: str, *, may_fail: bool
-) -> str | None:
+) -> list[str]:
     """`_show`; where one project may fail, what Label Studio refuses for good is a reason like others."""
     try:
-        return _show(settings, project, on_tick, again)
+        sentence = _show(settings, project, on_tick, again)
     except LabelStudioError as error:
         if not may_fail or error.is_transient:
             raise
         sentence = f"Project {project.number}: annotators go on seeing what they saw: {error} To try again: {again}"
         logger.warning("%s", sentence)
-        return sentence
+    return [] if sentence is None else [sentence]
 
 
 def _show(settings: Settings, project: OpenProject, on_tick: Callable[[], None], again: str) -> str | None:

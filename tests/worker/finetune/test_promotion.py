@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from labeling.errors import LabelStudioError
+from labeling.errors import LabelConfigError, LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.messages import Task
 from labeling.predictions import Prediction
@@ -146,7 +146,8 @@ def test_open_tasks_first_then_the_pin_and_back(
         *["predicted while starter-1.1 was live"] * 3, "shows starter-1.2",
     ]  # fmt: skip
     assert store.find_open_run(label_studio.project) is None
-    assert promotion.roll_back(settings, store, label_studio.project).name == "starter-1.1"
+    version, unseen = promotion.roll_back(settings, store, label_studio.project)
+    assert (version.name, unseen) == ("starter-1.1", [])
     assert label_studio.said[8:] == ["shows starter-1.1"]  # at once: every open task holds its masks still
 
 
@@ -191,7 +192,7 @@ def test_the_default_serves_all_projects_without_a_version_of_their_own(
         return of_double(settings, number)
 
     monkeypatch.setattr(promotion, "open_project", open_project)
-    promotion.promote(settings, store, "starter-1.2", None, on_tick=label_studio.work)
+    assert promotion.promote(settings, store, "starter-1.2", None, on_tick=label_studio.work) == []  # 7 is gone
     assert label_studio.said == [*["predicted while the base was live"] * 3, "shows starter-1.2"]
     assert set(opened) == {5, 7} and store.find_open_run(label_studio.project) is None
     assert [each.project_id for each in promotion.served_projects(settings, store, None)] == [5, 7]
@@ -242,7 +243,8 @@ def test_what_one_project_forbids_is_said_and_keeps_no_other_one(
     (unseen,) = promotion.promote(settings, store, "starter-1.1", None, on_tick=label_studio.work)
     assert unseen.startswith("Project 4: ") and "answered 403. To try again: argenseg models promote" in unseen
     assert label_studio.said[-1] == "shows starter-1.1"
-    promotion.roll_back(settings, store, None, on_tick=label_studio.work)
+    _, (unseen,) = promotion.roll_back(settings, store, None, on_tick=label_studio.work)
+    assert unseen.startswith("Project 4: ") and "answered 403. To try again: argenseg models promote base" in unseen
     assert store.live_model() is None and pinned == [4, 4] and label_studio.shown.startswith("starter-1 ")
 
 
@@ -274,8 +276,28 @@ def test_a_project_whose_tasks_may_not_be_read_keeps_no_other_one(
     assert store.live_model().name == "starter-1.1" and label_studio.said[-1] == "shows starter-1.1"
     assert "Project 4 is left out: The tasks of project 4" in caplog.text and unseen.startswith("Project 4: ")
     assert store.find_open_run(twin) is None
-    promotion.roll_back(settings, store, None, on_tick=label_studio.work)
+    _, unseen = promotion.roll_back(settings, store, None, on_tick=label_studio.work)
+    assert unseen == ["Project 4 is left out: The tasks of project 4 could not be read: 403."]
     assert store.live_model() is None and label_studio.shown.startswith("starter-1 ")
+
+
+def test_a_project_that_cannot_be_opened_is_named(
+    settings: Settings, store: Store, label_studio: LabelStudio, add: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    add("starter-1.1")
+    store.upsert_project(LABEL_STUDIO_URL, 6, label_config("bright"))
+    of_double = promotion.open_project
+
+    def open_project(settings: Settings, number: int) -> Any:
+        if number == 6:
+            raise LabelConfigError("The label config has no image.")
+        return of_double(settings, number)
+
+    monkeypatch.setattr(promotion, "open_project", open_project)
+    left_out = ["Project 6 is left out: The label config has no image."]
+    assert promotion.promote(settings, store, "starter-1.1", None, on_tick=label_studio.work) == left_out
+    assert promotion.roll_back(settings, store, None, on_tick=label_studio.work) == (None, left_out)
 
 
 def test_what_its_only_project_forbids_ends_a_promotion(
@@ -434,7 +456,8 @@ def test_a_rollback_without_a_worker_ends_and_hides_nothing(
     promotion.promote(settings, store, "starter-1.2", pinned.project, on_tick=pinned.work)
     pinned.import_task(settings)
     pinned.work_off()
-    assert promotion.roll_back(settings, store, pinned.project).name == "starter-1.1"
+    version, (unseen,) = promotion.roll_back(settings, store, pinned.project)
+    assert version.name == "starter-1.1" and unseen in caplog.text
     assert pinned.shown.startswith("starter-1.2")
     assert "argenseg models promote starter-1.1 --project 5" in caplog.text
 

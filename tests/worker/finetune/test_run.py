@@ -136,7 +136,7 @@ def test_a_winner_goes_live_and_can_be_rolled_back(
     page = (run_folder(settings, run) / "report.html").read_text()
     assert "starter-1.1: passed the gate" in page and "0.500 → 0.700" in page and "<svg" in page
     assert json.loads((run_folder(settings, run) / "report.json").read_text())["gate"]["passed"]
-    assert roll_back(settings, store, run.project) is None
+    assert roll_back(settings, store, run.project) == (None, [])
     assert Wishes(settings, store, 1, CONFIG).model_version == before.model_version
     promote(settings, store, "starter-1.1", None)
     assert store.live_model().name == "starter-1.1"
