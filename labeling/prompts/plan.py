@@ -96,14 +96,18 @@ def _items(control: Control, label: LabelPrompt, focus: Focus | None, is_interac
 
 def _typed_for(text: str, drawn: Sequence[tuple[Control, LabelPrompt]]) -> tuple[Control, LabelPrompt]:
     """The label that a typed text is meant for: one of its prompts is the text; else the only one that it names, in
-    singular or plural; else the first."""
+    singular or plural ("dead cells" names no "cell" where there is a label "dead cell"); else the first."""
     typed = set(map(question_key, split_prompts(text)))
     prompted = [pair for pair in drawn if typed & set(map(question_key, pair[1].prompts))]
     if prompted:
         return prompted[0]
-    named = [pair for pair in drawn if pair[1].label is not None and _names(text, pair[1].label)]
+    named = []
+    for pair in sorted(drawn, key=lambda pair: -len(pair[1].label or "")):
+        rest = text if pair[1].label is None else _without(text, pair[1].label)
+        named += [pair] if rest != text else []
+        text = rest
     return named[0] if len(named) == 1 else drawn[0]
 
 
-def _names(text: str, label: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(label)}(?:e?s)?(?!\w)", text, re.IGNORECASE) is not None
+def _without(text: str, label: str) -> str:
+    return re.sub(rf"(?<!\w){re.escape(label)}(?:e?s)?(?!\w)", ";", text, flags=re.IGNORECASE)

@@ -49,7 +49,8 @@ def test_a_task_without_a_usable_prompt_is_asked_as_the_config_says(prompt: obje
         (THREE, "the big tree", "tree"),
         (THREE, "the CAR on the left", "car"),
         (THREE, "a car under a tree", "car"),  # two labels: the first of the config
-        (THREE, "the tree top", "car"),  # "tree" and "tree top"
+        (THREE, "the tree top", "tree top"),  # no "tree"
+        (THREE, "a tree and its tree top", "car"),  # both
         (THREE, "Tree top.", "tree top"),  # its own prompt
         (THREE, "scary streets", "car"),  # whole words only
         (TISSUE, "all nuclei", "Nucleus"),  # its own prompt, word for word
