@@ -162,7 +162,7 @@ def _predict(
 ) -> None:
     """`begun`: the run to go on with, which is open or was cancelled."""
     earlier = 0 if begun is None else begun.wanted
-    limit = None if options.limit is None else options.limit - earlier
+    limit = None if options.limit is None else max(options.limit - earlier, 0)  # two may have gone on with it at once
     before = predicting.outlook(project, options, limit)
     console.print(f"Project {project.number} {project.title!r}, version {project.version}", soft_wrap=True)
     console.print(_outlook_text(project, before), soft_wrap=True)

@@ -88,7 +88,7 @@ def want_missing(project: OpenProject, run: PredictionRun, *, probed: int = 0) -
     )
     for page in pages:
         tasks = _left_to_do(project, [Task.model_validate(task) for task in page.tasks])
-        tasks = tasks if options.limit is None else tasks[: options.limit - counted]
+        tasks = tasks if options.limit is None else tasks[: max(options.limit - counted, 0)]
         for some in filter(None, (tasks[:probed], tasks[probed:])):
             open_run = project.store.find_open_run(project.project)
             if open_run is None or open_run.id != run.id:

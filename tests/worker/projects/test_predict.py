@@ -106,6 +106,10 @@ def test_only_unlabeled_and_limit(project: OpenProject, label_studio: LabelStudi
     assert outlook(project, RunOptions(), 2).tasks == 2
     assert run(project, RunOptions(only_unlabeled=True, limit=3)) == [3]
     assert run(project, RunOptions()) == []  # the open run had its three
+    begun = project.store.find_open_run(project.project)
+    assert begun is not None
+    project.store.count_into_run(begun.id, 1)  # by another command that went on with it at the same time
+    assert run(project, RunOptions()) == []
     project.store.end_runs(project.project, "finished")
     assert run(project, RunOptions(only_unlabeled=True)) == [2]
 
