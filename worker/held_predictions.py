@@ -64,9 +64,10 @@ def _region_ids(result: list[dict[str, Any]] | None) -> list[str]:
 def _row_of(store: Store, ready: WantedPrediction, held: dict[str, Any]) -> int | None:
     """Our row of a prediction that Label Studio holds; of what answered an opened page it never told the number."""
     sent = store.find_sent_prediction(ready.project, ready.task_id, int(held["id"]), or_newest=False)
-    if sent is not None or not held["result"]:
+    ids = _region_ids(held["result"])
+    if sent is not None and _region_ids(store.get_prediction(sent).result) == ids:  # else it stands for ours only
         return sent
-    region = store.find_predicted_region(ready.project, ready.task_id, _region_ids(held["result"])[0])
+    region = store.find_predicted_region(ready.project, ready.task_id, ids[0]) if ids else None
     return None if region is None or region.interactive else region.prediction_id
 
 

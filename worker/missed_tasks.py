@@ -1,17 +1,20 @@
 """Finds the new tasks that no webhook told of: Label Studio tells of them once, whoever listens."""
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
-
-import httpx
+from urllib.parse import urlsplit
 
 from labeling.corrections.blind_slice import is_blind
-from labeling.errors import LabelStudioError
+from labeling.errors import LabelConfigError, LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
+from labeling.prompts.label_config import parse_label_config
 from labeling.store.records import Project
 from labeling.store.store import Store
+
+logger = logging.getLogger(__name__)
 
 _NOT_TO_BE_READ = frozenset({403, 404})
 
@@ -30,8 +33,9 @@ class MissedTasks:
     def event_of(self, tasks: list[dict[str, Any]]) -> dict[str, Any] | None:
         """The TASKS_CREATED that should have told of some of these tasks, with Label Studio's project of now; or None.
 
-        Only of tasks that are younger than the webhook: what was there before it, nobody asked us to predict. And not
-        of tasks that were ever wished for, hold a prediction or an annotation of anybody's, or are to have none.
+        Only of tasks that are younger than the webhook, and than what we know of the project: what was there before,
+        nobody asked us to predict. And not of tasks that were ever wished for, hold a prediction or an annotation of
+        anybody's, or are to have none. None too where the label config cannot be used: it would be told at each sync.
         """
         missed = [task for task in tasks if self._may_be_missed(task)]
         wished = self.store.wished_tasks(self.project, [task["id"] for task in missed]) if missed else set()
@@ -40,6 +44,11 @@ class MissedTasks:
         if not missed:
             return None
         project = self.client.get_project(self.project.project_id)
+        try:
+            parse_label_config(project.get("label_config") or "")
+        except LabelConfigError as error:
+            logger.info("project %d: %d new tasks are not predicted: %s", project["id"], len(missed), error)
+            return None
         facts = {name: project.get(name) for name in ("id", "label_config", "model_version")}
         shown = [{"id": task["id"], "data": task["data"]} for task in missed]
         return {"action": "TASKS_CREATED", "tasks": shown, "project": facts}
@@ -52,18 +61,22 @@ class MissedTasks:
 
     @cached_property
     def _told_since(self) -> datetime | None:
-        """Since when a webhook tells of new tasks; None: none does, or it may not be read."""
+        """Since when a webhook tells us of new tasks; None: none does, or it may not be read.
+
+        Whose a webhook is, its address does not tell for sure; but none told us of a project that we did not know.
+        """
         try:
             hooks = self.client.list_webhooks(self.project.project_id)
         except LabelStudioError as error:
             if error.status not in _NOT_TO_BE_READ:
                 raise
             return None
-        return min((_time(hook) for hook in hooks if _tells_of_new_tasks(hook)), default=None)
+        told_since = min((_time(hook) for hook in hooks if _tells_of_new_tasks(hook)), default=None)
+        return None if told_since is None else max(told_since, self.store.first_seen(self.project))
 
 
 def _tells_of_new_tasks(hook: dict[str, Any]) -> bool:
-    is_ours = httpx.URL(hook["url"]).path.endswith("/webhook")
+    is_ours = urlsplit(hook["url"]).path.endswith("/webhook")
     is_asked = hook["send_for_all_actions"] or "TASKS_CREATED" in hook["actions"]
     return bool(is_ours and hook["is_active"] and hook["send_payload"] and is_asked)
 

@@ -85,6 +85,7 @@ def sync_project(
     is_full = everything or turn.full_after is not None or _is_long_ago(turn.full_synced_at)
     try:
         _catch_up(context)
+        project = store.find_project(project.project_id, project.label_studio_url) or project  # its config of now
         began = client.server_time() or datetime.now(UTC)
         reader = _Reader.of(context, client, project, began)
         if turn.since is not None:
@@ -122,6 +123,8 @@ def sync_all(context: JobContext, *, not_within_s: float = 0.0) -> SyncOutcome:
             total += sync_project(context, project, not_within_s=not_within_s) or SyncOutcome()
         except LabelingError as error:
             logger.warning("project %d: its annotations are read again later: %s", project.project_id, error)
+        except Exception:  # whatever is wrong with one project, the annotations of the others must be found
+            logger.exception("project %d could not be reconciled", project.project_id)
     return total
 
 
@@ -294,7 +297,8 @@ def _events(
 
 
 def _facts(project: Project) -> dict[str, Any]:
-    return {"project": {"id": project.project_id, "label_config": project.label_config}}
+    """Without the label config: a webhook may have brought a newer one since this sync began."""
+    return {"project": {"id": project.project_id}}
 
 
 def _time(annotation: dict[str, Any]) -> datetime | None:

@@ -14,7 +14,7 @@ from rq.defaults import RQ_KEY_PREFIX
 
 logger = logging.getLogger(__name__)
 
-LEASE_S = 70.0  # longer than asking Label Studio and sending take, of which each may wait for 30 s
+LEASE_S = 150.0  # longer than asking Label Studio twice, sending and deleting take, of which each may wait for 30 s
 
 
 @contextmanager

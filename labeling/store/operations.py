@@ -94,12 +94,12 @@ class OperationStore:
     def answered_tasks(
         self, project: Project, model_version: str, task_ids: Collection[int]
     ) -> dict[int, AnsweredTask]:
-        """Of these tasks those to which we sent a prediction of this version, with what the newest one answers."""
+        """Of these tasks those to which we sent a prediction of this version, with what the one sent last answers."""
         query = select(PredictionRow.task_id, PredictionRow.plan_digest, PredictionRow.task_data).where(
             _of_version(project, model_version), PredictionRow.task_id.in_(task_ids), PredictionRow.status.in_(_SENT)
         )
         with self._database.reading() as session:
-            rows = session.execute(query.order_by(PredictionRow.id))
+            rows = session.execute(query.order_by(PredictionRow.updated_at, PredictionRow.id))
             return {task: AnsweredTask(digest, data) for task, digest, data in rows}
 
     def version_counts(self, project: Project) -> dict[str, dict[str, int]]:

@@ -1,5 +1,6 @@
 """The store: one object for the database and the blob folder."""
 
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from labeling.errors import StoreError
 from labeling.store.addresses import AddressStore
 from labeling.store.annotation_syncs import SyncStore
 from labeling.store.blobs import BlobStore
@@ -105,6 +107,14 @@ class Store(
         with self._database.reading() as session:
             row = session.scalar(query)
             return None if row is None else project_record(row)
+
+    def first_seen(self, project: Project) -> datetime:
+        """When we first heard of a project. StoreError if it is not known."""
+        with self._database.reading() as session:
+            row = session.get(ProjectRow, project.id)
+            if row is None:
+                raise StoreError(f"There is no project {project.project_id} in the store. Was the database replaced?")
+            return row.created_at
 
     def list_projects(self) -> list[Project]:
         """All projects that were ever seen, by Label Studio and number."""

@@ -97,3 +97,18 @@ def test_a_label_config_that_cannot_be_used_keeps_no_annotation_from_being_read(
     predicted.store.upsert_project(LABEL_STUDIO_URL, 5, "<View/>")
     label_studio.edit(1, prompt="the blue ones")
     assert sync(predicted) == 0
+
+
+def test_what_is_back_as_it_was_is_sent_once(predicted: JobContext, label_studio: Editable) -> None:
+    def send() -> int:
+        changed = sync(predicted)
+        for row_id in predicted.store.stale_predictions(0):
+            predicted.store.finish_prediction(row_id, Prediction([], 0.5, "starter"))
+        for row_id in predicted.store.unpublished_predictions(0):
+            predicted.store.mark_published(row_id, 200)
+        return changed
+
+    label_studio.edit(1, prompt="the blue ones")
+    assert send() == 1
+    label_studio.edit(1, prompt="")
+    assert [send(), send()] == [1, 0]

@@ -135,6 +135,9 @@ def test_what_somebody_else_made_stands_for_the_task(store: Store, label_studio:
     before = dict(label_studio.held)
     send(store, label_studio, predict(store, PROMPT))
     assert label_studio.held == before
+    label_studio.data = PROMPT | {"prompt": "walls"}  # ours of before is known under their number by now
+    send(store, label_studio, predict(store, label_studio.data))
+    assert label_studio.held == before
 
 
 def test_a_deletion_that_fails_is_made_later(store: Store, label_studio: HoldingLabelStudio) -> None:

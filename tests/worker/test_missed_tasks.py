@@ -155,3 +155,28 @@ def test_a_large_import_is_put_to_work_in_several_syncs(
     label_studio.import_tasks(*range(4, 14))
     assert [sync(listening).new_tasks for _ in range(4)] == [5, 4, 1, 0]  # in pages of two, the first with task 3
     assert wished(listening) == set(range(4, 14))
+
+
+def test_what_was_there_before_we_knew_the_project_is_not_predicted(
+    listening: JobContext, label_studio: Importing
+) -> None:
+    """The older webhook is of another tool, and its address ends as ours does."""
+    years_ago = datetime.fromisoformat("2020-01-01T00:00:00Z")
+    label_studio.hooks = [HOOK | {"url": "https://ci.test/webhook", "created_at": years_ago.isoformat()}]
+    label_studio.import_tasks(4, 5)
+    label_studio.created |= dict.fromkeys((1, 2, 3, 4), years_ago + timedelta(days=1))
+    assert sync(listening).new_tasks == 1 and wished(listening) == {5}
+
+
+def test_a_label_config_that_cannot_be_used_is_not_told_at_each_sync(
+    listening: JobContext, label_studio: Importing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def classify(project_id: int) -> dict[str, Any]:
+        return {"id": project_id, "label_config": "<View/>", "model_version": ""}
+
+    label_studio.import_tasks(4)
+    with monkeypatch.context() as patch:
+        patch.setattr(label_studio, "get_project", classify)
+        assert sync(listening).new_tasks == 0
+    outcome = reconcile.sync_project(listening, project_of(listening), everything=True)
+    assert outcome is not None and outcome.new_tasks == 1 and wished(listening) == {4}

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from labeling.datasets import images
 from labeling.errors import LabelStudioError, StoreError
+from labeling.label_studio.client import TaskPage
 from labeling.settings import Settings
 from labeling.store import CorrectionFilter, Store, annotation_syncs
 from labeling.store.tables import utc_now
@@ -467,6 +468,33 @@ def test_a_label_studio_that_fails_in_the_middle(open_context, monkeypatch: pyte
     reconcile.sync_all(context)
     assert state(context) == truth(label_studio)
     assert late["annotation"]["id"] == 1 and label_studio.reads == [1, 6, 3, 4, 5, 6]  # what changed, then the rest
+
+
+def test_a_label_config_that_came_during_a_sync_stays(open_context) -> None:
+    label_studio = LabelStudioDouble()
+    context = open_context(label_studio)
+    known = project_of(context)
+    newer = CONFIG.replace("red", "blue")
+    context.store.upsert_project(URL, 5, newer)
+    label_studio.create(1)
+    assert reconcile.sync_project(context, known).changed == 1
+    assert project_of(context).label_config == newer
+
+
+def test_a_project_with_which_anything_is_wrong_holds_up_no_other(
+    open_context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label_studio = LabelStudioDouble()
+    context = open_context(label_studio)
+    context.store.upsert_project(URL, 4, CONFIG)
+    tell = label_studio.task_pages
+
+    def of_project(project_id: int, **wanted: Any) -> Any:
+        return iter([TaskPage([{}], 1)]) if project_id == 4 else tell(project_id, **wanted)
+
+    monkeypatch.setattr(label_studio, "task_pages", of_project)
+    label_studio.create(1)
+    assert reconcile.sync_all(context).changed == 1
 
 
 def test_after_a_start_what_was_missed_is_read_at_once(open_context, monkeypatch: pytest.MonkeyPatch) -> None:
