@@ -3,6 +3,7 @@
 import logging
 
 from redis import Redis, RedisError
+from rq.defaults import RQ_KEY_PREFIX
 
 logger = logging.getLogger(__name__)
 
@@ -26,4 +27,4 @@ def is_alive(connection: "Redis", process: str) -> bool:
 
 
 def _key(process: str) -> str:
-    return f"argenseg:alive:{process}"
+    return f"{RQ_KEY_PREFIX}:alive:{process}"  # as RQ's own, which may be another installation's or all that we may use

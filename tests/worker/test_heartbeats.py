@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from rq.defaults import RQ_KEY_PREFIX
 
 from tests.worker.conftest import RedisServer, wait_until
 from worker import heartbeats, scheduler, sweeper
@@ -24,6 +25,11 @@ def test_a_process_is_alive_while_it_runs(
     stop.set()
     thread.join()
     wait_until(lambda: not is_alive(context.connection, process))
+
+
+def test_installations_in_one_redis_are_told_apart(context: JobContext) -> None:
+    heartbeats.beat(context.connection, SWEEPER)
+    assert context.connection.keys("*alive*") == [f"{RQ_KEY_PREFIX}:alive:sweeper".encode()]
 
 
 def test_a_redis_that_is_away_stops_nobody(context: JobContext, redis_server: RedisServer) -> None:
