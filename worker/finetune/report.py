@@ -117,7 +117,7 @@ def _intervals(checks: Sequence[dict[str, Any]]) -> str:
     reach: float = max([0.05, *(abs(check[key] or 0) for check in checks for key in ("low", "high", "change"))]) * 1.1
 
     def x(value: float) -> float:
-        return 420 + 200 * value / reach
+        return 650 + 140 * value / reach  # beside the longest name
 
     parts = []
     for number, check in enumerate(checks):
@@ -128,11 +128,11 @@ def _intervals(checks: Sequence[dict[str, Any]]) -> str:
         parts.append(
             f'<text x="0" y="{y + 5}" fill="#222" stroke="none">{name}</text>'
             f'<g stroke="{colour}" fill="{colour}">{bar}<circle cx="{x(check["change"]):.1f}" cy="{y}" r="5"/></g>'
-            f'<text x="640" y="{y + 5}" fill="{colour}" stroke="none">{check["change"]:+.3f}</text>'
+            f'<text x="810" y="{y + 5}" fill="{colour}" stroke="none">{check["change"]:+.3f}</text>'
         )
     height = 30 * len(checks) + 10
-    zero = f'<line x1="420" x2="420" y1="5" y2="{height - 5}" stroke="#999" stroke-dasharray="3"/>'
-    return f'<svg viewBox="0 0 700 {height}" width="700" font-size="14">{zero}{"".join(parts)}</svg>' if checks else "–"
+    zero = f'<line x1="650" x2="650" y1="5" y2="{height - 5}" stroke="#999" stroke-dasharray="3"/>'
+    return f'<svg viewBox="0 0 880 {height}" width="880" font-size="14">{zero}{"".join(parts)}</svg>' if checks else "–"
 
 
 def _plot(points: Sequence[tuple[float, float]]) -> str:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from argenseg_model.evaluation import ItemResult
-from labeling.gate import GateReport
+from labeling.gate import GateCheck, GateReport
 from worker.finetune.learnt_from import LearntFrom
 from worker.finetune.report import write_report
 
@@ -42,3 +42,14 @@ def test_one_item_of_each_image_what_changed_most_first(tmp_path: Path) -> None:
     changes = re.findall(r"IoU 0\.\d+ \(([+-]0\.\d+)\)", page)
     assert changes == ["-0.090", "+0.080", "-0.070", "+0.060", "-0.050", "+0.040", "-0.030", "+0.020"]
     assert page.count("as corrected: b") == 8 and "data:image/jpeg;base64,Mjg=" in page  # item 28: b of image 9
+
+
+def test_no_interval_is_drawn_over_its_name(tmp_path: Path) -> None:
+    name = "drawn where the label is absent, beside the first model"
+    check = GateCheck(name, False, 120, 0.1, 0.9, 0.0, -0.8, 0.8, "")
+    write_report(
+        tmp_path, candidate="starter-1.1", live="starter-1", verdict=GateReport(False, True, "0a1b", (check,), ()),
+        learnt_from=LEARNT_FROM, live_rows=[row(0, "a", 0.5)], candidate_rows=[row(0, "a", 0.5)],
+    )  # fmt: skip
+    [line] = re.findall(r'<line x1="([\d.]+)" x2="([\d.]+)" y1="22"', (tmp_path / "report.html").read_text())
+    assert 7.2 * len(f"{name} (120 images)") < float(line[0]) < float(line[1]) < 810  # px of a letter; the number
