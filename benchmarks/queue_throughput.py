@@ -208,13 +208,14 @@ def predict(bench: Bench) -> None:
 
 
 def memory(bench: Bench) -> None:
-    """Resident memory of worker and model process over 5,000 tasks."""
-    with bench.workers(INSTANT) as [worker]:
+    """Resident memory of a worker and its model process, with the starter, over 5,000 tasks; it must be flat."""
+    with bench.workers(STARTER) as [worker]:
         sizes = []
         for _ in range(10):
             bench.finish(bench.want(500))
-            sizes.append([resident_mb(pid) for pid in (worker.pid, *children(worker.pid))])
-        print(f"memory after 500, 1,000, ... 5,000 tasks, worker + children: {[round(sum(each)) for each in sizes]} MB")
+            sizes.append(round(sum(resident_mb(pid) for pid in (worker.pid, *children(worker.pid)))))
+        print(f"memory after 500, 1,000, ... 5,000 tasks, worker and model process: {sizes} MB")
+        assert sizes[-1] < 1.05 * sizes[1], "memory grows"
 
 
 def recovery(bench: Bench) -> None:
