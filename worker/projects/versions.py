@@ -81,9 +81,15 @@ def _with_numbers(
 ) -> Iterator[SentPrediction]:
     """What Label Studio holds of a task's answers: it never told their numbers, but regions keep their ids.
 
-    Nothing where it holds none of the versions that replace them: it may never have stored that answer.
+    Nothing where it holds none of the versions that replace them: it may never have stored that answer. Nor where the
+    task is gone.
     """
-    held = sorted(project.client.list_predictions(task), key=lambda held: int(held["id"]))
+    try:
+        held = sorted(project.client.list_predictions(task), key=lambda held: int(held["id"]))
+    except LabelStudioError as error:
+        if error.status not in (400, 404):  # 400: no valid choice of task
+            raise
+        return
     if not any(each["model_version"] in kept for each in held):
         return
     for answer in answers:

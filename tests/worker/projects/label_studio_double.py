@@ -94,6 +94,8 @@ class LabelStudioDouble:
                     (200, {**task, "predictions": [], "annotations": []}) if task else (404, {"detail": "No such task"})
                 )
             case ("GET", "predictions"):
+                if int(query["task"]) not in self.tasks:
+                    return 400, {"validation_errors": {"task": ["Select a valid choice."]}}
                 return 200, [held for held in self.predictions.values() if held["task"] == int(query["task"])]
             case ("GET" | "DELETE", "predictions", number):
                 if int(number) not in self.predictions:

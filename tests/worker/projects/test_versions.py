@@ -111,6 +111,9 @@ def test_what_answered_an_opened_page_is_known_by_its_regions(
     for task in (1, 2):
         answer(project, task, project.version, f"new {task}")
     current = label_studio.add_prediction(1, project.version, "new 1")  # the page of task 2 was left too soon
+    del label_studio.tasks[3]  # in Label Studio, after it was answered twice
+    for version in (OLD, project.version):
+        answer(project, 3, version, f"{version} 3")
     found = prunable(project)
     assert [each.label_studio_id for each in found] == [held]
     assert list(prune(project, found)) == [True]
