@@ -265,6 +265,9 @@ class _Reader:
         submitted, skipped = _counts(task)
         annotations = self.client.list_annotations(task_id) if ours or submitted or skipped else []
         annotations += self.client.list_skips(project.project_id, task_id) if skipped else []
+        # one that was skipped, or is no skip any more, while we read is in neither list; a deletion would be final
+        missing = sorted(ours.keys() - {annotation["id"] for annotation in annotations})
+        annotations += filter(None, map(self.client.find_annotation, missing))
         annotations = [annotation for annotation in annotations if not self.erased.covers(annotation)]
         known = context.store.annotation_times(project, [annotation["id"] for annotation in annotations])
         missed = [item for item in annotations if _time(item) not in known.get(item["id"], set())]

@@ -22,6 +22,7 @@ from labeling.predictions import Prediction
 from labeling.settings import Settings
 
 _MAX_REASON_CHARACTERS = 300
+_NOT_FOUND = 404
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,16 @@ class LabelStudioClient:
         what = f"The annotations of task {task_id} could not be read"
         tasks = self.call("GET", "/api/tasks/", what=what, params=params)["tasks"]
         return [each for task in tasks for each in task["annotations"] if each["was_cancelled"]]
+
+    def find_annotation(self, annotation_id: int) -> dict[str, Any] | None:
+        """An annotation, also a skip, as webhooks carry it; None if it was deleted."""
+        what = f"Annotation {annotation_id} could not be read"
+        try:
+            return dict(self.call("GET", f"/api/annotations/{annotation_id}/", what=what))
+        except LabelStudioError as error:
+            if error.status != _NOT_FOUND:
+                raise
+            return None
 
     def get_project(self, project_id: int) -> dict[str, Any]:
         """A project: `id`, `title`, `label_config`, `model_version`, ..."""

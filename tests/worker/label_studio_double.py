@@ -94,6 +94,9 @@ class LabelStudioDouble:
     def list_skips(self, project_id: int, task_id: int) -> list[dict[str, Any]]:
         return self._annotations(task_id, skipped=True)
 
+    def find_annotation(self, annotation_id: int) -> dict[str, Any] | None:
+        return copy.deepcopy(self.annotations.get(annotation_id))
+
     def _annotations(self, task_id: int, *, skipped: bool) -> list[dict[str, Any]]:
         of_task = [item for item in self.annotations.values() if item["task"] == task_id]
         return copy.deepcopy([item for item in of_task if bool(item["was_cancelled"]) == skipped])

@@ -470,6 +470,25 @@ def test_a_label_studio_that_fails_in_the_middle(open_context, monkeypatch: pyte
     assert late["annotation"]["id"] == 1 and label_studio.reads == [1, 6, 3, 4, 5, 6]  # what changed, then the rest
 
 
+def test_what_is_skipped_during_a_sync_is_not_taken_for_deleted(open_context, monkeypatch: pytest.MonkeyPatch) -> None:
+    label_studio = LabelStudioDouble()
+    context = open_context(label_studio)
+    label_studio.create(1)
+    reconcile.sync_all(context)
+    read, skips = label_studio.list_annotations, iter([True])
+
+    def skip(task_id: int) -> list[dict[str, Any]]:
+        if next(skips, False):
+            label_studio.update(1, was_cancelled=True)
+        return read(task_id)
+
+    monkeypatch.setattr(label_studio, "list_annotations", skip)
+    reconcile.sync_project(context, project_of(context), everything=True)
+    label_studio.update(1, was_cancelled=False)
+    reconcile.sync_all(context)
+    assert state(context) == truth(label_studio) and state(context)[1][2] == "submitted"
+
+
 def test_a_label_config_that_came_during_a_sync_stays(open_context) -> None:
     label_studio = LabelStudioDouble()
     context = open_context(label_studio)

@@ -176,3 +176,14 @@ def test_from_settings_needs_url_and_key(tmp_path, monkeypatch) -> None:
     client = LabelStudioClient.from_settings(settings)
     assert client is not None
     assert client.url == "http://x"
+
+
+def test_an_annotation_that_was_deleted_is_not_found(client, label_studio, answer) -> None:
+    skipped = {"id": 7, "task": 5, "was_cancelled": True, "result": []}
+    label_studio.answers["GET", "/api/annotations/7/"] = as_json(answer, skipped)
+    label_studio.answers["GET", "/api/annotations/8/"] = answer(b"{}", 404, {"Content-Type": "application/json"})
+    label_studio.answers["GET", "/api/annotations/9/"] = answer(b"{}", 502, {"Content-Type": "application/json"})
+    assert client.find_annotation(7) == skipped
+    assert client.find_annotation(8) is None
+    with pytest.raises(LabelStudioError, match="Annotation 9"):
+        client.find_annotation(9)
