@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from labeling.errors import StoreError
 from labeling.store.database import Database
 from labeling.store.model_records import ModelState, ModelVersion
-from labeling.store.model_tables import LiveModelRow, ModelVersionRow
+from labeling.store.model_tables import FinetuneRunRow, LiveModelRow, ModelVersionRow
 from labeling.store.predictions import project_record
 from labeling.store.records import Project
 from labeling.store.tables import PredictionRow, ProjectRow, utc_now
@@ -74,9 +74,15 @@ class ModelStore:
             return [_version(session, row) for row in rows]
 
     def next_model_name(self, parent: str) -> str:
-        """The name of the next version that descends from `parent`: starter-1.1 after starter-1, then starter-1.2."""
+        """The name of the next version that descends from `parent`: starter-1.1 after starter-1, then starter-1.2.
+
+        What a run that was put off is to make has its name already.
+        """
+        promised = select(FinetuneRunRow.candidate).where(
+            FinetuneRunRow.ended_at.is_(None), FinetuneRunRow.candidate.is_not(None)
+        )
         with self._database.reading() as session:
-            names = list(session.scalars(select(ModelVersionRow.name)))
+            names = [*session.scalars(select(ModelVersionRow.name)), *session.scalars(promised)]
         root = re.sub(r"\.\d+$", "", parent) if parent in names else parent
         taken = [int(name[len(root) + 1 :]) for name in names if re.fullmatch(re.escape(root) + r"\.\d{1,9}", name)]
         return f"{root}.{max(taken, default=0) + 1}"

@@ -17,6 +17,15 @@ def test_names_count_up_from_the_root(store: Store) -> None:
     assert store.next_model_name("ARGenSeg-8B") == "ARGenSeg-8B.1"
 
 
+def test_the_name_of_what_a_run_is_to_make_is_taken(store: Store) -> None:
+    run = store.want_finetune("one", None)
+    assert run is not None
+    store.begin_finetune(run.id, "starter-1.1", "starter")
+    assert store.next_model_name("starter-1") == "starter-1.2"
+    store.end_finetune(run.id, "failed")
+    assert store.next_model_name("starter-1") == "starter-1.1"
+
+
 def test_a_version_is_added_once(store: Store, project: Project) -> None:
     first = store.add_model("starter-1.1", "/m/1", "starter", project)
     assert (first.state, first.project, first.parent) == ("candidate", project, "starter")
