@@ -22,7 +22,6 @@ def test_a_webhook_waits_for_another_writer_half_a_second(store: Store) -> None:
 
 
 def test_a_postgresql_server_that_accepts_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("psycopg", reason="PostgreSQL's driver is an extra of ours")
     monkeypatch.setitem(database._LIBPQ_OPTIONS, "connect_timeout", 2)  # the least that libpq takes
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"postgresql+psycopg://me:secret@127.0.0.1:{server.getsockname()[1]}/argenseg"
@@ -37,7 +36,7 @@ def test_a_postgresql_server_that_accepts_and_says_nothing(monkeypatch: pytest.M
 def test_postgresql_is_given_up_in_seconds_unless_the_url_says_otherwise(
     query: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same without the driver, which the tests' environment does not have."""
+    """What the driver is given."""
     made: list[dict[str, Any]] = []
 
     def record(_: object, **options: Any) -> Engine:
