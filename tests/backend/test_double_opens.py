@@ -27,6 +27,7 @@ CONFIG = OPENED["json"]["label_config"]
 @pytest.fixture
 def label_studio() -> Iterator[LabelStudioDouble]:
     double = LabelStudioDouble(CONFIG)
+    double.tasks[TASK] = {"id": TASK, "data": OPENED["json"]["tasks"][0]["data"], "total_annotations": 0}
     yield double
     double.close()
 
