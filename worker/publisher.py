@@ -22,6 +22,7 @@ _ADVICE = {
     " (client_max_body_size), or use polygons.",
     422: "Its regions are not what this Label Studio takes: look at the label config, or use another kind of region.",
 }
+_LATER = frozenset({429, 503})  # too much at once, or not yet after a start: it is not about what was sent
 _OVERTAKEN_S = 3600.0
 
 
@@ -57,7 +58,8 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
     except LabelStudioError as error:
         if error.status in _FINAL_STATUSES:
             return _fail(store, ready, f"{error} {_ADVICE.get(error.status or 0, '')}".rstrip())
-        if has_answered and error.is_transient and store.is_overtaken(ready.id, _OVERTAKEN_S):
+        is_its_own = has_answered and error.is_transient and error.status not in _LATER
+        if is_its_own and store.is_overtaken(ready.id, _OVERTAKEN_S):
             return _fail(store, ready, f"{error} Others of the project were taken meanwhile, so it was given up.")
         store.note_delay(ready.id, str(error))
         logger.warning("task %s is not published yet: %s", ready.task_id, error)

@@ -209,6 +209,10 @@ def test_a_prediction_that_alone_breaks_label_studio_is_given_up(
     label_studio.refusal = 500  # nobody's alone
     assert isinstance(publish(store, client, breaking.id), Retry)
     label_studio.refusal = None
+    for later in (429, 503):
+        label_studio.refusals[1] = later
+        assert isinstance(publish(store, client, breaking.id), Retry), "it says nothing of this one"
+    label_studio.refusals[1] = 500
     assert publish(store, client, breaking.id) == "failed"
     assert "500" in (store.get_prediction(breaking.id).error or "")
 
