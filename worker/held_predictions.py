@@ -1,5 +1,6 @@
 """What Label Studio holds of a task and version when a prediction is to be sent: the same, or what it replaces."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,9 @@ from labeling.prompts.plan import plan_prompts
 from labeling.store.records import WantedPrediction
 from labeling.store.store import Store
 
+logger = logging.getLogger(__name__)
+
+_WRONG_TOKEN = 401
 _GONE = 404
 
 
@@ -46,13 +50,18 @@ def look(store: Store, client: LabelStudioClient, ready: WantedPrediction, held:
 
 
 def remove(store: Store, client: LabelStudioClient, ready: WantedPrediction, outdated: dict[int, int]) -> None:
-    """Delete what `ready` replaces, once Label Studio holds that. LabelStudioError if it cannot be."""
+    """Delete what `ready` replaces, once Label Studio holds that. LabelStudioError if it cannot be done just now; what
+    we may not delete stays beside it: it was sent all the same.
+    """
     for number, row in outdated.items():
         try:
             client.delete_prediction(number)
         except LabelStudioError as error:
-            if error.status != _GONE:
+            if error.is_transient or error.status == _WRONG_TOKEN:
                 raise
+            if error.status != _GONE:
+                logger.warning("task %d keeps its masks from before a change too: %s", ready.task_id, error)
+                continue
         if row != ready.id:
             store.mark_pruned(row)
 

@@ -31,6 +31,7 @@ class HoldingLabelStudio:
         self.data: dict[str, Any] = BEFORE
         self.held: dict[int, dict[str, Any]] = {}
         self.breaks_at_delete = False
+        self.may_delete = True
         self.is_begun = False  # an annotation, or a draft of one
 
     def list_predictions(self, task_id: int) -> list[dict[str, Any]]:
@@ -47,6 +48,8 @@ class HoldingLabelStudio:
     def delete_prediction(self, number: int) -> None:
         if self.breaks_at_delete:
             raise LabelStudioError("502", status=502, is_transient=True)
+        if not self.may_delete:
+            raise LabelStudioError("not allowed", status=403)
         if self.held.pop(number, None) is None:
             raise LabelStudioError("gone", status=404)
 
@@ -150,3 +153,13 @@ def test_a_deletion_that_fails_is_made_later(store: Store, label_studio: Holding
     label_studio.breaks_at_delete = False
     assert send(store, label_studio, new) == "published"
     assert [held["result"] for held in label_studio.held.values()] == [new.result]
+
+
+def test_what_may_not_be_deleted_keeps_nothing_from_being_sent(store: Store, label_studio: HoldingLabelStudio) -> None:
+    old = predict(store, BEFORE)
+    send(store, label_studio, old)
+    label_studio.data, label_studio.may_delete = PROMPT, False
+    new = predict(store, PROMPT)
+    assert send(store, label_studio, new) == "published"
+    assert [held["result"] for held in label_studio.held.values()] == [old.result, new.result]
+    assert store.find_sent_prediction(new.project, 1, 102, or_newest=False) == new.id
