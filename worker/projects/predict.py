@@ -122,8 +122,15 @@ def look(project: OpenProject) -> Progress:
 
 
 def run_to_resume(project: OpenProject) -> PredictionRun:
-    """The newest run, if it is open or was cancelled. WorkerError if there is none to go on with."""
+    """The newest run, if it is open or was cancelled. WorkerError if there is none to go on with, or it is a
+    promotion's, which ends it itself.
+    """
     last = project.store.find_last_run(project.project)
+    if last is not None and last.outcome is None and _weights(last.model_version) != _weights(project.version):
+        raise WorkerError(
+            f"The open run is of {last.model_version}, and {project.version} serves. If that is being promoted, wait"
+            f" for it; else begin anew: argenseg predict --project {project.number}"
+        )
     if last is not None and last.outcome != "finished":
         return last
     what = "No run over it was begun yet" if last is None else "The last run over it has finished"
@@ -168,6 +175,10 @@ def reasons(failed: list[UnpredictedTask]) -> list[tuple[str, list[int]]]:
     """The failures by reason, the most frequent first, each with its tasks."""
     counted = Counter(task.reason for task in failed)
     return [(reason, [task.task_id for task in failed if task.reason == reason]) for reason, _ in counted.most_common()]
+
+
+def _weights(version: str) -> str:
+    return version.rpartition(" · ")[0]
 
 
 def _count_missing(project: OpenProject, options: RunOptions) -> int:

@@ -164,6 +164,15 @@ def test_a_cancelled_run_is_resumed_with_what_it_did_counted(
         run_to_resume(project)
 
 
+def test_the_run_of_a_promotion_is_not_resumed(project: OpenProject) -> None:
+    """Who did would end it, and the promotion would leave out what comes after."""
+    project.store.begin_run(project.project, "tuned · 1", RunOptions(only_unlabeled=True))
+    with pytest.raises(WorkerError, match="being promoted"):
+        run_to_resume(project)
+    project.store.begin_run(project.project, "tiny · other prompts", RunOptions())
+    assert run_to_resume(project).options == RunOptions()
+
+
 def test_failures_are_told_and_tried_again_with_the_task_of_now(
     project: OpenProject, label_studio: LabelStudioDouble
 ) -> None:
