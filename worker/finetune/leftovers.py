@@ -15,9 +15,18 @@ def remove_leftovers(settings: Settings, store: Store) -> None:
     """
     for folder in sorted((settings.data_dir / "finetune").glob("run-*")):
         copies = [each for each in (*folder.glob("set/*"), *folder.glob("*/pictures")) if each.is_dir()]
-        if copies and _has_ended(store, folder):
+        if copies and _has_ended(store, folder) and not _is_learnt_from(store, folder):
             for each in copies:
                 shutil.rmtree(each, ignore_errors=True)  # what stays is tried again after the next run
+
+
+def _is_learnt_from(store: Store, folder: Path) -> bool:
+    """Whether an open run was given the manifest in it."""
+    try:
+        given = [run.manifest for run in store.list_finetunes() if run.ended_at is None and run.manifest is not None]
+    except StoreError:
+        return True
+    return any(Path(manifest).resolve().is_relative_to(folder.resolve()) for manifest in given)
 
 
 def _has_ended(store: Store, folder: Path) -> bool:

@@ -30,6 +30,12 @@ def test_copies_of_images_and_pictures_of_ended_runs_go(settings: Settings, stor
         for file in (*copies, *kept):
             (run / file).parent.mkdir(parents=True, exist_ok=True)
             (run / file).touch()
+    learning = store.want_finetune("three", store.upsert_project("http://localhost:8080", 1, "<View/>"),
+                                   manifest=str(runs[0] / "set" / "with-base-data.jsonl"))  # fmt: skip
+    assert learning is not None
+    remove_leftovers(settings, store)
+    assert files_of(runs[0]) == sorted([*copies, *kept])
+    store.end_finetune(learning.id, "failed")
     remove_leftovers(settings, store)
     assert files_of(runs[0]) == kept
     for run in runs[1:]:
