@@ -5,16 +5,18 @@ had sent, and both would send.
 """
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from redis import Redis
 from redis.exceptions import LockError, RedisError
+from redis.lock import Lock
 from rq.defaults import RQ_KEY_PREFIX
 
 logger = logging.getLogger(__name__)
 
-LEASE_S = 150.0  # longer than asking Label Studio twice, sending and deleting take, of which each may wait for 30 s
+LEASE_S = 15.0  # renewed while it is sent
 
 
 @contextmanager
@@ -24,18 +26,31 @@ def only_sender(connection: "Redis", prediction_id: int) -> Iterator[bool]:
     It keeps two from asking at the same moment, and nothing else: what was sent is in the store and in Label Studio. So
     without Redis the answer is yes.
     """
-    lock = connection.lock(sending_key(prediction_id), timeout=LEASE_S)
+    lock = connection.lock(sending_key(prediction_id), timeout=LEASE_S, thread_local=False)
     try:
         is_only, is_held = bool(lock.acquire(blocking=False)), True
     except RedisError as error:
         logger.warning("prediction %d is sent without asking who else does: %s", prediction_id, error)
         is_only, is_held = True, False
-    try:
+    if not (is_only and is_held):
         yield is_only
+        return
+    ended = threading.Event()
+    renewal = threading.Thread(target=_renew, args=(lock, ended), daemon=True)
+    renewal.start()
+    try:
+        yield True
     finally:
-        if is_only and is_held:
-            with suppress(LockError, RedisError):  # it ran out, or does so soon
-                lock.release()
+        ended.set()
+        renewal.join()
+        with suppress(LockError, RedisError):  # it ran out, or does so soon
+            lock.release()
+
+
+def _renew(lock: Lock, ended: threading.Event) -> None:
+    while not ended.wait(LEASE_S / 3):
+        with suppress(LockError, RedisError):
+            lock.reacquire()
 
 
 def sending_key(prediction_id: int) -> str:

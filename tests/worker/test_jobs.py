@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from labeling.predictions import Prediction
 from labeling.store.records import WantedPrediction
 from labeling.store.store import Store
 from tests.worker.conftest import LABEL_STUDIO_URL, label_config
-from worker import jobs
+from worker import jobs, sending
 from worker.jobs import JobContext
 from worker.queues import GPU, PREDICT, live_rows
 from worker.sending import LEASE_S, sending_key
@@ -56,6 +57,24 @@ def test_two_publishers_of_one_row_send_it_once(context: JobContext, store: Stor
     first.join()
     assert len(label_studio.sent) == 1 and store.get_prediction(ready).status == "published"
     assert not context.connection.exists(sending_key(ready))
+
+
+def test_a_slow_sender_keeps_its_place_and_a_dead_one_does_not(
+    context: JobContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "LEASE_S", 0.6)
+    with sending.only_sender(context.connection, 1) as is_only:
+        assert is_only
+        for _ in range(4):
+            time.sleep(0.4)
+            with sending.only_sender(context.connection, 1) as is_second:
+                assert not is_second
+    context.connection.set(sending_key(1), "somebody who was killed", px=300)
+    with sending.only_sender(context.connection, 1) as is_only:
+        assert not is_only
+    time.sleep(0.4)
+    with sending.only_sender(context.connection, 1) as is_only:
+        assert is_only
 
 
 def test_a_redis_that_is_down_keeps_nothing_from_being_sent(
