@@ -69,7 +69,7 @@ def test_batches_give_what_single_calls_give(
     together = model.segment(images, PROMPTS)
     singly = [[model.segment(image, prompt)[0][0] for prompt in PROMPTS] for image in images]
     for rows_per_batch in (1, 2, 4, 7):
-        monkeypatch.setattr(segmentation, "ROWS_PER_BATCH", rows_per_batch)
+        monkeypatch.setattr(segmentation, "CPU_ROWS_PER_BATCH", rows_per_batch)
         for a, b, c in zip(model.segment(images, PROMPTS), together, singly, strict=True):
             assert_equal(a, b)
             assert_equal(a, c)
@@ -119,7 +119,7 @@ def test_prompts_of_an_image_run_as_one_batch(small: ARGenSeg) -> None:
 
 def test_images_share_a_batch_and_are_begun_when_it_has_room(tiled: ARGenSeg, monkeypatch: pytest.MonkeyPatch) -> None:
     images = [picture(32, 32, seed) for seed in range(6)]
-    monkeypatch.setattr(segmentation, "ROWS_PER_BATCH", 8)
+    monkeypatch.setattr(segmentation, "CPU_ROWS_PER_BATCH", 8)
     with counted(tiled) as calls:
         tiled.segment(images, [PROMPTS[:2], PROMPTS, PROMPTS[:1], PROMPTS[:2], [], PROMPTS])  # 8 and 3 rows
     assert calls == {"vision": 2, "llm": 2 * 5, "picture": 2}
