@@ -83,9 +83,11 @@ class LabelStudioClient:
         )
 
     def get_task(self, task_id: int) -> dict[str, Any]:
-        """A task: `id`, `data`, `project`, `predictions`, ..."""
-        with self._errors(f"Task {task_id} could not be read"):
-            return self._sdk.tasks.get(str(task_id)).model_dump()
+        """A task: `id`, `data` as webhooks and /predict carry it, `project`, `predictions`, ..."""
+        unresolved = {"resolve_uri": False}  # else an image in cloud storage is a link of Label Studio's here only
+        return dict(
+            self.call("GET", f"/api/tasks/{task_id}/", what=f"Task {task_id} could not be read", params=unresolved)
+        )
 
     def list_tasks(self, project_id: int) -> Iterator[dict[str, Any]]:
         """A project's tasks, page by page: `id`, `data`, `total_annotations`, ...; no annotations, no predictions."""

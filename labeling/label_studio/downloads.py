@@ -20,10 +20,11 @@ _ADVICE = {
     403: "The token's user may not read it, or local file serving is off in Label Studio "
     "(LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED).",
     404: "It is gone, or no storage that is connected to the project holds it.",
+    424: "Label Studio got no file from its storage: it is gone, or the storage is down or set up wrongly.",
 }
 _ADVICE_ELSEWHERE = {  # of hosts that get no token
     401: "It wants a login. If this is your Label Studio, set LABEL_STUDIO_URL to just this host and port.",
-    403: "Nobody may read it without a login, or the signed link has expired.",
+    403: "Nobody may read it without a login, the signed link has expired, or the bucket does not hold it.",
     404: "It is gone. Check the task's data.",
 }
 

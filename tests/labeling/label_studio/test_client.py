@@ -60,6 +60,7 @@ def test_lists_and_objects_are_plain_dicts(client, label_studio, answer) -> None
     (prediction,) = client.list_predictions(5)
     assert (prediction["id"], prediction["model_version"]) == (7, "v1")
     assert client.get_task(5)["data"] == {"image": "/data/x.png"}
+    assert "resolve_uri=false" in label_studio.requests[-1].path, "an image is called what webhooks call it"
     assert client.get_project(1)["model_version"] == "v1"
     assert client.list_webhooks(1)[0]["url"] == "http://x/webhook"
     assert "task=5" in label_studio.requests[0].path

@@ -247,7 +247,10 @@ def test_what_is_no_usable_image_is_refused(client, label_studio, answer, settin
 
 @pytest.mark.parametrize(
     ("status", "advice"),
-    [(401, "API_KEY"), (403, "LOCAL_FILES_SERVING_ENABLED"), (404, "no storage"), (500, ""), (503, "")],
+    [
+        *[(401, "API_KEY"), (403, "LOCAL_FILES_SERVING_ENABLED"), (404, "no storage"), (424, "from its storage")],
+        *[(500, ""), (503, "")],
+    ],
 )
 def test_refusals(client, label_studio, answer, settings, status: int, advice: str) -> None:
     label_studio.answers["GET", "/data/a.png"] = answer(b"no", status)
