@@ -129,5 +129,6 @@ def read_settings(**options: Any) -> Settings:
         wrong = (
             f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}"
             for item in error.errors(include_input=False)
+            if item["type"] != "default_factory_not_called"  # only for what is wrong elsewhere
         )
         raise SettingsError(f"The settings cannot be used. {'; '.join(wrong)}.") from None
