@@ -65,6 +65,11 @@ def publish(context: JobContext, prediction_id: int) -> str | Retry:
         return publisher.publish(context.store, context.client, prediction_id)
 
 
+def take_event(context: JobContext, payload: dict[str, Any], label_studio_url: str) -> None:
+    """Store an event that no webhook brought, and process it as if one had."""
+    process_event(context, context.store.record_event(payload["action"], payload, label_studio_url=label_studio_url))
+
+
 def process_event(context: JobContext, event_id: int) -> int:
     """Do what follows from a stored webhook event, and return how many corrections it held.
 

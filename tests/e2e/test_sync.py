@@ -14,7 +14,7 @@ from tests.e2e.test_operations import Installation
 from tests.worker.label_studio_double import CONFIG, box
 from worker import reconcile
 from worker.jobs import JobContext
-from worker.reconcile import SyncOutcome
+from worker.sync_outcome import SyncOutcome
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]  # mostly the demo's start
 

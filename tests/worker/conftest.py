@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -22,6 +24,8 @@ from labeling.prompts.plan import plan_prompts
 from labeling.settings import Settings
 from labeling.store.records import Delivery, WantedPrediction
 from labeling.store.store import Store
+from tests.worker.label_studio_double import CONFIG, LabelStudioDouble
+from tests.worker.synced import URL
 from worker.jobs import JobContext
 from worker.queues import connect, redis_socket
 from worker.supervisor.embedded_redis import find_redis_server, redis_command
@@ -157,3 +161,30 @@ def start_process(settings: Settings) -> Iterator[Callable[[str], "subprocess.Po
     for process in processes:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("store") / "argenseg.db"
+    Store.open(f"sqlite:///{file}", str(file.parent / "blobs")).close()
+    return file
+
+
+@pytest.fixture
+def open_context(fresh_database: Path) -> Iterator[Callable[[LabelStudioDouble], JobContext]]:
+    """A store and a data folder of its own for each call."""
+    with TemporaryDirectory() as folder:
+        stores: list[Store] = []
+
+        def open_one(label_studio: LabelStudioDouble) -> JobContext:
+            home = Path(folder) / str(len(stores))
+            home.mkdir()
+            shutil.copy(fresh_database, home)
+            configured = Settings(data_dir=home, label_studio_url=URL)
+            stores.append(Store.open(configured.database_url, configured.blob_url))
+            stores[-1].upsert_project(URL, 5, CONFIG)
+            return JobContext(configured, stores[-1], label_studio, None)  # type: ignore[arg-type]
+
+        yield open_one
+        for store in stores:
+            store.close()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from labeling.errors import StoreError
 from labeling.predictions import Prediction
 from labeling.store.records import WantedPrediction
 from labeling.store.store import Store
@@ -96,3 +97,16 @@ def test_an_event_of_new_tasks_makes_them_wanted(context: JobContext, store: Sto
     assert store.counts() == {"wanted": 2}
     assert len(live_rows(context.connection, GPU, PREDICT)) == 2
     assert store.get_event(event_id).processed_at is not None
+
+
+def test_an_event_that_is_refused_for_good_keeps_no_other_from_being_processed(
+    context: JobContext, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event_id = store.record_event("TASKS_CREATED", {"action": "TASKS_CREATED"})
+
+    def refuse(*_: Any) -> int:
+        raise StoreError("The database takes no such number.")
+
+    monkeypatch.setattr(jobs, "follow_event", refuse)
+    assert jobs.process_event(context, event_id) == 0
+    assert store.unprocessed_events(0) == []

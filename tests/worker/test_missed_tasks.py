@@ -11,9 +11,10 @@ from labeling.store.records import Project
 from labeling.store.store import Store
 from tests.worker.conftest import LABEL_STUDIO_URL
 from tests.worker.label_studio_double import BEGAN, CONFIG, LabelStudioDouble
-from worker import reconcile
+from worker import reconcile, tasks_to_predict
 from worker.jobs import JobContext, process_event
 from worker.queues import GPU, PREDICT, live_rows
+from worker.sync_outcome import SyncOutcome
 
 HOOK = {
     "url": "http://user:secret@backend:9090/webhook",
@@ -65,7 +66,7 @@ def listening(context: JobContext, store: Store, label_studio: Importing) -> Job
     label_studio.url = LABEL_STUDIO_URL
     store.upsert_project(LABEL_STUDIO_URL, 5, CONFIG)
     listening = replace(context, settings=settings, client=label_studio)  # type: ignore[arg-type]
-    assert sync(listening) == reconcile.SyncOutcome(tasks=3)
+    assert sync(listening) == SyncOutcome(tasks=3)
     label_studio._now()
     return listening
 
@@ -76,7 +77,7 @@ def project_of(context: JobContext) -> Project:
     return project
 
 
-def sync(context: JobContext) -> reconcile.SyncOutcome:
+def sync(context: JobContext) -> SyncOutcome:
     outcome = reconcile.sync_project(context, project_of(context))
     assert outcome is not None
     return outcome
@@ -150,7 +151,7 @@ def test_webhooks_that_may_not_be_read_keep_no_annotation_from_being_read(
 def test_a_large_import_is_put_to_work_in_several_syncs(
     listening: JobContext, label_studio: Importing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconcile, "_TASKS_AT_MOST", 4)
+    monkeypatch.setattr(tasks_to_predict, "_AT_MOST", 4)
     monkeypatch.setattr(reconcile, "OVERLAP", timedelta(0))
     label_studio.import_tasks(*range(4, 14))
     assert [sync(listening).new_tasks for _ in range(4)] == [5, 4, 1, 0]  # in pages of two, the first with task 3

@@ -1,0 +1,57 @@
+"""A store that is kept in step with a Label Studio in memory: what it says, and what it should say."""
+
+from datetime import datetime
+from typing import Any
+
+from labeling.store import CorrectionFilter
+from tests.worker.label_studio_double import LabelStudioDouble
+from worker import spool
+from worker.jobs import JobContext, process_event
+
+URL = "http://label-studio.test"
+
+
+def project_of(context: JobContext) -> Any:
+    return context.store.find_project(5, URL)
+
+
+def state(context: JobContext) -> dict[int, tuple[Any, ...]]:
+    """What the store says of each annotation."""
+    return {
+        review.annotation_id: (
+            review.task_id,
+            review.at,
+            review.state,
+            review.ground_truth,
+            sorted((item.region_id, item.kind) for item in review.corrections),
+        )
+        for review in context.store.list_reviews()
+    }
+
+
+def truth(label_studio: LabelStudioDouble) -> dict[int, tuple[Any, ...]]:
+    """What Label Studio says: nothing was predicted, so every region is an added one."""
+    return {
+        annotation_id: (
+            item["task"],
+            datetime.fromisoformat(item["updated_at"]),
+            "skipped" if item["was_cancelled"] else "submitted",
+            item["ground_truth"],
+            [] if item["was_cancelled"] else sorted((region["id"], "added") for region in item["result"]),
+        )
+        for annotation_id, item in label_studio.annotations.items()
+    }
+
+
+def history(context: JobContext) -> list[tuple[int, str, datetime | None]]:
+    everything = context.store.list_reviews(CorrectionFilter(with_history=True, with_excluded=True))
+    return [
+        (review.annotation_id, review.state, None if review.state == "deleted" else review.at) for review in everything
+    ]
+
+
+def recover(context: JobContext) -> None:
+    """What a sweeper does after a kill, without Redis."""
+    spool.drain(spool.spool_folder(context.settings), context.store, URL)
+    for event_id in context.store.unprocessed_events(0):
+        process_event(context, event_id)
