@@ -1,6 +1,8 @@
 """Signs of life of the processes that work on no queue: of the others, RQ keeps a list."""
 
 import logging
+import time
+from dataclasses import dataclass
 
 from redis import Redis, RedisError
 from rq.defaults import RQ_KEY_PREFIX
@@ -10,7 +12,25 @@ logger = logging.getLogger(__name__)
 SWEEPER = "sweeper"
 SCHEDULER = "scheduler"
 
-_LASTS_S = 120  # longer than a sweep that finds much to do
+_LASTS_S = 120  # longer than one step of a process's work takes
+_EVERY = 1 / 6  # of that
+
+
+@dataclass
+class Heartbeat:
+    """Of one process, which gives it between the steps of its work: no thread does, because that would go on for a
+    process that hangs.
+    """
+
+    connection: "Redis"
+    process: str
+    _next: float = float("-inf")
+
+    def tick(self) -> None:
+        """Call it often: it beats now and then."""
+        if time.monotonic() >= self._next:
+            beat(self.connection, self.process)
+            self._next = time.monotonic() + _LASTS_S * _EVERY
 
 
 def beat(connection: "Redis", process: str) -> None:

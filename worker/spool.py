@@ -8,6 +8,7 @@ import logging
 import os
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,18 @@ def write_event(folder: Path, action: str, payload: dict[str, Any], label_studio
     return path
 
 
-def drain(folder: Path, store: Store, label_studio_url: str) -> list[int]:
+def drain(
+    folder: Path, store: Store, label_studio_url: str, *, on_tick: Callable[[], None] = lambda: None
+) -> list[int]:
     """Store the waiting events, oldest first, and return their ids. StoreError stops it: the rest waits for next time.
 
     A file goes when its event is committed. One that is no event, or that the database refuses for good, is kept under
-    the name `*.unreadable`. Events that do not say where they came from came from `label_studio_url`.
+    the name `*.unreadable`. Events that do not say where they came from came from `label_studio_url`. `on_tick` is
+    called before each one.
     """
     event_ids = []
     for path in sorted(folder.glob("*.json")):
+        on_tick()
         try:
             event = json.loads(path.read_text(encoding="utf-8"))
             action, payload = str(event["action"]), dict(event["payload"])

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from labeling.errors import LabelingError
 from worker import reconcile, spool
 from worker.errors import QueueFull
-from worker.heartbeats import SWEEPER, beat
+from worker.heartbeats import SWEEPER, Heartbeat
 from worker.jobs import JobContext, process_event
 from worker.queues import (
     GPU,
@@ -36,20 +36,21 @@ SWEEP_INTERVAL_S = 10.0
 STALE_S = 30.0  # longer than a request waits for its result, and than a webhook takes to be processed
 
 
-def sweep(context: JobContext, stale_s: float = STALE_S) -> int:
+def sweep(context: JobContext, stale_s: float = STALE_S, *, on_tick: Callable[[], None] = lambda: None) -> int:
     """Put back whatever has not moved for `stale_s` seconds and is not under way; returns how many things.
 
-    A part that fails, for whatever reason, is logged and left for the next time; the others go on.
+    A part that fails, for whatever reason, is logged and left for the next time; the others go on. `on_tick` is called
+    before each thing: after an outage there may be many.
     """
     store = context.store
     parts: list[Callable[[], int]] = [
-        lambda: _drain_spool(context),
-        lambda: _process_events(context, stale_s),
-        lambda: _enqueue_lost(context, store.stale_predictions(stale_s), GPU, PREDICT),
+        lambda: _drain_spool(context, on_tick),
+        lambda: _process_events(context, stale_s, on_tick),
+        lambda: _enqueue_lost(context, store.stale_predictions(stale_s), GPU, PREDICT, on_tick),
     ]
     if context.client is not None:
         parts.append(
-            lambda: _enqueue_lost(context, store.unpublished_predictions(stale_s), PUBLISH, PUBLISH_PREDICTION)
+            lambda: _enqueue_lost(context, store.unpublished_predictions(stale_s), PUBLISH, PUBLISH_PREDICTION, on_tick)
         )
     return sum(_attempt(part) for part in parts)
 
@@ -60,13 +61,13 @@ def run(context: JobContext, stop: threading.Event) -> None:
     Beside it, in a thread because a large project takes minutes, annotations that webhooks missed are looked for.
     """
     threading.Thread(target=reconcile.run, args=(context, stop), name="reconcile", daemon=True).start()
-    next_sweep = time.monotonic()
+    next_sweep, heartbeat = time.monotonic(), Heartbeat(context.connection, SWEEPER)
     while True:
+        heartbeat.tick()
         for name in (GPU, PUBLISH):
             _attempt(partial(requeue_due_retries, context.connection, name))
         if time.monotonic() >= next_sweep:
-            beat(context.connection, SWEEPER)
-            if swept := sweep(context):
+            if swept := sweep(context, on_tick=heartbeat.tick):
                 logger.info("%d things that got lost are under way again", swept)
             next_sweep = time.monotonic() + SWEEP_INTERVAL_S
         if stop.wait(RETRY_TICK_S):
@@ -83,22 +84,26 @@ def _attempt(part: Callable[[], int]) -> int:
     return 0
 
 
-def _drain_spool(context: JobContext) -> int:
+def _drain_spool(context: JobContext, on_tick: Callable[[], None]) -> int:
     folder = spool.spool_folder(context.settings)
-    return len(spool.drain(folder, context.store, label_studio_url(context.settings)))
+    return len(spool.drain(folder, context.store, label_studio_url(context.settings), on_tick=on_tick))
 
 
-def _process_events(context: JobContext, stale_s: float) -> int:
+def _process_events(context: JobContext, stale_s: float, on_tick: Callable[[], None]) -> int:
     event_ids = context.store.unprocessed_events(stale_s)
     for event_id in event_ids:
+        on_tick()
         process_event(context, event_id)
     return len(event_ids)
 
 
-def _enqueue_lost(context: JobContext, row_ids: Iterable[int], queue_name: str, function: str) -> int:
+def _enqueue_lost(
+    context: JobContext, row_ids: Iterable[int], queue_name: str, function: str, on_tick: Callable[[], None]
+) -> int:
     lost = sorted(set(row_ids) - live_rows(context.connection, queue_name, function)) if row_ids else []
     enqueue = enqueue_prediction if queue_name == GPU else enqueue_publish
     for count, row_id in enumerate(lost):
+        on_tick()
         try:
             enqueue(context.connection, row_id)
         except QueueFull:

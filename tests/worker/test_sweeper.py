@@ -73,7 +73,7 @@ def test_an_event_that_breaks_our_code_is_kept_with_its_error(
 def test_an_errand_that_fails_does_not_keep_the_others_from_running(
     context: JobContext, want: Want, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*_: object) -> list[int]:
+    def broken(*_: object, **__: object) -> list[int]:
         raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
 
     monkeypatch.setattr(spool, "drain", broken)
@@ -103,7 +103,7 @@ def test_a_full_queue_is_filled_as_it_drains(context: JobContext, want: Want, mo
 def test_the_loop_sweeps_and_ends_at_once(context: JobContext, want: Want, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeper, "STALE_S", 0.0)
     stop, swept = threading.Event(), threading.Event()
-    monkeypatch.setattr(sweeper, "sweep", lambda _: swept.set() or 0)
+    monkeypatch.setattr(sweeper, "sweep", lambda _, **__: swept.set() or 0)
     with ThreadPoolExecutor() as pool:
         running = pool.submit(sweeper.run, context, stop)
         assert swept.wait(5)
