@@ -36,6 +36,9 @@ pytest: $(READY) $(LABEL_STUDIO_READY) $(LABEL_STUDIO_ML_READY) browser ## all t
 test-fast: $(READY) ## the tests that need no Label Studio and no browser
 	$(VENV)/python -m pytest -m "not e2e"
 
+test-gpu: $(READY) ## what only a GPU can show, where there is one: parity, memory that runs out, fine-tuning
+	$(VENV)/python -m pytest tests/gpu
+
 # Chromium comes from the system (a test names itself as not run when it is missing; under CI=true that is a failure).
 browser:
 	@if command -v chromium chromium-browser google-chrome >/dev/null; then :; \
@@ -69,4 +72,4 @@ $(LABEL_STUDIO_ML_READY): $(READY)
 clean: ## remove the demo's data and the caches (the environments stay)
 	rm -rf .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
 
-.PHONY: help demo test lint types floors pytest test-fast browser clean
+.PHONY: help demo test lint types floors pytest test-fast test-gpu browser clean
