@@ -97,14 +97,22 @@ class Wishes:
         )
         return self._failed_if_impossible(wish)
 
-    def want_all(self, tasks: Sequence[Task]) -> Iterator[WantedPrediction]:
-        """Record and yield the wishes for many tasks, to be pushed, some at a time; none for blind and erased ones."""
+    def want_all(self, tasks: Sequence[Task], *, run_id: int | None = None) -> Iterator[WantedPrediction]:
+        """Record and yield the wishes for many tasks, to be pushed, some at a time; none for blind and erased ones.
+
+        `run_id`: the run over the project that counts them.
+        """
         tasks = [task for task in tasks if not self.leaves_out(task)]
         for start in range(0, len(tasks), _TASKS_AT_A_TIME):
             some = tasks[start : start + _TASKS_AT_A_TIME]
             wishes = [TaskWish(task.id, task.data, plan_prompts(self.config, task.data)) for task in some]
             for wish in self._store.want_predictions(
-                self.project, wishes, self.model_version, delivery="push", image_key=self.config.image_key
+                self.project,
+                wishes,
+                self.model_version,
+                delivery="push",
+                image_key=self.config.image_key,
+                run_id=run_id,
             ):
                 yield self._failed_if_impossible(wish)
 

@@ -1,5 +1,6 @@
 """Work on whole projects: runs, their progress and failures, the pace, and predictions that newer ones replaced."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -34,22 +35,27 @@ class OperationStore:
 
     _database: Database
 
-    def begin_run(self, project: Project, model_version: str, options: RunOptions, *, wanted: int = 0) -> PredictionRun:
-        """Open a run over a project; one that was open before is closed, because this one does its work.
-
-        `wanted` counts what an earlier run, which it goes on with, has put to work already.
-        """
+    def begin_run(self, project: Project, model_version: str, options: RunOptions) -> PredictionRun:
+        """Open a run over a project; one that was open before is closed, because this one does its work."""
         row = PredictionRunRow(
             project_row_id=project.id,
             model_version=model_version,
             only_unlabeled=options.only_unlabeled,
             task_limit=options.limit,
             pin=options.pin,
-            wanted=wanted,
         )
         with self._database.writing() as session:
             session.execute(_open_runs(project).values(outcome="finished", ended_at=utc_now()))
             session.add(row)
+            session.flush()
+            return _run(row)
+
+    def resume_run(self, project: Project, run_id: int, model_version: str) -> PredictionRun:
+        """Open a run again that was cancelled, for the version of now; what it has put to work stays counted."""
+        with self._database.writing() as session:
+            session.execute(_open_runs(project).values(outcome="finished", ended_at=utc_now()))
+            row = session.get_one(PredictionRunRow, run_id)
+            row.model_version, row.outcome, row.ended_at = model_version, None, None
             session.flush()
             return _run(row)
 
@@ -62,7 +68,7 @@ class OperationStore:
         return self._newest_run(_runs(project))
 
     def count_into_run(self, run_id: int, tasks: int) -> None:
-        """So many more tasks were put to work by this run; less than 0: they were taken back."""
+        """So many more tasks were put to work by this run."""
         with self._database.writing() as session:
             counted = update(PredictionRunRow).where(PredictionRunRow.id == run_id)
             session.execute(counted.values(wanted=PredictionRunRow.wanted + tasks))
@@ -168,7 +174,10 @@ class OperationStore:
             session.execute(failed.values(status="cancelled"))
 
     def cancel_predictions(self, project: Project) -> list[int]:
-        """Take back the wishes that nobody waits for and no worker has begun, or that are put off; returns which."""
+        """Take back the wishes that nobody waits for and no worker has begun, or that are put off; returns which.
+
+        The runs that wanted them do not count them any more.
+        """
         wanted = update(PredictionRow).where(
             PredictionRow.project_row_id == project.id,
             PredictionRow.status == "wanted",
@@ -176,9 +185,13 @@ class OperationStore:
             PredictionRow.interactive.is_(False),
             or_(PredictionRow.attempts == 0, PredictionRow.error.is_not(None)),
         )
-        cancelled = wanted.values(status="cancelled").returning(PredictionRow.id)
+        cancelling = wanted.values(status="cancelled").returning(PredictionRow.id, PredictionRow.run_id)
         with self._database.writing() as session:
-            return list(session.scalars(cancelled, execution_options={"synchronize_session": False}))
+            cancelled = session.execute(cancelling, execution_options={"synchronize_session": False}).all()
+            for run_id, count in Counter(run_id for _, run_id in cancelled).items():
+                run = update(PredictionRunRow).where(PredictionRunRow.id == run_id)
+                session.execute(run.values(wanted=PredictionRunRow.wanted - count))
+            return [row_id for row_id, _ in cancelled]
 
     def pace(self, *, weights: str, project: Project | None = None, since: datetime | None = None) -> Pace | None:
         """The pace of the newest predictions of a model of this name, of one project or of all; None if none is known.

@@ -47,6 +47,7 @@ class PredictionStore:
         delivery: Delivery,
         interactive: bool = False,
         image_key: str = "image",
+        run_id: int | None = None,
     ) -> WantedPrediction:
         """Record a wish; the same wish (project, task, version, prompts) is one row, except for interactive ones.
 
@@ -54,8 +55,9 @@ class PredictionStore:
 
         An existing row is wanted anew if it had failed. "sync" turns a queued push into an answer that someone waits
         for. A "push" of what was sent before makes it `ready` again: Label Studio asks only for what it does not have.
+        `run_id`: the run over the project that wants it, and counts it.
         """
-        row = _wish_row(project, TaskWish(task_id, task_data, plan), model_version, delivery, interactive)
+        row = _wish_row(project, TaskWish(task_id, task_data, plan), model_version, delivery, run_id, interactive)
         with self._database.writing() as session:
             existing = None if interactive else _existing_wish(session, row)
             if existing is None:
@@ -69,7 +71,7 @@ class PredictionStore:
                 session.add(row)
                 existing = None
             if existing is not None:
-                _want_again(existing, delivery)
+                _want_again(existing, delivery, run_id)
                 existing.task_data = task_data
                 row = existing
             session.flush()
@@ -84,9 +86,10 @@ class PredictionStore:
         *,
         delivery: Delivery,
         image_key: str = "image",
+        run_id: int | None = None,
     ) -> list[WantedPrediction]:
         """Record many wishes at once, each as `want_prediction` does; all of them or none."""
-        rows = [_wish_row(project, wish, model_version, delivery) for wish in wishes]
+        rows = [_wish_row(project, wish, model_version, delivery, run_id) for wish in wishes]
         try:
             with self._database.writing() as session:
                 same = _same_wishes(project.id, [row.task_id for row in rows], model_version)
@@ -97,7 +100,7 @@ class PredictionStore:
                         known[row.task_id, row.plan_digest] = row
                         _retire(session, existing)
                     elif existing is not row:
-                        _want_again(existing, delivery)
+                        _want_again(existing, delivery, run_id)
                         existing.task_data = row.task_data
                 session.add_all(known.values())
                 session.flush()
@@ -115,6 +118,7 @@ class PredictionStore:
                     model_version,
                     delivery=delivery,
                     image_key=image_key,
+                    run_id=run_id,
                 )
                 for wish in wishes
             ]
@@ -273,7 +277,12 @@ class PredictionStore:
 
 
 def _wish_row(
-    project: Project, wish: TaskWish, model_version: str, delivery: Delivery, interactive: bool = False
+    project: Project,
+    wish: TaskWish,
+    model_version: str,
+    delivery: Delivery,
+    run_id: int | None,
+    interactive: bool = False,
 ) -> PredictionRow:
     return PredictionRow(
         project_row_id=project.id,
@@ -289,6 +298,7 @@ def _wish_row(
         result=None,
         score=None,
         label_studio_prediction_id=None,
+        run_id=run_id,
         attempts=0,
     )
 
@@ -321,7 +331,9 @@ def _retire(session: Session, row: PredictionRow) -> None:
     session.flush()  # its name is free before the new row takes it
 
 
-def _want_again(row: PredictionRow, delivery: Delivery) -> None:
+def _want_again(row: PredictionRow, delivery: Delivery, run_id: int | None) -> None:
+    if run_id is not None or row.status == "cancelled":  # its run does not count that any more
+        row.run_id = run_id
     if row.status in ("failed", "cancelled"):
         row.status, row.error, row.delivery, row.attempts = "wanted", None, delivery, 0
     elif row.status == "pruned":

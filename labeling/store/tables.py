@@ -85,6 +85,7 @@ class PredictionRow(Base):
     score: Mapped[float | None]
     attempts: Mapped[int] = mapped_column(default=0)
     label_studio_prediction_id: Mapped[int | None]
+    run_id: Mapped[int | None]  # the run over the project that counts it; null: it was not wanted by one
     begun_at: Mapped[datetime | None]
     computed_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)

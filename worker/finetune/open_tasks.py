@@ -98,7 +98,7 @@ def _want(project: OpenProject, run: PredictionRun, wanted: list[int], on_tick: 
         if not _is_open(project.store, project.project, run):  # argenseg predict --cancel
             break
         asked = under_way(project, [task.id for task in tasks])
-        rows = list(project.wishes.want_all([task for task in tasks if task.id not in asked]))
+        rows = list(project.wishes.want_all([task for task in tasks if task.id not in asked], run_id=run.id))
         wanted += [row.id for row in rows]
         enqueue_wishes(project.connection, rows)
         project.store.count_into_run(run.id, len(rows))

@@ -170,10 +170,12 @@ def _predict(
         return
     with _interruptible(project, console):
         already_failed = predicting.look(project).failed
-        if begun is not None and begun.outcome is None:
+        if begun is None:
+            run = project.store.begin_run(project.project, project.version, options)
+        elif begun.outcome is None:
             run = begun
         else:
-            run = project.store.begin_run(project.project, project.version, options, wanted=earlier)
+            run = project.store.resume_run(project.project, begun.id, project.version)
         total, is_estimated = before.under_way, before.seconds is not None or not before.workers
         for wanted in predicting.want_missing(project, run, probed=0 if is_estimated else _PROBED_TASKS):
             total += wanted

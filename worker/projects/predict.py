@@ -93,7 +93,7 @@ def want_missing(project: OpenProject, run: PredictionRun, *, probed: int = 0) -
             open_run = project.store.find_open_run(project.project)
             if open_run is None or open_run.id != run.id:
                 return
-            rows = list(project.wishes.want_all(some))
+            rows = list(project.wishes.want_all(some, run_id=run.id))
             enqueue_wishes(project.connection, rows)
             project.store.count_into_run(run.id, len(rows))
             counted += len(rows)
@@ -141,11 +141,8 @@ def run_to_resume(project: OpenProject) -> PredictionRun:
 
 def cancel(project: OpenProject) -> int:
     """Take back what is not begun yet, and return how many tasks; what is begun is still computed and sent."""
-    run = project.store.find_open_run(project.project)
     project.store.end_runs(project.project, "cancelled")
     cancelled = project.store.cancel_predictions(project.project)
-    if run is not None:  # so that a limit still counts what was done when it is resumed
-        project.store.count_into_run(run.id, -min(len(cancelled), run.wanted))
     with suppress(RedisError):  # a job that is left finds nothing to do
         remove_predictions(project.connection, cancelled)
     return len(cancelled)

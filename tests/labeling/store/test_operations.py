@@ -10,6 +10,7 @@ from labeling.predictions import Prediction
 from labeling.prompts.plan import PromptPlan
 from labeling.store import Project, Store
 from labeling.store.operations_records import Delay, RunOptions
+from labeling.store.records import TaskWish
 from labeling.store.tables import PredictionRow
 
 Want = Callable[..., int]
@@ -41,7 +42,14 @@ def test_a_run_is_open_until_it_ends(store: Store, project: Project) -> None:
     assert store.find_open_run(project) is None
     last = store.find_last_run(project)
     assert last is not None and (last.id, last.outcome) == (second.id, "finished")
-    assert store.begin_run(project, "m · 1", RunOptions(limit=7), wanted=3).wanted == 3
+    store.count_into_run(second.id, 3)
+    store.end_runs(project, "cancelled")
+    third = store.begin_run(project, "m · 2", RunOptions())
+    resumed = store.resume_run(project, second.id, "m · 3")
+    assert (resumed.id, resumed.wanted, resumed.model_version) == (second.id, 3, "m · 3")
+    assert store.find_open_run(project) == resumed
+    last = store.find_last_run(project)
+    assert last is not None and (last.id, last.outcome) == (third.id, "finished")
 
 
 def test_statuses_are_those_of_the_version(store: Store, project: Project, plan: PromptPlan, want: Want) -> None:
@@ -81,6 +89,31 @@ def test_cancelled_wishes_stay_where_they_are_until_they_are_wanted_again(
     assert store.deliver_now(waiting) is None
     assert want(1) == waiting
     assert store.begin_prediction(waiting) is not None
+
+
+def test_what_is_taken_back_is_not_counted_into_the_run_that_wanted_it(
+    store: Store, project: Project, plan: PromptPlan, want: Want
+) -> None:
+    run = store.begin_run(project, "m · 1", RunOptions(limit=2))
+    wishes = [TaskWish(task, {}, plan) for task in (1, 2)]
+
+    def want_for_run() -> None:
+        store.want_predictions(project, wishes, "m · 1", delivery="push", run_id=run.id)
+        store.count_into_run(run.id, 2)
+
+    def counted() -> int:
+        found = store.find_open_run(project)
+        assert found is not None
+        return found.wanted
+
+    want_for_run(), want(3)
+    assert len(store.cancel_predictions(project)) == 3 and counted() == 0
+    want(1)
+    assert len(store.cancel_predictions(project)) == 1 and counted() == 0, "it was not the run that wanted it again"
+    want_for_run()
+    store.fail_prediction(want(2), "no image")
+    assert want(2) and counted() == 2
+    assert len(store.cancel_predictions(project)) == 2 and counted() == 0, "the failed one is the run's still"
 
 
 def test_what_a_worker_has_begun_is_not_taken_back_and_what_is_put_off_is(

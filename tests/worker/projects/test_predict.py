@@ -4,6 +4,7 @@ import pytest
 from redis import Redis
 
 from labeling.errors import LabelStudioError
+from labeling.label_studio.messages import Task
 from labeling.predictions import Prediction
 from labeling.settings import Settings
 from labeling.store.operations_records import RunOptions, UnpredictedTask
@@ -162,6 +163,46 @@ def test_a_cancelled_run_is_resumed_with_what_it_did_counted(
     project.store.end_runs(project.project, "finished")
     with pytest.raises(WorkerError, match="finished"):
         run_to_resume(project)
+
+
+def test_what_others_wanted_is_not_taken_from_a_runs_limit(
+    project: OpenProject, label_studio: LabelStudioDouble
+) -> None:
+    """New tasks, as their webhook has them predicted, and what is taken back that an earlier run had wanted."""
+    run(project, RunOptions(limit=3))
+    finish(project, label_studio, 1)
+    label_studio.add_tasks(bright_square(), bright_square())
+    list(project.wishes.want_all([Task.model_validate(label_studio.tasks[new]) for new in (6, 7)]))
+    assert cancel(project) == 4
+    begun = run_to_resume(project)
+    assert begun.wanted == 1
+    list(project.wishes.want_all([Task.model_validate(label_studio.tasks[2])]))  # somebody else wants one of them
+    assert cancel(project) == 1
+    begun = run_to_resume(project)
+    assert begun.wanted == 1
+    begun = project.store.resume_run(project.project, begun.id, project.version)
+    assert list(want_missing(project, begun)) == [2]
+    assert sorted(task for task, row in rows(project).items()) == [2, 3]
+
+
+def test_what_is_taken_back_while_a_run_is_listing_is_not_counted(
+    project: OpenProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the wishes and their count, too; and what is put off, when the run goes on and is cancelled again."""
+    begun = project.store.begin_run(project.project, project.version, RunOptions(limit=3))
+    with monkeypatch.context() as patch:
+        patch.setattr(predict, "enqueue_wishes", lambda *_: cancel(project))
+        assert list(want_missing(project, begun)) == [3]
+    assert run_to_resume(project).wanted == 0
+    begun = project.store.resume_run(project.project, begun.id, project.version)
+    assert list(want_missing(project, begun)) == [3]
+    put_off = rows(project)[2]
+    project.store.begin_prediction(put_off)
+    assert cancel(project) == 2
+    begun = project.store.resume_run(project.project, begun.id, project.version)
+    project.store.note_delay(put_off, "no such host")
+    assert cancel(project) == 1
+    assert run_to_resume(project).wanted == 0
 
 
 def test_the_run_of_a_promotion_is_not_resumed(project: OpenProject) -> None:
