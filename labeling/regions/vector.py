@@ -34,9 +34,11 @@ def read(value: dict[str, Any], width: int, height: int) -> CroppedMask:
 
     RegionError where the vertices are malformed, are not one path, or the path is open.
     """
-    if value.get("closed") is not True:
-        raise RegionError("The vector is not closed, so it has no inside.")
     path = _in_order(value.get("vertices"))
+    # Of a tag without closable="true" Label Studio 1.23 calls every vector open, also those that nobody touched; the
+    # page draws them by their prevPointId, closed.
+    if value.get("closed") is not True and path[0].get("prevPointId") != path[-1]["id"]:
+        raise RegionError("The vector is not closed, so it has no inside.")
     if not any(vertex.get("isBezier") for vertex in path):
         return fill_cropped([points_to_pixels([_xy(vertex) for vertex in path], width, height)], width, height)
     if len(path) > _MAX_CURVED_VERTICES:

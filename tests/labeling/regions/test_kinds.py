@@ -142,6 +142,15 @@ def test_vertices_follow_their_path_not_their_place_in_the_list() -> None:
     assert region_mask(vector_region([{**a, "prevPointId": "d"}, b, c, d])).sum() == 2500
 
 
+def test_a_vector_is_closed_where_its_first_vertex_follows_its_last() -> None:
+    """Whatever `closed` says: for tags without closable="true" Label Studio 1.23 writes false into every vector."""
+    b, c = vertex("b", 50, 0, "a"), vertex("c", 50, 50, "b")
+    square = [vertex("a", 0, 0, "d"), b, c, vertex("d", 0, 50, "c")]
+    assert region_mask(vector_region(square, closed=False)).sum() == 2500
+    with pytest.raises(RegionError, match="not closed"):
+        region_mask(vector_region([vertex("a", 0, 0, None), b, c], closed=False))
+
+
 def test_curves_are_filled() -> None:
     """Four Bézier curves that make a circle of radius 40."""
     corners = [(50, 10), (90, 50), (50, 90), (10, 50)]
