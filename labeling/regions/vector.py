@@ -85,9 +85,9 @@ def _curve(start: Vertex, end: Vertex) -> list[list[float]]:
     arriving = _xy(end["controlPoint1"]) if end.get("isBezier") and end.get("controlPoint1") else None
     if leaving is None and arriving is None:
         return [here, here, there, there]
-    return [here, leaving or _towards(there, here), arriving or _towards(here, there), there]
+    return [here, leaving or _towards(here, there), arriving or _towards(there, here), there]
 
 
 def _towards(start: list[float], end: list[float]) -> list[float]:
-    """What stands for a missing control point: three tenths of the way."""
+    """What stands for the missing control point of `start`: three tenths of the way."""
     return [a + (b - a) * 0.3 for a, b in zip(start, end, strict=True)]

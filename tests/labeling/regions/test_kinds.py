@@ -162,6 +162,16 @@ def test_curves_are_filled() -> None:
     assert region_mask(vector_region(vertices)).sum() == pytest.approx(np.pi * 40**2, rel=0.005)
 
 
+def test_a_curve_with_one_handle_leaves_its_other_vertex_along_the_straight_line() -> None:
+    """As Label Studio 1.23 draws it: the missing handle is three tenths of the line away from its own vertex."""
+    a, c = vertex("a", 10, 90, "c"), vertex("c", 90, 90, "b")
+    b = vertex("b", 50, 10, "a", controlPoint1={"x": 10, "y": 10}, controlPoint2={"x": 90, "y": 10})
+    at_a, at_c = ({"x": corner["x"], "y": corner["y"]} for corner in (a, c))  # between a and c the line stays straight
+    whole_a = vertex("a", 10, 90, "c", controlPoint1=at_a, controlPoint2={"x": 22, "y": 66})
+    whole_c = vertex("c", 90, 90, "b", controlPoint1={"x": 78, "y": 66}, controlPoint2=at_c)
+    assert np.array_equal(region_mask(vector_region([a, b, c])), region_mask(vector_region([whole_a, b, whole_c])))
+
+
 def png_url(picture: Image.Image, **options: Any) -> str:
     png = io.BytesIO()
     picture.save(png, "PNG", **options)
