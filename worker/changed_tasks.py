@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
+from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.messages import Task
 from labeling.prompts.plan import plan_prompts
 from labeling.store.records import WantedPrediction
 from labeling.store.store import Store
+from worker.held_predictions import find_untouched
 from worker.wishes import Wishes
 
-_LEFT_ALONE = ("wanted", "ready", "failed")
+_LEFT_ALONE = ("wanted", "ready", "failed", "held_back")
 
 
 @dataclass(frozen=True)
@@ -38,3 +40,20 @@ class ChangedTasks:
             if (before.plan_digest, before.task_data.get(image_key)) != (digest, task.data.get(image_key)):
                 changed.append(task)
         return list(self.wishes.want_all(changed))
+
+    def look_again(self, client: LabelStudioClient) -> list[WantedPrediction]:
+        """Wish again for what the publisher held back, where nobody annotates the task any more: that somebody discards
+        a draft is no change of its task, and no webhook tells.
+        """
+        wanted: list[WantedPrediction] = []
+        for held_back in self.store.held_back_predictions(self.wishes.project, self.wishes.model_version):
+            found = find_untouched(client, self.wishes.project.project_id, held_back.task_id)
+            if found is None:
+                continue
+            task = Task.model_validate(found)
+            if plan_prompts(self.wishes.config, task.data).digest() == held_back.plan_digest:
+                wanted += self.wishes.want_all([task])
+            else:
+                self.store.let_go(held_back.id)
+                wanted += self.want_again([found])
+        return wanted

@@ -66,6 +66,13 @@ def remove(store: Store, client: LabelStudioClient, ready: WantedPrediction, out
             store.mark_pruned(row)
 
 
+def find_untouched(client: LabelStudioClient, project_id: int, task_id: int) -> dict[str, Any] | None:
+    """The task, if nobody began to annotate it: it holds neither annotation nor draft."""
+    pages = client.task_pages(project_id, after=task_id - 1, page_size=1, only_unlabeled=True, without_drafts=True)
+    first = next((page.tasks[0] for page in pages), None)
+    return first if first is not None and first["id"] == task_id else None
+
+
 def _region_ids(result: list[dict[str, Any]] | None) -> list[str]:
     return [str(region.get("id")) for region in result or []]
 
@@ -82,12 +89,9 @@ def _row_of(store: Store, ready: WantedPrediction, held: dict[str, Any]) -> int 
 
 def _may_be_replaced(client: LabelStudioClient, ready: WantedPrediction) -> bool:
     """Whether the task asks what `ready` answers, shows the same image, and holds neither annotation nor draft."""
-    pages = client.task_pages(
-        ready.project.project_id, after=ready.task_id - 1, page_size=1, only_unlabeled=True, without_drafts=True
-    )
-    first = next((page.tasks[0] for page in pages), None)
-    if first is None or first["id"] != ready.task_id:
+    found = find_untouched(client, ready.project.project_id, ready.task_id)
+    if found is None:
         return False
-    config, data = parse_label_config(ready.project.label_config), first["data"]
+    config, data = parse_label_config(ready.project.label_config), found["data"]
     same_image = data.get(config.image_key) == ready.task_data.get(config.image_key)
     return bool(same_image and plan_prompts(config, data).digest() == ready.plan.digest())

@@ -30,9 +30,9 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
     """Send a ready prediction, unless Label Studio already holds one of the task and version. Returns its new status.
 
     The question comes first because the job may have died after an earlier POST. What we sent of the task as it was
-    before its prompt or image was changed is replaced. A Retry if Label Studio cannot be reached or refuses our token;
-    after the last one the sweeper begins again, but not for ever: what alone fails, while others get through, is given
-    up. Without a client nothing is sent.
+    before its prompt or image was changed is replaced; while somebody annotates it, what is ready is held back. A Retry
+    if Label Studio cannot be reached or refuses our token; after the last one the sweeper begins again, but not for
+    ever: what alone fails, while others get through, is given up. Without a client nothing is sent.
     """
     ready = store.get_prediction(prediction_id)
     if ready.status != "ready" or client is None:
@@ -50,7 +50,9 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
         has_answered = True
         held = held_predictions.look(store, client, ready, listed)
         if held.must_stay:
-            return _fail(store, ready, "The masks from before a change stay: it changed again, or is being annotated.")
+            store.hold_back(ready.id, "The masks from before a change stay: it changed again, or is being annotated.")
+            logger.info("task %s: a prediction is held back, the masks from before a change stay", ready.task_id)
+            return "held_back"
         if held.number is None and (now := store.get_prediction(prediction_id).status) != "ready":
             return now  # somebody opened the task meanwhile, and was answered with it
         sent = client.create_prediction(ready.task_id, prediction) if held.number is None else held.number

@@ -78,6 +78,7 @@ def sync_project(
             for found in reader.find_deleted(last):
                 outcome += found
                 store.extend_sync(project, lease_s=LEASE_S)
+        outcome += to_predict.look_again()
         is_complete = True
     finally:
         store.end_sync(project, is_complete=is_complete, is_full=is_complete and is_full)

@@ -25,6 +25,7 @@ class TasksToPredict:
     """Those of one project. `changed` is None where nothing can be predicted now: annotations are read all the same."""
 
     context: JobContext
+    client: LabelStudioClient
     project: Project
     missed: MissedTasks
     changed: ChangedTasks | None
@@ -34,7 +35,7 @@ class TasksToPredict:
         """For a sync that `began` then, by Label Studio's clock."""
         erased, share = context.store.erased(project).tasks, context.settings.blind_share
         missed = MissedTasks(context.store, client, project, erased, share, began)
-        return cls(context, project, missed, _changed_tasks(context, project))
+        return cls(context, client, project, missed, _changed_tasks(context, project))
 
     @staticmethod
     def are_enough(so_far: SyncOutcome) -> bool:
@@ -51,6 +52,12 @@ class TasksToPredict:
         changed = [] if self.changed is None else self.changed.want_again(tasks)
         enqueue_wishes(self.context.connection, changed)
         return SyncOutcome(new_tasks=len(new["tasks"]) if new else 0, changed_tasks=len(changed))
+
+    def look_again(self) -> SyncOutcome:
+        """Want what was held back while somebody annotated its task, where that was given up."""
+        changed = [] if self.changed is None else self.changed.look_again(self.client)
+        enqueue_wishes(self.context.connection, changed)
+        return SyncOutcome(changed_tasks=len(changed))
 
 
 def _changed_tasks(context: JobContext, project: Project) -> ChangedTasks | None:

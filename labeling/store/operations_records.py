@@ -63,6 +63,15 @@ class AnsweredTask:
 
 
 @dataclass(frozen=True)
+class HeldBackPrediction:
+    """One of our predictions that is not sent while somebody annotates the task, and what it answers."""
+
+    id: int
+    task_id: int
+    plan_digest: str
+
+
+@dataclass(frozen=True)
 class AnsweredPrediction:
     """One of our predictions that answered an opened page: Label Studio never told its number there."""
 

@@ -182,7 +182,7 @@ class PredictionStore:
                 row = _row(session, prediction_id)
                 if row.status in ("published", "delivered"):
                     return Delivered(_wanted(row), (utc_now() - row.updated_at).total_seconds())
-                if row.status in ("failed", "cancelled") or row.delivery == "push":
+                if row.status not in ("wanted", "ready") or row.delivery == "push":
                     return None  # otherwise it became ready between the two updates
 
     def fail_prediction(self, prediction_id: int, reason: str) -> None:
@@ -327,7 +327,7 @@ def _shows_another_image(existing: PredictionRow, row: PredictionRow, image_key:
 def _retire(session: Session, row: PredictionRow) -> None:
     """The task shows another image now. What was predicted of the old one stays, for corrections of it."""
     row.plan_digest = f"{row.id} {row.plan_digest}"[:64]
-    row.status = "cancelled" if row.status in ("wanted", "ready") else row.status
+    row.status = "cancelled" if row.status in ("wanted", "ready", "held_back") else row.status
     session.flush()  # its name is free before the new row takes it
 
 
@@ -336,8 +336,8 @@ def _want_again(row: PredictionRow, delivery: Delivery, run_id: int | None) -> N
         row.run_id = run_id
     if row.status in ("failed", "cancelled"):
         row.status, row.error, row.delivery, row.attempts = "wanted", None, delivery, 0
-    elif row.status == "pruned":
-        row.status, row.delivery = "ready", delivery
+    elif row.status in ("pruned", "held_back"):
+        row.status, row.error, row.delivery = "ready", None, delivery
     elif row.status in ("wanted", "ready"):
         row.delivery = "sync" if delivery == "sync" else row.delivery
     elif delivery == "push":

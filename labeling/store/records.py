@@ -10,7 +10,7 @@ from labeling.prompts.plan import PromptPlan
 from labeling.regions.cropped_mask import CroppedMask
 
 Delivery = Literal["sync", "push"]
-PredictionStatus = Literal["wanted", "ready", "published", "delivered", "failed", "cancelled", "pruned"]
+PredictionStatus = Literal["wanted", "ready", "published", "delivered", "failed", "cancelled", "pruned", "held_back"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class WantedPrediction:
 
     `wanted` -> `ready` (computed) -> `published` (pushed through the API) or `delivered` (answered to /predict);
     or `failed`, or `cancelled` before it was computed. `pruned`: sent, then deleted there, as a newer one replaced it.
+    `held_back`: computed, but an older one of ours stays for the task, because somebody annotates it.
     """
 
     id: int

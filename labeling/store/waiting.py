@@ -1,11 +1,13 @@
-"""Wishes that wait: given back by a worker, held up by an outage; and what somebody on the page waited for in vain."""
+"""Wishes that wait: given back by a worker, held up by an outage or by who annotates the task; and what somebody on the
+page waited for in vain.
+"""
 
 from datetime import datetime
 
 from sqlalchemy import or_, select, update
 
 from labeling.store.database import Database
-from labeling.store.operations_records import UnpredictedTask
+from labeling.store.operations_records import HeldBackPrediction, UnpredictedTask
 from labeling.store.records import Project
 from labeling.store.tables import PredictionRow, utc_now
 
@@ -42,6 +44,29 @@ class WaitingStore:
         with self._database.reading() as session:
             rows = session.execute(query.order_by(PredictionRow.id))
             return [UnpredictedTask(row_id, task, reason or "") for row_id, task, reason in rows]
+
+    def hold_back(self, prediction_id: int, reason: str) -> None:
+        """It is computed and must not be sent now, with a reason for people."""
+        ready = update(PredictionRow).where(PredictionRow.id == prediction_id, PredictionRow.status == "ready")
+        with self._database.writing() as session:
+            session.execute(ready.values(status="held_back", error=reason))
+
+    def held_back_predictions(self, project: Project, model_version: str) -> list[HeldBackPrediction]:
+        """Those of this version, by task."""
+        query = select(PredictionRow.id, PredictionRow.task_id, PredictionRow.plan_digest).where(
+            PredictionRow.project_row_id == project.id,
+            PredictionRow.model_version == model_version,
+            PredictionRow.status == "held_back",
+        )
+        with self._database.reading() as session:
+            rows = session.execute(query.order_by(PredictionRow.task_id, PredictionRow.id))
+            return [HeldBackPrediction(*row) for row in rows]
+
+    def let_go(self, prediction_id: int) -> None:
+        """What was held back answers nothing that its task asks any more."""
+        held_back = update(PredictionRow).where(PredictionRow.id == prediction_id, PredictionRow.status == "held_back")
+        with self._database.writing() as session:
+            session.execute(held_back.values(status="cancelled"))
 
     def failed_answers(self, project: Project, since: datetime, limit: int = 100) -> list[UnpredictedTask]:
         """What annotators asked for on the page and did not get, the newest first; a task once for each reason."""

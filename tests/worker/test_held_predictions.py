@@ -116,7 +116,7 @@ def test_a_job_that_is_late_replaces_nothing(store: Store, label_studio: Holding
     label_studio.data = PROMPT
     late, now = predict(store, BEFORE), predict(store, PROMPT)
     send(store, label_studio, now)
-    assert send(store, label_studio, late) == "failed", "it is nothing that Label Studio holds"
+    assert send(store, label_studio, late) == "held_back", "it is nothing that Label Studio holds"
     assert [held["result"] for held in label_studio.held.values()] == [now.result]
 
 
@@ -126,7 +126,7 @@ def test_what_somebody_works_on_is_not_replaced(store: Store, label_studio: Hold
     send(store, label_studio, old)
     label_studio.data, label_studio.is_begun = PROMPT, True
     new = predict(store, PROMPT)
-    assert send(store, label_studio, new) == "failed"
+    assert send(store, label_studio, new) == "held_back"
     assert [held["result"] for held in label_studio.held.values()] == [old.result]
     assert store.find_sent_prediction(new.project, 1, 101, or_newest=True) == old.id
 

@@ -9,7 +9,7 @@ from sqlalchemy import update
 from labeling.predictions import Prediction
 from labeling.prompts.plan import PromptPlan
 from labeling.store import Project, Store
-from labeling.store.operations_records import Delay, RunOptions
+from labeling.store.operations_records import Delay, HeldBackPrediction, RunOptions
 from labeling.store.records import TaskWish
 from labeling.store.tables import PredictionRow
 
@@ -126,6 +126,41 @@ def test_what_a_worker_has_begun_is_not_taken_back_and_what_is_put_off_is(
     assert store.cancel_predictions(project) == [put_off]
     store.finish_prediction(begun, predict())
     assert store.get_prediction(begun).status == "ready"
+
+
+def test_what_is_held_back_is_sent_later_or_let_go(
+    store: Store, project: Project, plan: PromptPlan, predict: Callable[..., Prediction], want: Want
+) -> None:
+    def hold_back(task: int, version: str = "m · 1") -> int:
+        row = want(task, version)
+        store.finish_prediction(row, predict())
+        store.hold_back(row, "somebody annotates it")
+        return row
+
+    waiting, held_back, another = want(1), hold_back(2), hold_back(3)
+    hold_back(4, "m · 2")
+    store.hold_back(waiting, "it is not computed")
+    assert store.held_back_predictions(project, "m · 1") == [
+        HeldBackPrediction(held_back, 2, plan.digest()),
+        HeldBackPrediction(another, 3, plan.digest()),
+    ]
+    assert store.failed_tasks(project, "m · 1") == [] and store.delays(project, "m · 1") == []
+    assert want(2) == held_back
+    ready = store.get_prediction(held_back)
+    assert (ready.status, ready.error, ready.result is not None) == ("ready", None, True)
+    store.let_go(held_back), store.let_go(another)
+    assert [store.get_prediction(row).status for row in (held_back, another)] == ["ready", "cancelled"]
+
+
+def test_what_is_held_back_while_a_page_waits_for_it(
+    store: Store, project: Project, plan: PromptPlan, predict: Callable[..., Prediction]
+) -> None:
+    row = store.want_prediction(project, 1, {"image": "a.png"}, plan, "m · 1", delivery="sync")
+    store.finish_prediction(row.id, predict())
+    store.hold_back(row.id, "somebody annotates it")
+    assert store.deliver_now(row.id) is None
+    newer = store.want_prediction(project, 1, {"image": "b.png"}, plan, "m · 1", delivery="push")
+    assert newer.id != row.id and store.get_prediction(row.id).status == "cancelled"
 
 
 def test_delays_are_counted_by_reason(store: Store, project: Project, want: Want) -> None:
