@@ -35,16 +35,20 @@ def read(value: dict[str, Any], width: int, height: int) -> CroppedMask:
     RegionError where the vertices are malformed, are not one path, or the path is open.
     """
     path = _in_order(value.get("vertices"))
+    is_ring = path[0].get("prevPointId") == path[-1]["id"]
     # Of a tag without closable="true" Label Studio 1.23 calls every vector open, also those that nobody touched; the
     # page draws them by their prevPointId, closed.
-    if value.get("closed") is not True and path[0].get("prevPointId") != path[-1]["id"]:
+    if value.get("closed") is not True and not is_ring:
         raise RegionError("The vector is not closed, so it has no inside.")
     if not any(vertex.get("isBezier") for vertex in path):
         return fill_cropped([points_to_pixels([_xy(vertex) for vertex in path], width, height)], width, height)
     if len(path) > _MAX_CURVED_VERTICES:
         raise RegionError(f"The vector has curves and more than {_MAX_CURVED_VERTICES:,} vertices.")
-    controls = [point for start, end in pairwise([*path, path[0]]) for point in _curve(start, end)]
-    curves = points_to_pixels(controls, width, height).reshape(-1, 4, 2)
+    sides = [_curve(start, end) for start, end in pairwise([*path, path[0]])]
+    if not is_ring:  # its first vertex was deleted: the page closes what is left by a straight line
+        last, *_, first = sides[-1]
+        sides[-1] = [last, last, first, first]
+    curves = points_to_pixels([point for side in sides for point in side], width, height).reshape(-1, 4, 2)
     t = np.arange(_CURVE_STEPS)[:, None] / _CURVE_STEPS
     weights = np.stack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])  # (4, steps, 1)
     return fill_cropped([np.einsum("cpx,pso->csx", curves, weights).reshape(-1, 2)], width, height)

@@ -172,6 +172,15 @@ def test_a_curve_with_one_handle_leaves_its_other_vertex_along_the_straight_line
     assert np.array_equal(region_mask(vector_region([a, b, c])), region_mask(vector_region([whole_a, b, whole_c])))
 
 
+def test_a_path_whose_first_vertex_was_deleted_is_closed_by_a_straight_line() -> None:
+    """The next one follows none, so the page draws no curve to it: not even from a last vertex that has handles."""
+    along, away = {"x": 62, "y": 34}, {"x": 10, "y": 10}  # on the line to b; beside the line to a
+    b, c = vertex("b", 90, 90, "a"), vertex("c", 50, 10, "b", controlPoint1=along, controlPoint2=away)
+    triangle = region_mask(vector_region([vertex("a", 10, 90, "c"), b, vertex("c", 50, 10, "b")]))
+    assert np.array_equal(region_mask(vector_region([vertex("a", 10, 90, None), b, c])), triangle)
+    assert region_mask(vector_region([vertex("a", 10, 90, "c"), b, c])).sum() > triangle.sum() * 1.1
+
+
 def png_url(picture: Image.Image, **options: Any) -> str:
     png = io.BytesIO()
     picture.save(png, "PNG", **options)
