@@ -22,9 +22,13 @@ IS_REGION_SELECTED = "() => window.Htx.annotationStore.selected.regions.some(reg
 IS_WHOLE_IMAGE_SHOWN = "() => window.Htx.annotationStore.selected.names.get('image')?.zoomScale === 1"
 REGION_IDS = """() => window.Htx.annotationStore.selected.regions
   .filter(region => /region$/.test(region.type) && region.type !== 'textarearegion').map(region => region.cleanId)"""
-ERASED_STROKES = (
-    "() => window.Htx.annotationStore.selected.regions.flatMap(region => [...(region.touches ?? [])]).length"
-)
+# What strokes change: those that a brush mask is made of, or a bitmask's picture, which is made anew after each.
+STROKES = """() => JSON.stringify(window.Htx.annotationStore.selected.regions
+  .map(region => region.imageDataURL ?? region.touches?.length))"""
+CURVED_VERTICES = """() => window.Htx.annotationStore.selected.regions.find(region => region.inSelection).vertices
+  .filter(vertex => vertex.isBezier)"""
+IMAGE_SIZE = """() => { const image = window.Htx.annotationStore.selected.names.get('image').currentImageEntity;
+  return [image.naturalWidth, image.naturalHeight]; }"""
 
 
 class LabelingPage:
@@ -112,16 +116,36 @@ class LabelingPage:
         self._page.wait_for_function(f"({REGION_IDS})().length === {before - 1}")
 
     def erase(self, stroke: list[Place]) -> None:
-        """Draw the brush eraser through the points of `stroke`, over the selected region."""
-        self._page.get_by_role("button", name="eraser").click()
+        """Draw the eraser of brush masks or bitmasks through the points of `stroke`, over the selected region."""
+        self._draw("eraser", stroke)
+
+    def paint(self, stroke: list[Place]) -> None:
+        """Draw the bitmask brush through the points of `stroke`, into the selected region."""
+        self._draw("bitmask-tool", stroke)
+
+    def _draw(self, tool: str, stroke: list[Place]) -> None:
+        self._page.get_by_role("button", name=tool).click()
+        before = self._page.evaluate(STROKES)
         points = [self._on_screen(place) for place in stroke]
         self._page.mouse.move(*points[0])
         self._page.mouse.down()
         for point in points[1:]:
             self._page.mouse.move(*point, steps=20)
         self._page.mouse.up()
-        self._page.wait_for_function(f"({ERASED_STROKES})() > 0")
+        self._page.wait_for_function(f"before => ({STROKES})() !== before", arg=before)
         self.wait_until_drawn()
+
+    def bend(self, vertex: Place, handle: Place) -> None:
+        """Make a vertex of the selected vector a curve's, by Shift and click, and drag the first of its handles."""
+        self._page.keyboard.down("Shift")
+        self._page.mouse.click(*self._on_screen(vertex))
+        self._page.keyboard.up("Shift")
+        self._page.wait_for_function(f"({CURVED_VERTICES})().length === 1")
+        self.wait_until_drawn()
+        (curved,) = self._page.evaluate(CURVED_VERTICES)
+        width, height = self._page.evaluate(IMAGE_SIZE)
+        # The page draws the handle where it likes; its store tells where, in pixels of the image.
+        self.drag((curved["controlPoint1"]["x"] / width, curved["controlPoint1"]["y"] / height), handle)
 
     def type_prompt(self, text: str) -> list[dict[str, Any]]:
         """Switch Auto-Annotation on, type what to segment, and press Add; the suggested regions, when they came."""
