@@ -5,6 +5,7 @@ be queued, the sweeper finds the event.
 """
 
 import logging
+import uuid
 from typing import Any
 
 from flask import Blueprint, Response, jsonify
@@ -47,15 +48,17 @@ def take_event(services: Services, action: str, payload: dict[str, Any]) -> None
 def keep_event(services: Services, action: str, payload: dict[str, Any]) -> int | None:
     """Commit the event and return its id; None if the store is busy, down or silent: it waits in the spool folder.
 
-    A store that takes it too late has it twice. That changes nothing: events are worked off so that they may repeat.
+    A store that takes it too late is told of it twice, under the same key: it keeps it once.
     """
-    url = label_studio_url(services.settings)
-    event_id = services.background.call(_STORE_S, services.store.record_event, action, payload, label_studio_url=url)
+    url, key = label_studio_url(services.settings), uuid.uuid4().hex
+    event_id = services.background.call(
+        _STORE_S, services.store.record_event, action, payload, label_studio_url=url, idempotency_key=key
+    )
     if event_id is not None:
         return event_id
     logger.warning("The event %s goes to the spool folder: the store did not take it.", action)
     try:
-        write_event(spool_folder(services.settings), action, payload, url)
+        write_event(spool_folder(services.settings), action, payload, url, idempotency_key=key)
     except OSError as error:
         logger.error("The event %s is LOST: neither the store nor the spool folder took it: %s", action, error)
         raise ServiceUnavailable("The event could not be stored. Is the disk full?") from None

@@ -25,16 +25,28 @@ def spool_folder(settings: Settings) -> Path:
     return settings.data_dir / "spool"
 
 
-def write_event(folder: Path, action: str, payload: dict[str, Any], label_studio_url: str | None = None) -> Path:
+def write_event(
+    folder: Path,
+    action: str,
+    payload: dict[str, Any],
+    label_studio_url: str | None = None,
+    *,
+    idempotency_key: str | None = None,
+) -> Path:
     """Write an event so that it survives a crash of the machine. OSError if the disk does not take it.
 
-    `label_studio_url` is where it came from.
+    `label_studio_url` is where it came from; `idempotency_key` what the store knows it by, if that has it after all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
     temporary, path = folder / f"{name}.tmp", folder / f"{name}.json"
     try:
-        event = {"action": action, "payload": payload, "label_studio_url": label_studio_url}
+        event = {
+            "action": action,
+            "payload": payload,
+            "label_studio_url": label_studio_url,
+            "idempotency_key": idempotency_key,
+        }
         with temporary.open("w", encoding="utf-8") as file:
             file.write(to_json_text(event))  # in the request of an annotator who waits
             file.flush()
@@ -63,13 +75,14 @@ def drain(
             event = json.loads(path.read_text(encoding="utf-8"))
             action, payload = str(event["action"]), dict(event["payload"])
             origin = str(event.get("label_studio_url") or label_studio_url)
+            key = str(event.get("idempotency_key") or path.stem)
         except FileNotFoundError:  # another sweeper was first
             continue
         except (ValueError, KeyError, TypeError):
             _set_aside(path, "it holds no event")
             continue
         try:
-            event_ids.append(store.record_event(action, payload, label_studio_url=origin))
+            event_ids.append(store.record_event(action, payload, label_studio_url=origin, idempotency_key=key))
         except RefusedByStore as error:
             _set_aside(path, str(error))
             continue

@@ -19,6 +19,7 @@ class EventRow(Base):
     action: Mapped[str] = mapped_column(String(64))
     payload: Mapped[dict[str, Any]]
     label_studio_url: Mapped[str | None] = mapped_column(String(500))
+    idempotency_key: Mapped[str | None] = mapped_column(String(36), unique=True, index=True)
     received_at: Mapped[datetime] = mapped_column(default=utc_now)
     processed_at: Mapped[datetime | None]
     error: Mapped[str | None]

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
 
 from labeling.errors import StoreError
 from labeling.store.correction_records import EventRecord
@@ -18,16 +19,35 @@ class EventStore:
     _database: Database
     _webhook_database: Database  # with a short busy timeout
 
-    def record_event(self, action: str, payload: dict[str, Any], *, label_studio_url: str | None = None) -> int:
+    def record_event(
+        self,
+        action: str,
+        payload: dict[str, Any],
+        *,
+        label_studio_url: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> int:
         """Commit a webhook's payload and return its id. Equal payloads are kept too: an event carries no id of its own.
 
+        `idempotency_key`: one that its receiver gave it; what comes again with the same is the same event.
         Waits half a second at most for another writer: then StoreError, and the payload must be kept elsewhere.
         """
-        row = EventRow(action=_storable(action)[:64], payload=payload, label_studio_url=label_studio_url)
-        with self._webhook_database.writing() as session:
-            session.add(row)
-            session.flush()
-            return row.id
+        row = EventRow(
+            action=_storable(action)[:64],
+            payload=payload,
+            label_studio_url=label_studio_url,
+            idempotency_key=idempotency_key,
+        )
+        try:
+            with self._webhook_database.writing() as session:
+                session.add(row)
+                session.flush()
+                return row.id
+        except StoreError as error:
+            if not isinstance(error.__cause__, IntegrityError):
+                raise
+        with self._webhook_database.reading() as session:
+            return session.scalars(select(EventRow.id).where(EventRow.idempotency_key == idempotency_key)).one()
 
     def get_event(self, event_id: int) -> EventRecord:
         """StoreError if there is none of this id."""

@@ -16,6 +16,7 @@ from labeling.errors import StoreError
 from labeling.settings import Settings
 from labeling.store import Store
 from tests.backend.recorded import eventually, recorded, send
+from worker.jobs import JobContext, process_event
 from worker.queues import PROCESS_EVENT, PUBLISH, live_rows
 from worker.spool import drain, spool_folder
 
@@ -37,7 +38,7 @@ def test_a_locked_store_sends_events_to_the_spool(client: FlaskClient, store: St
 def test_a_database_host_that_swallows_packets(
     redis: str, settings: Settings, store: Store, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing in the request waits for it; what it takes after all, it has twice."""
+    """Nothing in the request waits for it; what it takes after all, it has once."""
     app = create_app(settings, store, request.getfixturevalue(redis))
     go_on, record_event = threading.Event(), store.record_event
 
@@ -59,6 +60,45 @@ def test_a_database_host_that_swallows_packets(
     eventually(lambda: len(store.unprocessed_events(0)) == 4)  # those that hung; no others were begun
     drained = drain(spool_folder(settings), store, settings.label_studio_url or "")
     assert sorted(store.get_event(number).payload["number"] for number in drained) == list(range(24))
+    assert len(store.unprocessed_events(0)) == 24
+
+
+@pytest.mark.parametrize("is_late", [False, True])  # than the spool folder is drained
+def test_start_training_that_the_store_takes_late_is_one_wish(
+    is_late: bool, settings: Settings, store: Store, connection: "Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(settings, store, connection)
+    go_on, done, record_event = threading.Event(), threading.Event(), store.record_event
+
+    def hang(*event: Any, **options: Any) -> int:
+        go_on.wait(60)
+        event_id = record_event(*event, **options)
+        done.set()
+        return event_id
+
+    def take_late() -> None:
+        go_on.set()
+        assert done.wait(60)
+
+    def work_off() -> None:
+        """As the sweeper does; the run ends before anybody asks again, as one does that is refused early."""
+        drain(spool_folder(settings), store, settings.label_studio_url or "")
+        for event_id in store.unprocessed_events(0):
+            process_event(JobContext(settings, store, None, connection), event_id)
+        for run in store.list_finetunes():
+            store.end_finetune(run.id, "refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "record_event", hang)
+        payload = {"action": "START_TRAINING", "project": CREATED["json"]["project"]}
+        assert app.test_client().post("/webhook", json=payload).status_code == 201
+    for step in (work_off, take_late, work_off) if is_late else (take_late, work_off):
+        step()
+    (run,) = store.list_finetunes()
+    assert not run.asked_again
+    assert app.test_client().post("/webhook", json=payload).status_code == 201
+    work_off()
+    assert len(store.list_finetunes()) == 2, "who asks again gets another run"
 
 
 def test_a_full_disk_of_the_store_sends_events_to_the_spool(
@@ -95,7 +135,9 @@ def test_neither_store_nor_disk(
         raise StoreError("The disk is full.")
 
     monkeypatch.setattr(store, "record_event", full)
-    monkeypatch.setattr("backend.webhooks.write_event", lambda *_: (_ for _ in ()).throw(OSError("No space left")))
+    monkeypatch.setattr(
+        "backend.webhooks.write_event", lambda *_, **__: (_ for _ in ()).throw(OSError("No space left"))
+    )
     response = send(client, CREATED)
     assert response.status_code == 503 and "disk" in response.json["error"]
     assert "LOST" in caplog.text

@@ -23,6 +23,17 @@ def test_events_are_stored_in_their_order_and_then_gone(tmp_path: Path, store: S
     assert spool.drain(tmp_path, store, URL) == []
 
 
+@pytest.mark.parametrize("key", ["0123", None])
+def test_what_was_stored_and_is_still_there_is_stored_once(tmp_path: Path, store: Store, key: str | None) -> None:
+    """The process ended between the commit and the file's removal; also a file of before events had keys."""
+    path = spool.write_event(tmp_path, "START_TRAINING", {}, URL, idempotency_key=key)
+    content = path.read_bytes()
+    first = spool.drain(tmp_path, store, URL)
+    path.write_bytes(content)
+    assert spool.drain(tmp_path, store, URL) == first
+    assert not path.exists() and len(store.unprocessed_events(0)) == 1
+
+
 def test_a_large_annotation_is_written_while_its_annotator_waits(tmp_path: Path, store: Store) -> None:
     """20 MB of brush regions: json.dump, which goes through Python for each number, took 3 s of Label Studio's one."""
     payload = {"result": [{"rle": [number, 255, 128] * 150_000} for number in range(10)]}
@@ -87,7 +98,12 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
         spool.write_event(tmp_path, "ANNOTATION_CREATED", {"not json": object()})
     assert list(tmp_path.iterdir()) == []
     path = spool.write_event(tmp_path, "ANNOTATION_CREATED", {})
-    assert json.loads(path.read_text()) == {"action": "ANNOTATION_CREATED", "payload": {}, "label_studio_url": None}
+    assert json.loads(path.read_text()) == {
+        "action": "ANNOTATION_CREATED",
+        "payload": {},
+        "label_studio_url": None,
+        "idempotency_key": None,
+    }
 
 
 def test_an_event_keeps_where_it_came_from(tmp_path: Path, store: Store) -> None:

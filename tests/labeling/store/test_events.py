@@ -1,6 +1,7 @@
 import sqlite3
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,6 +29,14 @@ def test_an_event_is_kept_as_it_came(store: Store, recorded) -> None:
 
 def test_equal_payloads_are_two_events(store: Store) -> None:
     assert record(store) != record(store)
+
+
+def test_what_comes_again_with_its_key_is_one_event(store: Store) -> None:
+    """Whoever is first, and however many come at once."""
+    with ThreadPoolExecutor(4) as pool:
+        ids = set(pool.map(lambda _: store.record_event("START_TRAINING", {}, idempotency_key="0123"), range(20)))
+    assert len(ids) == 1 and store.unprocessed_events(0) == list(ids)
+    assert store.record_event("START_TRAINING", {}, idempotency_key="4567") not in ids
 
 
 @pytest.mark.parametrize("text", ["ü\u0000", "\ud83d", "💡", "x" * 2_000_000], ids=["control", "half", "emoji", "long"])
