@@ -117,13 +117,16 @@ class GateCheck:
 
 @dataclass(frozen=True)
 class GateReport:
-    """The verdict. `snapshot` names the holdout; `decided` is False where it is too small to tell anything."""
+    """The verdict. `snapshot` names the holdout; `decided` is False where it is too small to tell anything: then
+    `holdout_images` says how many groups have an object to find.
+    """
 
     passed: bool
     decided: bool
     snapshot: str
     checks: tuple[GateCheck, ...]
     reasons: tuple[str, ...]
+    holdout_images: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts and lists, for a file or a database column."""
@@ -186,7 +189,7 @@ def find_too_few(holdout: Sequence[Countable], snapshot: str, rules: GateRules =
         f"{rules.min_images} are needed. {missing} more {'is' if missing == 1 else 'are'} missing: "
         "correct more tasks."
     )
-    return GateReport(False, False, snapshot, (), (reason,))
+    return GateReport(False, False, snapshot, (), (reason,), images)
 
 
 Pairs = Sequence[tuple[Measured, Measured]]

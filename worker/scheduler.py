@@ -2,7 +2,7 @@
 
 A project's turn comes at the times of its cron expression (UTC), where something was corrected since a run last learnt,
 and whenever so many corrections came since its newest run, however that ended. A time that was missed is made up for
-within the hour.
+within the hour. A run that ended early, on a holdout that would be large enough by now, counts as if it had not been.
 """
 
 import logging
@@ -56,7 +56,7 @@ def want_due(settings: Settings, store: Store, now: datetime) -> list[FinetuneRu
     url = settings.label_studio_url
     for project in store.list_projects() if url is None else store.projects_of(url):
         try:
-            run = _want_if_due(store, project, default, now)
+            run = _want_if_due(store, project, default, settings.gate_min_images, now)
         except (LabelingError, CroniterError) as error:
             logger.warning("project %d: its schedule is looked at later: %s", project.project_id, error)
         except Exception:  # a bug, or a row that nobody foresaw
@@ -66,9 +66,11 @@ def want_due(settings: Settings, store: Store, now: datetime) -> list[FinetuneRu
     return wanted
 
 
-def _want_if_due(store: Store, project: Project, default: FinetuneSchedule, now: datetime) -> FinetuneRun | None:
+def _want_if_due(
+    store: Store, project: Project, default: FinetuneSchedule, min_images: int, now: datetime
+) -> FinetuneRun | None:
     schedule = store.find_finetune_schedule(project) or default
-    slot = _due_slot(store, project, schedule, now)
+    slot = _due_slot(store, project, schedule, min_images, now)
     if slot is None:
         return None
     corrections = store.count_corrections(project)
@@ -117,24 +119,37 @@ def _keep_looking(context: JobContext, stop: threading.Event) -> None:
         stop.wait(LOOK_S)
 
 
-def _due_slot(store: Store, project: Project, schedule: FinetuneSchedule, now: datetime) -> str | None:
+def _due_slot(store: Store, project: Project, schedule: FinetuneSchedule, min_images: int, now: datetime) -> str | None:
     """The name of the turn that has come, the same in every copy of the scheduler; None if there is none."""
     if schedule.corrections is None and schedule.cron is None:
         return None
     runs = store.list_finetunes(project=project)
-    newest = runs[0] if runs else None
-    if newest is not None and newest.ended_at is None:
+    if runs and runs[0].ended_at is None:
         return None
-    if schedule.corrections is not None:
-        # also after one that was stopped: else it would be wanted again at once, by the corrections that it was for
-        new = store.count_corrections(project, since=None if newest is None else newest.created_at)
-        if new >= schedule.corrections:
-            return f"p{project.id}-after-run-{0 if newest is None else newest.id}"
-    if schedule.cron is not None and store.count_corrections(project, since=_learnt_at(runs)):
+    counted = [run for run in runs if not _would_be_decided(run, min_images)]
+    # also after one that was stopped: else it would be wanted again at once, by the corrections that it was for
+    if _are_enough(store, project, schedule, runs):
+        return f"p{project.id}-after-run-{runs[0].id if runs else 0}"
+    if schedule.cron is not None and store.count_corrections(project, since=_learnt_at(counted)):
         turn: datetime = croniter(schedule.cron, now + timedelta(microseconds=1)).get_prev(datetime)
         if now - turn < CATCH_UP:
             return f"p{project.id}-{turn:%Y-%m-%dT%H:%M}"
+    if counted != runs and _are_enough(store, project, schedule, counted):  # once, as the slot's name is the same again
+        return f"p{project.id}-after-run-{counted[0].id if counted else 0}-with-{min_images}-images"
     return None
+
+
+def _are_enough(store: Store, project: Project, schedule: FinetuneSchedule, runs: Sequence[FinetuneRun]) -> bool:
+    """Whether so many corrections came since the newest of these runs."""
+    if schedule.corrections is None:
+        return False
+    return store.count_corrections(project, since=runs[0].created_at if runs else None) >= schedule.corrections
+
+
+def _would_be_decided(run: FinetuneRun, min_images: int) -> bool:
+    """Whether the run ended before it learnt, because of a limit that was higher than it is now."""
+    images = (run.report or {}).get("gate", {}).get("holdout_images")
+    return run.status == "refused" and images is not None and images >= min_images
 
 
 def _learnt_at(runs: Sequence[FinetuneRun]) -> datetime | None:

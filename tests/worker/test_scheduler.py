@@ -5,10 +5,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 from threading import Event
+from typing import Any
 
 import pytest
 
 from labeling.errors import SettingsError, StoreError
+from labeling.gate import GateRules, HeldOut, find_too_few
 from labeling.settings import Settings
 from labeling.store import Correction, Exclusion, Project, Review, Store
 from labeling.store.correction_records import CorrectionKind
@@ -141,6 +143,49 @@ def test_what_fails_again_and_again_waits_for_something_new(
     (run,) = want_due(settings, store, next(nights))
     store.end_finetune(run.id, "failed")
     assert want_due(settings, store, next(nights)) == []
+
+
+def too_few(images: int) -> dict[str, Any]:
+    """The report of a run that ended before it learnt, because so many held-out images decide nothing."""
+    holdout = [HeldOut(f"{number}.png", str(number), "", 1) for number in range(images)]
+    verdict = find_too_few(holdout, "snapshot", GateRules(min_images=images + 1))
+    assert verdict is not None
+    return {"gate": verdict.to_json()}
+
+
+@pytest.mark.parametrize("schedule", [NIGHTLY, FinetuneSchedule(None, 5)])
+def test_a_holdout_that_was_too_small_and_is_not_now_is_tried_again_once(
+    settings: Settings, store: Store, project: Project, correct: Correct, schedule: FinetuneSchedule
+) -> None:
+    """Where GATE_MIN_IMAGES was lowered; on a clock, at its next time."""
+    nights = (NIGHT + timedelta(days=night) for night in range(99))
+    lowered = settings.model_copy(update={"gate_min_images": 8})
+    store.set_finetune_schedule(project, schedule)
+    correct(5)
+    (run,) = want_due(settings, store, next(nights))
+    store.end_finetune(run.id, "refused", report=too_few(8))
+    assert want_due(settings, store, next(nights)) == []
+    assert want_due(lowered.model_copy(update={"gate_min_images": 9}), store, next(nights)) == []
+    (run,) = want_due(lowered, store, next(nights))
+    store.end_finetune(run.id, "refused", report={"gate": {"decided": True, "reasons": ["It is worse."]}})
+    assert want_due(lowered, store, next(nights)) == []
+
+
+def test_hosts_that_disagree_about_the_holdout_start_no_run_after_the_other(
+    settings: Settings, store: Store, project: Project, correct: Correct
+) -> None:
+    """One wants what the other one, which drives it, refuses at once: until more is corrected it is wanted once."""
+    store.set_finetune_schedule(project, FinetuneSchedule(None, 5))
+    lowered = settings.model_copy(update={"gate_min_images": 8})
+    correct(5)
+    for _ in range(2):
+        (run,) = want_due(lowered, store, NIGHT)
+        store.end_finetune(run.id, "refused", report=too_few(8))
+    assert want_due(lowered, store, NIGHT) == []
+    correct(4)
+    assert want_due(lowered, store, NIGHT) == []
+    correct(1)
+    assert len(want_due(lowered, store, NIGHT)) == 1
 
 
 def test_an_open_run_is_not_asked_for_again(

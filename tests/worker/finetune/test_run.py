@@ -176,6 +176,7 @@ def test_too_small_a_holdout_is_said_before_anything_is_learnt(
     drive(strict, run, "me", lambda: False)
     ended = store.get_finetune(run.id)
     assert (ended.status, ended.candidate, ended.error, processes.ran) == ("refused", None, None, [])
+    assert ended.report is not None and ended.report["gate"]["holdout_images"] == 4, "for who lowers the limit"
     (told,) = tell_verdict(ended)
     assert told.startswith("Nothing is decided: the holdout has 4 images") and "8 more are missing" in told
     assert not store.list_models() and store.live_model(run.project) is None
