@@ -1,6 +1,8 @@
 """Decoding: greedy text, next-scale visual tokens, and rows of a batch that begin with the same image."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -121,7 +123,7 @@ class GenerationMixin:
         """Keys and values of the same ids with each of the images (images, num_image_tokens, D), a row for each."""
         prefix = torch.tensor(prefix_ids, device=self.device).expand(len(image_features), -1)
         cache = DynamicCache(config=self.config.text_config)
-        self.extend(self.prompt_embeds(prefix, image_features), cache)
+        self.fill(self.prompt_embeds(prefix, image_features), cache)
         return cache
 
     def decode_rows(self, rows: DynamicCache, row_ids: list[list[int]]) -> DecodedMasks:
@@ -139,7 +141,7 @@ class GenerationMixin:
         for row, p in enumerate(pad):
             keep_BL[row, shared : shared + p] = 0
         mask = keep_BL if any(pad) else None
-        self.extend(self.get_input_embeddings()(ids_BL), rows, mask)
+        self.fill(self.get_input_embeddings()(ids_BL), rows, mask)
         return self.decode_masks(rows, mask)
 
     def _embed(self, token: int, rows: int) -> Tensor:
@@ -155,6 +157,29 @@ class GenerationMixin:
         # by place: what transformers called `past_key_values` is its `cache` now
         output = self.language_model(None, attention_mask, position_ids, cache, embeds_BLD, use_cache=True)
         return output.last_hidden_state
+
+    def fill(self, embeds_BLD: Tensor, cache: DynamicCache, attention_mask: Tensor | None = None) -> None:
+        """Let `cache` grow as `extend` does, but nothing is asked: the last layer stops at its keys and values."""
+        with suppress(_Filled):
+            self.extend(embeds_BLD, _FillingCache(cache, self.config.text_config.num_hidden_layers), attention_mask)
+
+
+class _Filled(Exception):
+    """Every layer's keys and values are in the cache."""
+
+
+class _FillingCache(DynamicCache):
+    """The same layers as another cache's; raises _Filled when the last one has got its keys and values."""
+
+    def __init__(self, cache: DynamicCache, num_layers: int) -> None:
+        super().__init__()
+        self.layers, self._last = cache.layers, num_layers - 1
+
+    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        updated = super().update(keys, values, layer_idx, *args, **kwargs)
+        if layer_idx == self._last:
+            raise _Filled
+        return updated
 
 
 def common_prefix(rows: list[list[int]]) -> int:

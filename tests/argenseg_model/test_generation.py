@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from transformers import DynamicCache
 
 from argenseg_model import ARGenSeg
 from argenseg_model.generation import DecodedMasks, common_prefix, select_rows
@@ -29,7 +30,7 @@ def counted(model: ARGenSeg) -> Iterator[Counter[str]]:
         "head": model.lm_head,
         "picture": model.image_tokenizer.decoder,
     }
-    hooks = [part.register_forward_hook(lambda *_, name=name: calls.update([name])) for name, part in parts.items()]
+    hooks = [part.register_forward_pre_hook(lambda *_, name=name: calls.update([name])) for name, part in parts.items()]
     yield calls
     for hook in hooks:
         hook.remove()
@@ -75,6 +76,25 @@ def test_work_is_shared(one_case: ParityCase) -> None:
         decode_together(one_case.model, two_images(one_case), rows)
     scales = len(recipe.SCALES)
     assert calls == {"vision": 1, "llm": 2 + scales}  # prefix of the images, rest of the prompts, one for each scale
+
+
+@torch.no_grad()
+def test_filling_leaves_out_what_follows_the_last_keys_and_values(one_case: ParityCase) -> None:
+    model = one_case.model
+    embeds = model.get_input_embeddings()(torch.tensor([recipe.ANSWER] * 2))
+    extended, filled = (DynamicCache(config=model.config.text_config) for _ in range(2))
+    passes: Counter[int] = Counter()
+    layers = model.language_model.layers
+    hooks = [layer.mlp.register_forward_pre_hook(lambda *_, i=i: passes.update([i])) for i, layer in enumerate(layers)]
+    for begin in (0, 2):
+        model.extend(embeds[:, begin : begin + 2], extended)
+        model.fill(embeds[:, begin : begin + 2], filled)
+    for hook in hooks:
+        hook.remove()
+    for one, other in zip(extended.layers, filled.layers, strict=True):
+        assert torch.equal(one.keys, other.keys) and torch.equal(one.values, other.values)
+    last = len(layers) - 1
+    assert passes == {i: 2 if i == last else 4 for i in range(last + 1)}
 
 
 def test_a_mask_takes_one_pass_for_each_scale_and_one_picture(one_case: ParityCase) -> None:
