@@ -1,11 +1,9 @@
 """Checkpoints on disk: the release's layout (read only) and ours (read and written). No code of theirs is ever run."""
 
-import ctypes
 import hashlib
 import inspect
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,8 +37,6 @@ def load_model(
     folder = locate(source, **hub)
     if target.type == "cuda" and dtype == torch.float32:
         forbid_tf32_convolutions()
-    if target.type == "cpu":
-        keep_freed_memory()
     model, table = _empty_model(cls, folder, dtype)
     state = model.state_dict()
     loaded: dict[str, Tensor] = {}
@@ -104,17 +100,6 @@ def forbid_tf32_convolutions() -> None:
     It holds for the process. (torch forbids TF32 for matrix products by itself.)
     """
     torch.backends.cudnn.allow_tf32 = False
-
-
-def keep_freed_memory() -> None:
-    """Up to 128 MiB that were freed stay with this process, where the C library is glibc.
-
-    It would return them at once and get them again page by page: a tenth of what `segment` takes on a CPU.
-    """
-    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):  # musl has none
-        trim_threshold, mmap_threshold = -1, -3  # as in malloc.h; both, because either alone stops glibc adapting them
-        mallopt(trim_threshold, 128 * 2**20)
-        mallopt(mmap_threshold, 32 * 2**20)  # the most that it takes
 
 
 def locate(source: str | Path, **hub: Any) -> Path:

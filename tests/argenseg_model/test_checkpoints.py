@@ -2,9 +2,6 @@
 
 import copy
 import os
-import platform
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -176,26 +173,6 @@ def test_float32_on_a_gpu_is_not_rounded_to_tf32(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     forbid_tf32_convolutions()
     assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
-
-
-PAGE_FAULTS = """
-import resource, torch
-from argenseg_model import ARGenSeg
-ARGenSeg.from_pretrained("starter")
-counts = []
-for _ in range(3):
-    blocks = [torch.ones(4 * 2**20) for _ in range(4)]
-    del blocks
-    counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
-print(counts[-1] - counts[-2])
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory")
-def test_freed_memory_is_used_again_on_a_cpu() -> None:
-    """Returned to the kernel, these 64 MiB would come back as 16,384 page faults."""
-    done = subprocess.run([sys.executable, "-c", PAGE_FAULTS], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 1000
 
 
 def test_devices(saved: dict[str, bytes], tmp_path: Path) -> None:

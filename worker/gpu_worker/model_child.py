@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from argenseg_model.errors import ARGenSegError
+from worker.gpu_worker.allocator import keep_freed_memory
 from worker.parent_death import die_with_parent
 
 if TYPE_CHECKING:
@@ -211,6 +212,7 @@ def main(connection: Connection, options: ModelOptions, parent_pid: int) -> None
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(parent_pid)
+    keep_freed_memory()
     logging.basicConfig(level=options.log_level, format="%(levelname)s %(name)s %(message)s")
     models = _Models(options)
     failure = _load(models, options.model)
