@@ -59,6 +59,11 @@ class Lesson:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def runs(self) -> list[FinetuneRun]:
+        """The project's fine-tune runs, the newest first."""
+        runs = self.demo.store.list_finetunes()
+        return [run for run in runs if run.project is not None and run.project.project_id == self.id]
+
     def open_tasks(self) -> list[SampleTask]:
         """Of the lesson's own images, those that nobody has corrected."""
         return [task for task in self.project.tasks() if not is_holdout(task.image_id) and not task.is_annotated]
@@ -138,10 +143,13 @@ def corrected(lesson: Lesson, browser_context: BrowserContext) -> Lesson:
 def test_a_correction_teaches_the_next_version(
     corrected: Lesson, browser_context: BrowserContext, artifacts: Path, record_property: Any
 ) -> None:
-    """Start Training is pressed; whatever the gate decides, the new version can serve, is seen, and can be left."""
+    """Start Training is pressed; whatever the gate decides, the new version can serve, is seen, and can be left.
+
+    That a win needs nobody's hand is in test_gate_win.py.
+    """
     lesson, store, old = corrected, corrected.demo.store, corrected.pinned()
     start_training(browser_context.new_page(), lesson.demo.label_studio.url, lesson.id)
-    run = wait_for("the run's end", lambda: next((run for run in store.list_finetunes() if run.ended_at), None), RUN_S)
+    run = wait_for("the run's end", lambda: next((run for run in lesson.runs() if run.ended_at), None), RUN_S)
     assert run.status in ("promoted", "refused") and run.report is not None and run.candidate is not None, run.error
     record_property("verdict", [run.status, *run.report["gate"]["reasons"]])
     assert run.report["gate"]["decided"] and run.report["gate"]["checks"][0]["images"] == HOLDOUT_IMAGES
@@ -167,7 +175,7 @@ def test_too_small_a_holdout_is_said_and_changes_nothing(corrected: Lesson) -> N
     store, old = corrected.demo.store, corrected.pinned()
     strict = {"GATE_MIN_IMAGES": str(HOLDOUT_IMAGES + 36)}
     told = corrected.run("finetune", "--project", str(corrected.id), "--from-corrections", **strict)
-    run = store.list_finetunes()[0]
+    run = corrected.runs()[0]
     assert run.status == "refused" and "36 more are missing" in told
     assert run.report is not None and run.candidate is None
     assert not run.report["gate"]["decided"] and "36 more are missing" in run.report["gate"]["reasons"][0]
