@@ -169,12 +169,18 @@ def test_a_task_that_changed_again_under_its_draft(predicted: JobContext, label_
 
 
 def test_a_draft_that_is_submitted_keeps_its_prediction(predicted: JobContext, label_studio: Editable) -> None:
+    """What was held back is asked about no more: annotated tasks would only become more. Deleting brings it back."""
+    predicted.store.fail_prediction(predicted.store.stale_predictions(-1)[0], "not of interest here")
     label_studio.edit(1, prompt="the blue ones")
     label_studio.drafts.add(1)
     sync(predicted), publish_all(predicted)
     label_studio.drafts.clear()
-    label_studio.create(1)
+    annotation = label_studio.create(1)["annotation"]["id"]
     assert sync(predicted) == 0 and 100 in label_studio.held
+    assert predicted.store.counts().get("held_back") is None
+    label_studio.delete(annotation)
+    assert sync(predicted) == 1 and publish_all(predicted) == ["published"]
+    assert [each["result"][0]["id"] for each in label_studio.list_predictions(1)] == ["now"]
 
 
 def test_a_label_config_that_cannot_be_used_keeps_no_annotation_from_being_read(
