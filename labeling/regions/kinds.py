@@ -121,11 +121,10 @@ def region_shape(region: dict[str, Any]) -> CroppedMask:
     try:
         shape = _shape(region.get("type"))
         width, height = check_image_size(region.get("original_width"), region.get("original_height"))
-        if region.get("image_rotation") not in (0, None):
-            raise RegionError("It was drawn on a rotated image (image_rotation), which is not supported.")
         value = region.get("value")
         if not isinstance(value, dict):
             raise RegionError("It has no value.")
+        # image_rotation, how the page had the image turned, changes nothing: values are those of the upright image.
         return shape.read(value, width, height)
     except RegionError as error:
         raise RegionError(f"Region {region.get('id')!s:.40}: {error}") from None

@@ -122,6 +122,15 @@ def test_rectangles_are_turned_clockwise_about_their_top_left_corner() -> None:
     assert (columns.min(), columns.max() + 1, rows.min(), rows.max() + 1) == (30, 50, 40, 60)
 
 
+def test_how_the_page_had_the_image_turned_changes_nothing() -> None:
+    """Recorded: a box drawn from 55 %, 60 % to 70 %, 80 % of an image that was turned to the left on the page."""
+    corner = {"x": 54.99451152579582, "y": 59.934138309549944}
+    value = {**corner, "width": 15.038419319429188, "height": 20.13172338090012, "rotation": 0}
+    size = {"original_width": 420, "original_height": 300, "image_rotation": 270}
+    rows, columns = np.nonzero(region_mask({**size, "id": "EFStw6Wu8m", "type": "rectanglelabels", "value": value}))
+    assert (columns.min(), columns.max() + 1, rows.min(), rows.max() + 1) == (231, 294, 180, 240)
+
+
 def test_what_an_annotator_drew_over_the_image_is_cut_off(recorded) -> None:
     rows, columns = np.nonzero(region_mask(recorded("regions")["rect_oob"]))
     assert (columns.min(), columns.max() + 1, rows.min(), rows.max() + 1) == (64, 640, 96, 336)
