@@ -43,15 +43,14 @@ class ChangedTasks:
 
     def look_again(self, client: LabelStudioClient) -> list[WantedPrediction]:
         """Wish again for what the publisher held back, where nobody annotates the task any more: that somebody discards
-        a draft is no change of its task, and no webhook tells. What was annotated is let go: it is not asked about at
-        each sync for ever, and when its annotation is deleted, that is a change.
+        a draft is no change of its task, and no webhook tells. Label Studio is not asked about tasks that are known to
+        be annotated, of which there would be ever more.
         """
         wanted: list[WantedPrediction] = []
         all_held_back = self.store.held_back_predictions(self.wishes.project, self.wishes.model_version)
         annotated = self.store.annotations_of_tasks(self.wishes.project, {each.task_id for each in all_held_back})
         for held_back in all_held_back:
             if "submitted" in annotated.get(held_back.task_id, {}).values():
-                self.store.let_go(held_back.id)
                 continue
             found = find_untouched(client, self.wishes.project.project_id, held_back.task_id)
             if found is None:

@@ -63,7 +63,7 @@ class WaitingStore:
             return [HeldBackPrediction(*row) for row in rows]
 
     def let_go(self, prediction_id: int) -> None:
-        """What was held back is not to be sent any more: its task asks something else, or was annotated."""
+        """What was held back answers nothing that its task asks any more."""
         held_back = update(PredictionRow).where(PredictionRow.id == prediction_id, PredictionRow.status == "held_back")
         with self._database.writing() as session:
             session.execute(held_back.values(status="cancelled"))
