@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 
 Place = tuple[float, float]
 
@@ -40,8 +40,19 @@ class LabelingPage:
         # By the list, as annotators do. By ".../data?task=ID" one page in fifteen stays empty: Label Studio 1.23
         # then asks for the task and the list together, and a list that comes last can take the prediction off the page.
         page.goto(f"{label_studio_url}/projects/{project}/data")
-        page.locator(".lsf-table__row-wrapper").filter(has=page.get_by_text(str(task), exact=True)).click()
+        self._find_listed(task).click()
         page.wait_for_function(f"() => window.Htx?.task?.id == {task}")
+
+    def _find_listed(self, task: int) -> Locator:
+        """Its row in the list, which holds only those rows that are in sight: scrolled to."""
+        row = self._page.locator(".lsf-table__row-wrapper").filter(has=self._page.get_by_text(str(task), exact=True))
+        self._page.locator(".lsf-table__row-wrapper").first.hover()
+        for _ in range(100):
+            if row.count():
+                return row
+            self._page.mouse.wheel(0, 200)
+            self._page.wait_for_timeout(100)
+        raise AssertionError(f"task {task} is not in the list")
 
     def open_listed(self, row: int, task: int) -> None:
         """Click another task in the list beside the page; rows count from 0."""
