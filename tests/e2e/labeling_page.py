@@ -45,7 +45,8 @@ class LabelingPage:
 
     def _find_listed(self, task: int) -> Locator:
         """Its row in the list, which holds only those rows that are in sight: scrolled to."""
-        row = self._page.locator(".lsf-table__row-wrapper").filter(has=self._page.get_by_text(str(task), exact=True))
+        its_box = self._page.get_by_label(f"Select Task {task}", exact=True)
+        row = self._page.locator(".lsf-table__row-wrapper").filter(has=its_box)
         self._page.locator(".lsf-table__row-wrapper").first.hover()
         for _ in range(100):
             if row.count():
