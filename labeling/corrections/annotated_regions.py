@@ -43,7 +43,7 @@ def read_regions(result: Iterable[Any], image_tag: str | None = None) -> tuple[d
     A region's parts (the mask of a plain <Brush>, the label beside it) are items of one id; items without geometry,
     such as typed text, are no regions. What a program wrote may lack ids, or use one twice: a region without an id is
     named by its place ("#3" is the fourth item), and of several shapes with one id the first keeps it, the others are
-    named after it ("a#2"); the same shape twice is one region.
+    named after it ("a#2"); the same shape twice is one region. With several labels it is a region for each of them.
     """
     items: dict[str, list[dict[str, Any]]] = {}
     for place, item in enumerate(result):
@@ -57,14 +57,15 @@ def read_regions(result: Iterable[Any], image_tag: str | None = None) -> tuple[d
         names = (name for name in _names(region_id) if name == region_id or name not in items)
         shapes, unreadable = _shapes(parts)
         for shape, drawn in shapes:
-            name = next(names)
-            regions[name] = AnnotatedRegion(
-                region_id=name,
-                region_type=drawn[0]["type"],
-                label=next(_labels([*drawn, *(part for part in parts if not _is_drawn(part))]), None),
-                shape=None if shape.is_empty else shape,
-                value=drawn[0]["value"],
-            )
+            for label in _labels([*drawn, *(part for part in parts if not _is_drawn(part))]) or (None,):
+                name = next(names)
+                regions[name] = AnnotatedRegion(
+                    region_id=name,
+                    region_type=drawn[0]["type"],
+                    label=label,
+                    shape=None if shape.is_empty else shape,
+                    value=drawn[0]["value"],
+                )
         unread.update(next(names) for _ in range(unreadable))
     return regions, unread
 
@@ -120,11 +121,15 @@ def count_vertices(value: dict[str, Any]) -> int | None:
     return len(found) if isinstance(found, list) else None
 
 
-def _labels(parts: list[dict[str, Any]]) -> Iterator[str]:
+def _labels(parts: list[dict[str, Any]]) -> list[str]:
+    """Of the first item that has any. What a perRegion <Choices> says of a region is no label."""
     for part in parts:
-        labels = part["value"].get(part.get("type")) or part["value"].get("labels")
-        if isinstance(labels, list):
-            yield from (_storable(label) for label in labels if isinstance(label, str))
+        keys = [key for key in (part.get("type"), "labels") if isinstance(key, str) and key.endswith("labels")]
+        found = next((labels for key in keys if isinstance(labels := part["value"].get(key), list)), [])
+        labels = [_storable(label) for label in found if isinstance(label, str)]
+        if labels:
+            return list(dict.fromkeys(labels))
+    return []
 
 
 def _storable(text: str) -> str:

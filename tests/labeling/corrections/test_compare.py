@@ -239,6 +239,40 @@ def test_mask_and_label_beside_a_plain_brush(square) -> None:
     assert (kinds(review), review.unread) == ({"r": "accepted"}, 0)
 
 
+def polygon_items(**said: list[str]) -> list[dict[str, Any]]:
+    """A region of a plain <Polygon> as the page sends it: its value comes again with all that is said of it."""
+    value = {"points": [[10, 10], [60, 10], [60, 60]], "closed": True}
+    size = {"original_width": 16, "original_height": 16, "image_rotation": 0}
+    region = {"id": "r", "type": "polygon", "from_name": "poly", "to_name": "image", "value": value} | size
+    return [region, *(region | {"type": key, "from_name": key, "value": value | {key: said[key]}} for key in said)]
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "label"),
+    [
+        ({"choices": ["blurred"]}, "accepted", None),
+        ({"choices": ["blurred"], "labels": ["red"]}, "edited", "red"),
+        ({"textarea": ["red"], "choices": ["blurred"]}, "accepted", None),
+    ],
+)
+def test_what_is_chosen_per_region_is_no_label(said: dict[str, list[str]], kind: str, label: str | None) -> None:
+    items = polygon_items(**said)
+    (item,) = review_annotation(
+        annotation(*items), Predicted([predicted("r", region_mask(items[0]), label=None)])
+    ).corrections
+    assert (item.kind, item.label) == (kind, label)
+
+
+def test_a_region_with_several_labels_is_one_of_each() -> None:
+    """<Labels choice="multiple">: left to the first one alone, the region would be missing from the other's masks."""
+    items = polygon_items(labels=["red", "blue"])
+    review = review_annotation(annotation(*items), Predicted([predicted("r", region_mask(items[0]))]))
+    assert [(each.region_id, each.kind, each.label) for each in review.corrections] == [
+        ("r", "accepted", "red"),
+        ("r#2", "added", "blue"),
+    ]
+
+
 def test_other_kinds_are_counted_and_never_deleted(recorded, square) -> None:
     """Key points, typed text and damaged masks are no masks; "po" was predicted as a square and is an ellipse here."""
     regions = recorded("regions")
