@@ -5,9 +5,6 @@ Needs no Redis, store or Label Studio. On a machine without these packages: `PYT
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +23,7 @@ from argenseg_model.processing import picture_to_uint8
 from argenseg_model.training.finetune import FinetuneOptions, finetune
 from tests.argenseg_model.conftest import SEEDS, load_case
 from tests.argenseg_model.parity import recipe
+from worker.finetune.children import run_child
 from worker.gpu_worker.batches import BatchedModel, CostedQuestion
 from worker.gpu_worker.model_child import ModelOptions, Question, Segmenter, load_argenseg
 from worker.gpu_worker.model_process import ModelProcess
@@ -173,51 +171,47 @@ def red_squares(folder: Path) -> Manifest:
     return Manifest.write(folder / "set.jsonl", items)
 
 
-def test_a_worker_sees_the_one_gpu_that_it_was_dealt() -> None:
-    """CUDA_VISIBLE_DEVICES as `argenseg worker --workers` sets it."""
-    count = torch.cuda.device_count()
-    code = "import torch; print(torch.cuda.device_count(), torch.cuda.get_device_properties(0).uuid)"
-    seen = set()
-    for number in range(count):
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": str(number)}
-        told = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True).split()
-        assert told[0] == "1"
-        seen.add(told[1])
-    assert len(seen) == count
+class Measured(Exception):
+    """Ends the run."""
 
 
-def test_a_paused_training_process_leaves_the_gpu_to_the_worker(tmp_path: Path) -> None:
-    """Paused by SIGSTOP, as `worker/finetune/children.py` does it: then the worker's model is as fast as alone."""
-    red = red_squares(tmp_path / "set")
+def test_a_paused_run_leaves_the_gpu_to_the_worker(tmp_path: Path) -> None:
+    """A fine-tune run while the worker is busy, by the code that pauses it: the model is as fast as alone."""
+    manifest, out = red_squares(tmp_path / "set"), tmp_path / "out"
     model = ARGenSeg.from_pretrained("starter", device="cuda", dtype=torch.bfloat16)
-    image = Image.open(IMAGES[0]).convert("RGB")
+    image, medians = Image.open(IMAGES[0]).convert("RGB"), []
 
-    def seconds() -> float:
-        best = []
+    def measure() -> None:
+        seconds = []
         for _ in range(10):
             torch.cuda.synchronize()
             began = time.perf_counter()
             model.segment([image], [PROMPT])
-            best.append(time.perf_counter() - began)
-        return float(np.median(best))
+            seconds.append(time.perf_counter() - began)
+        medians.append(float(np.median(seconds)))
 
-    seconds()
-    alone = seconds()
-    argv = [sys.executable, "-m", "argenseg_model.training.finetune", "--model", "starter", "--name", "other",
-            "--manifest", str(red.folder / "set.jsonl"), "--out", str(tmp_path / "out"), "--steps", "100000",
-            "--replay", "0", "--measure-every", "100000", "--device", "cuda"]  # fmt: skip
-    with subprocess.Popen(argv, cwd=ROOT) as training:
-        try:
-            log = tmp_path / "out" / "log.jsonl"
-            deadline = time.monotonic() + 120
-            while not (log.is_file() and log.read_text().count("\n") > 1):
-                assert training.poll() is None and time.monotonic() < deadline, "the run did not begin to learn"
-                time.sleep(0.5)
-            beside = seconds()
-            training.send_signal(signal.SIGSTOP)
-            time.sleep(0.5)
-            paused = seconds()
-        finally:
-            training.kill()
+    def is_learning() -> bool:
+        return (out / "log.jsonl").is_file() and (out / "log.jsonl").read_text().count("\n") > 1
+
+    busy_since = None
+
+    def on_tick() -> None:
+        nonlocal busy_since
+        if busy_since is None and is_learning():
+            measure()
+            busy_since = time.monotonic()
+        elif busy_since is not None and time.monotonic() - busy_since > 1.0:
+            measure()
+            raise Measured
+
+    argv = ["-m", "argenseg_model.training.finetune", "--model", "starter", "--name", "other", "--device", "cuda",
+            "--manifest", str(manifest.folder / "set.jsonl"), "--out", str(out), "--steps", "100000",
+            "--replay", "0", "--measure-every", "100000"]  # fmt: skip
+    measure()
+    medians.clear()  # that one warmed up
+    measure()
+    with pytest.raises(Measured):
+        run_child(argv, tmp_path / "log", threads=1, on_tick=on_tick, is_busy=lambda: busy_since is not None)
+    alone, beside, paused = medians
     print(f"alone {alone:.3f} s, beside training {beside:.3f} s, training paused {paused:.3f} s")
     assert paused < 1.25 * alone
