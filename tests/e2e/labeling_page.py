@@ -20,6 +20,7 @@ REGIONS = """() => window.Htx?.annotationStore?.selected?.regions
 IMAGE = ".lsf-image"  # the canvases over it may be wider than the image
 IS_REGION_SELECTED = "() => window.Htx.annotationStore.selected.regions.some(region => region.inSelection)"
 IS_WHOLE_IMAGE_SHOWN = "() => window.Htx.annotationStore.selected.names.get('image')?.zoomScale === 1"
+IS_IMAGE_TURNED = "() => window.Htx.annotationStore.selected.names.get('image').rotation === 90"
 REGION_IDS = """() => window.Htx.annotationStore.selected.regions
   .filter(region => /region$/.test(region.type) && region.type !== 'textarearegion').map(region => region.cleanId)"""
 # What strokes change: those that a brush mask is made of, or a bitmask's picture, which is made anew after each.
@@ -158,6 +159,11 @@ class LabelingPage:
         width, height = self._page.evaluate(IMAGE_SIZE)
         # The page draws the handle where it likes; its store tells where, in pixels of the image.
         self.drag((curved["controlPoint1"]["x"] / width, curved["controlPoint1"]["y"] / height), handle)
+
+    def turn_image(self) -> None:
+        """Turn it to the right with the page's rotateControl; places on the image are then others on the screen."""
+        self._page.get_by_role("button", name="rotate-right").click()
+        self._page.wait_for_function(IS_IMAGE_TURNED)
 
     def type_prompt(self, text: str) -> list[dict[str, Any]]:
         """Switch Auto-Annotation on, type what to segment, and press Add; the suggested regions, when they came."""

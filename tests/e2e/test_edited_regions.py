@@ -22,7 +22,7 @@ from tests.e2e.labeling_page import LabelingPage, Place
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 IMAGE = "0c6507d493bf"
-LABEL_CONFIG = """<View><Image name="image" value="$image"/>
+LABEL_CONFIG = """<View><Image name="image" value="$image" rotateControl="true"/>
 <{tag}Labels name="shape" toName="image" min_area="400" {options}>
   <Label value="Nucleus" prompt="all nuclei" background="#0000ff"/>
 </{tag}Labels></View>"""
@@ -50,6 +50,12 @@ def on_the_line(region: Region) -> Place:
 
 def pull_a_corner_in(page: LabelingPage, region: Region) -> None:
     page.drag(corners(region)[0], middle(region))
+
+
+def pull_a_corner_in_and_turn_the_image(page: LabelingPage, region: Region) -> None:
+    """Label Studio notes the turn with every region, and leaves their coordinates as they are."""
+    pull_a_corner_in(page, region)
+    page.turn_image()
 
 
 def erase_left_and_paint_right(page: LabelingPage, region: Region) -> None:
@@ -81,7 +87,7 @@ class Edit:
 
 EDITS = {
     "polygon": Edit("Polygon", "", middle, pull_a_corner_in),
-    "rectangle": Edit("Rectangle", "", middle, pull_a_corner_in),
+    "rectangle": Edit("Rectangle", "", middle, pull_a_corner_in_and_turn_the_image),
     "bitmask": Edit("Bitmask", 'instances="true"', middle, erase_left_and_paint_right),
     "vector": Edit("Vector", "", on_the_line, pull_a_corner_in),
     "curve": Edit("Vector", 'closable="true" curves="true"', middle, bend_and_pull_in),
