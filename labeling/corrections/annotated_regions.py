@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from labeling.errors import RegionError
 from labeling.regions.cropped_mask import CroppedMask
-from labeling.regions.kinds import KINDS, region_shape
+from labeling.regions.kinds import READABLE_KINDS, region_shape
 
 _SAME_PERCENT = 0.01  # of the image's side: the page computes in pixels and writes percents back
-_MASKS_FROM_TAGS = frozenset(KINDS)
+_MASKS_FROM_TAGS = frozenset(READABLE_KINDS)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labeling.errors import RegionError
-from labeling.regions import bitmask, brush, polygon, rectangle, vector
+from labeling.regions import bitmask, brush, ellipse, polygon, rectangle, vector
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.image_size import check_image_size
 
@@ -49,6 +49,8 @@ _SHAPES = {
 }
 MAX_REGIONS = 1000  # a browser is slow with a hundred
 KINDS = tuple(kind for shape in _SHAPES for kind in (f"{shape}labels", shape))
+_ELLIPSES = ("ellipselabels", "ellipse")  # annotators draw them, we do not
+READABLE_KINDS = (*KINDS, *_ELLIPSES)
 
 
 def most_regions(kind: str, width: int, height: int) -> int:
@@ -119,13 +121,14 @@ def region_shape(region: dict[str, Any]) -> CroppedMask:
     RegionError, saying what is wrong, where the region is malformed, or claims more pixels or points than we read.
     """
     try:
-        shape = _shape(region.get("type"))
+        kind = region.get("type")
+        read = ellipse.read if kind in _ELLIPSES else _shape(kind).read
         width, height = check_image_size(region.get("original_width"), region.get("original_height"))
         value = region.get("value")
         if not isinstance(value, dict):
             raise RegionError("It has no value.")
         # image_rotation, how the page had the image turned, changes nothing: values are those of the upright image.
-        return shape.read(value, width, height)
+        return read(value, width, height)
     except RegionError as error:
         raise RegionError(f"Region {region.get('id')!s:.40}: {error}") from None
 

@@ -1,5 +1,6 @@
 """Outlines to pixels. A ring is closed, (n, 2) of x, y in px; pixel (row 0, column 0) is the square (0, 0)-(1, 1)."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,12 @@ Ring = NDArray[np.float64]
 
 _MAX_CROSSINGS = 20_000_000  # of rings with pixel rows: bounds time. The most ragged real outlines have a tenth of it
 _CHUNK = 1 << 20  # crossings looked at together: bounds memory
+
+
+def clockwise(degrees: float) -> NDArray[np.float64]:
+    """The matrix that turns points (n, 2), to its left, about (0, 0), clockwise as seen on the screen (y goes down)."""
+    angle = math.radians(degrees)
+    return np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
 
 
 def fill_rings(rings: Sequence[Ring], width: int, height: int) -> NDArray[np.bool_]:

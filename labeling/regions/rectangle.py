@@ -1,6 +1,5 @@
 """Rectangle regions: an object's box. Reading knows rotation, which is clockwise, about the top left corner."""
 
-import math
 from typing import Any
 
 import cv2
@@ -9,7 +8,7 @@ import numpy as np
 from labeling.errors import RegionError
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.percent import read_number, to_percent
-from labeling.regions.rasterize import fill_cropped
+from labeling.regions.rasterize import clockwise, fill_cropped
 
 
 def draw(mask: CroppedMask, tolerance: float) -> list[dict[str, Any]]:
@@ -28,11 +27,10 @@ def draw(mask: CroppedMask, tolerance: float) -> list[dict[str, Any]]:
 
 
 def read(value: dict[str, Any], width: int, height: int) -> CroppedMask:
-    """Pixels (height, mask.width) whose centre is inside. RegionError where a number is missing or malformed."""
+    """Pixels (height, width) whose centre is inside. RegionError where a number is missing or malformed."""
     x, y, box_width, box_height = (read_number(value.get(name), name) for name in ("x", "y", "width", "height"))
     if box_width < 0 or box_height < 0:
         raise RegionError("A rectangle's width and height must not be negative.")
-    angle = math.radians(read_number(value.get("rotation", 0), "rotation"))
+    turn = clockwise(read_number(value.get("rotation", 0), "rotation"))
     corners = np.array([(0, 0), (box_width, 0), (box_width, box_height), (0, box_height)]) * (width / 100, height / 100)
-    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     return fill_cropped([corners @ turn + (x * width / 100, y * height / 100)], width, height)

@@ -273,6 +273,18 @@ def test_a_region_with_several_labels_is_one_of_each() -> None:
     ]
 
 
+def test_an_ellipse_that_an_annotator_draws_is_a_mask(square) -> None:
+    """One in the place of what was predicted, and one of its own."""
+    place = {"original_width": 16, "original_height": 12, "image_rotation": 0, "to_name": "image", "from_name": "oval"}
+    round_ = {"y": 45.8, "radiusX": 17.5, "radiusY": 23.3, "rotation": 0, "ellipselabels": ["red"]}
+    ellipses = [
+        {"id": name, "type": "ellipselabels", "value": {"x": x, **round_}, **place}
+        for name, x in [("redrawn", 40.6), ("new", 90.0)]
+    ]
+    review = review_annotation(annotation(*ellipses, parent=77), Predicted([predicted("gone", square)], {77: 1}))
+    assert (kinds(review), review.unread) == ({"redrawn": "edited", "new": "added"}, 0)
+
+
 def test_other_kinds_are_counted_and_never_deleted(recorded, square) -> None:
     """Key points, typed text and damaged masks are no masks; "po" was predicted as a square and is an ellipse here."""
     regions = recorded("regions")

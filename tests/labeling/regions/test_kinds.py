@@ -16,7 +16,15 @@ from label_studio_sdk.label_interface.interface import LabelInterface
 from PIL import Image
 
 from labeling.errors import RegionError
-from labeling.regions.kinds import KINDS, DrawnRegion, draw_regions, most_regions, region_dict, region_mask
+from labeling.regions.kinds import (
+    KINDS,
+    READABLE_KINDS,
+    DrawnRegion,
+    draw_regions,
+    most_regions,
+    region_dict,
+    region_mask,
+)
 
 MASKS = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24))
 LOSSLESS = [kind for kind in KINDS if not kind.startswith("rectangle")]  # at tolerance 0
@@ -120,6 +128,19 @@ def test_rectangles_are_turned_clockwise_about_their_top_left_corner() -> None:
     region = {"id": "1", "type": "rectangle", "original_width": 100, "original_height": 200, "value": value}
     rows, columns = np.nonzero(region_mask(region))
     assert (columns.min(), columns.max() + 1, rows.min(), rows.max() + 1) == (30, 50, 40, 60)
+
+
+def test_ellipses_are_turned_clockwise_about_their_centre() -> None:
+    """Recorded: an ellipse that an annotator drew, and turned by its handle."""
+    x, y, radius_x, radius_y, rotation = 40.50494, 50.08782, 18.99012, 14.22613, 61.47043
+    value = {"x": x, "y": y, "radiusX": radius_x, "radiusY": radius_y, "rotation": rotation}
+    size = {"original_width": 320, "original_height": 200}
+    mask = region_mask({**size, "id": "NCcRgQ4pvn", "type": "ellipselabels", "value": value})
+    rows, columns = np.mgrid[:200, :320] + 0.5
+    across, down = columns - x * 3.2, rows - y * 2
+    cos, sin = np.cos(np.radians(rotation)), np.sin(np.radians(rotation))
+    along, beside = (across * cos + down * sin) / (radius_x * 3.2), (down * cos - across * sin) / (radius_y * 2)
+    assert (mask != (along**2 + beside**2 < 1)).sum() <= 1  # it is read as a polygon
 
 
 def test_how_the_page_had_the_image_turned_changes_nothing() -> None:
@@ -277,6 +298,9 @@ HOSTILE: list[tuple[str, Any]] = [
     ("rectangle", {"x": 1, "y": 1, "width": 5, "height": -5}),
     ("rectangle", {"x": 1, "y": 1, "width": 5, "height": 5, "rotation": "90"}),
     ("rectangle", {"x": 1, "y": 1, "width": 1e9, "height": 5}),
+    ("ellipse", {"x": 1, "y": 1, "radiusX": 5}),
+    ("ellipse", {"x": 1, "y": 1, "radiusX": 5, "radiusY": NAN}),
+    ("ellipse", {"x": 1, "y": 1, "radiusX": 5, "radiusY": 5, "rotation": None}),
     ("bitmask", {}),
     ("bitmask", {"imageDataURL": 5}),
     ("bitmask", {"imageDataURL": "https://example.com/mask.png"}),
@@ -337,10 +361,11 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["x", "y", "id", "points"]), inner),
     max_leaves=8,
 )
-KEYS = ["points", "closed", "vertices", "x", "y", "width", "height", "rotation", "rle", "format", "imageDataURL"]
+BOX = ["x", "y", "width", "height", "radiusX", "radiusY", "rotation"]
+KEYS = [*BOX, "points", "closed", "vertices", "rle", "format", "imageDataURL"]
 
 
-@given(st.sampled_from(KINDS), st.dictionaries(st.sampled_from(KEYS), JSON))
+@given(st.sampled_from(READABLE_KINDS), st.dictionaries(st.sampled_from(KEYS), JSON))
 def test_any_value_is_a_mask_or_a_region_error(kind: str, value: dict[str, Any]) -> None:
     region = {"id": "1", "type": kind, "original_width": 7, "original_height": 5, "value": value}
     try:
