@@ -1,6 +1,7 @@
 """What an annotator waits for a box, a point or a typed text: alone, during a bulk job, and during a fine-tune run.
 
-    python benchmarks/interactive_latency.py      twelve minutes on two cores; with OMP_NUM_THREADS=2 the model has both
+    python benchmarks/interactive_latency.py            all, twelve minutes on two cores
+    OMP_NUM_THREADS=2 python benchmarks/interactive_latency.py alone      the model has both cores; three minutes
 
 Backend, store, Redis, worker, scheduler and starter are real; a request is what Label Studio sends, a time is from the
 request to the answered region. Between requests the annotator looks at the mask for two seconds, in which training goes
@@ -8,6 +9,7 @@ on; that it did is checked. Ratios against the first part of the same run; at th
 machine stayed the same. A busy machine spoils times more than ratios; how idle it was is printed.
 """
 
+import argparse
 import base64
 import io
 import json
@@ -50,6 +52,9 @@ Times = dict[str, list[float]]
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", nargs="?", choices=["all", "alone"], default="all")
+    is_all = parser.parse_args().part == "all"
     print(describe_idleness())
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
@@ -58,11 +63,12 @@ def main() -> None:
             with bench.workers(STARTER):
                 wait_for(lambda: urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health").status == 200)
                 idle = show("alone", ask_all())
-                with bulk_job(bench):
-                    show("during a bulk job", ask_all(), idle)
-                with finetune_run(bench):
-                    show("during a fine-tune run", ask_all(), idle)
-                show("alone again", ask_all(), idle)
+                if is_all:
+                    with bulk_job(bench):
+                        show("during a bulk job", ask_all(), idle)
+                    with finetune_run(bench):
+                        show("during a fine-tune run", ask_all(), idle)
+                    show("alone again", ask_all(), idle)
         finally:
             bench.close()
     print(describe_idleness())
