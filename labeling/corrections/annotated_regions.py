@@ -1,6 +1,6 @@
 """The regions of an annotation that hold masks, of every kind, as an annotator left them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -37,8 +37,13 @@ class AnnotatedRegion:
         return count_vertices(self.value)
 
 
-def read_regions(result: Iterable[Any], image_tag: str | None = None) -> tuple[dict[str, AnnotatedRegion], set[str]]:
+def read_regions(
+    result: Iterable[Any], image_tag: str | None = None, input_tags: Sequence[str] = ()
+) -> tuple[dict[str, AnnotatedRegion], set[str]]:
     """Regions by id, and the ids of those that hold no mask that we can read; those on another image tag are left out.
+
+    A smart box, of one of `input_tags`, is among both: the page submits one that got no answer, or whose answer was not
+    accepted yet, as if it had been drawn to stay. Nobody should learn from it that the box is full.
 
     A region's parts (the mask of a plain <Brush>, the label beside it) are items of one id; items without geometry,
     such as typed text, are no regions. What a program wrote may lack ids, or use one twice: a region without an id is
@@ -66,6 +71,8 @@ def read_regions(result: Iterable[Any], image_tag: str | None = None) -> tuple[d
                     shape=None if shape.is_empty else shape,
                     value=drawn[0]["value"],
                 )
+                if drawn[0].get("from_name") in input_tags:
+                    unread.add(name)
         unread.update(next(names) for _ in range(unreadable))
     return regions, unread
 

@@ -38,6 +38,11 @@ class PredictedRegions(Protocol):
         """The tag of the image that is predicted; None if it is not known."""
         ...
 
+    @property
+    def input_tags(self) -> tuple[str, ...]:
+        """The tags of smart boxes, which ask for masks."""
+        ...
+
     def find(self, task_id: int, region_id: str) -> PredictedRegionRecord | None:
         """The region that we predicted for the task under this id."""
         ...
@@ -93,7 +98,7 @@ def review_annotation(annotation: dict[str, Any], predicted: PredictedRegions) -
     looked at, which takes no minutes.
     """
     annotation_id, task_id = label_studio_number(annotation["id"]), label_studio_number(annotation["task"])
-    regions, unread = read_regions(annotation.get("result") or [], predicted.image_tag)
+    regions, unread = read_regions(annotation.get("result") or [], predicted.image_tag, predicted.input_tags)
     kept = {region_id: found for region_id in regions if (found := predicted.find(task_id, region_id)) is not None}
     began_from = _began_from(annotation, task_id, kept.values(), predicted)
     sent = None if began_from is None else predicted.prediction(began_from)

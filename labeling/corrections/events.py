@@ -149,6 +149,10 @@ class _ProjectRegions:
     def image_tag(self) -> str | None:
         return self._config.image.name if self._config else None
 
+    @property
+    def input_tags(self) -> tuple[str, ...]:
+        return self._config.input_tags if self._config else ()
+
     def find(self, task_id: int, region_id: str) -> PredictedRegionRecord | None:
         return self._store.find_predicted_region(self._project, task_id, region_id)
 

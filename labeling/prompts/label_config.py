@@ -62,14 +62,16 @@ class Control:
 class LabelConfig:
     """What we use of a label config.
 
-    `image` is the one that is predicted; `controls` draw on it, the first one what no label is named for. `notes` say
-    to people what of the config is left out. `xml` is the whole config, free of entities and declarations.
+    `image` is the one that is predicted; `controls` draw on it, the first one what no label is named for. `input_tags`
+    are the names of those that only take smart boxes. `notes` say to people what of the config is left out. `xml` is
+    the whole config, free of entities and declarations.
     """
 
     xml: str
     image: ImageTag
     controls: tuple[Control, ...]
     text_prompt_tag: str | None
+    input_tags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -114,7 +116,8 @@ def parse_label_config(xml: str) -> LabelConfig:
     if not controls:
         raise LabelConfigError(" ".join(notes))
     notes += _smart_notes(root, name, controls)
-    return LabelConfig(xml, image, controls, _find_text_prompt(root, name), tuple(notes))
+    inputs = () if _is_input(tags[0]) else tuple(tag.get("name", "") for tag in drawable if _is_input(tag))
+    return LabelConfig(xml, image, controls, _find_text_prompt(root, name), inputs, tuple(notes))
 
 
 def _parse_xml(xml: str) -> tuple[Element, str]:

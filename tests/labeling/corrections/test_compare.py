@@ -28,6 +28,7 @@ class Predicted:
     newest: int | None = None
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
     image_tag: str | None = "image"
+    input_tags: tuple[str, ...] = ()
 
     def find(self, task_id: int, region_id: str) -> PredictedRegionRecord | None:
         return next((region for region in self.regions if task_id == 4 and region.region_id == region_id), None)
@@ -271,6 +272,18 @@ def test_a_region_with_several_labels_is_one_of_each() -> None:
         ("r", "accepted", "red"),
         ("r#2", "added", "blue"),
     ]
+
+
+def test_a_smart_box_that_was_left_on_the_page_is_kept_but_not_learned_from(square) -> None:
+    """Recorded: Submit while 15 suggestions waited to be accepted. The box came, over most of the image."""
+    value = {"x": 10.01150747986191, "y": 10.01150747986191, "width": 79.97698504027618, "height": 79.97698504027618}
+    box = {"id": "NWjRluDgZL", "type": "rectanglelabels", "origin": "manual", "to_name": "image", "from_name": "box"}
+    size = {"original_width": 16, "original_height": 12, "image_rotation": 0}
+    box = {**box, **size, "value": {**value, "rotation": 0, "rectanglelabels": ["red"]}}
+    for input_tags, unread in [(("box",), 1), ((), 0)]:
+        stored = Predicted([predicted("r", square)], input_tags=input_tags)
+        review = review_annotation(annotation(brush("r", square), box), stored)
+        assert (kinds(review), review.unread) == ({"r": "accepted", "NWjRluDgZL": "added"}, unread)
 
 
 def test_an_ellipse_that_an_annotator_draws_is_a_mask(square) -> None:

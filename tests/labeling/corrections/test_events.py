@@ -98,7 +98,7 @@ def test_an_edit_in_the_browser_becomes_a_correction(store: Store, browser_event
     event = last_event(store)
     assert event.processed_at is not None
     assert event.error is None
-    assert event.note is None
+    assert event.note == "annotation 7 has 1 regions that are no readable masks"  # a smart box
 
 
 def test_processing_again_changes_nothing(store: Store, browser_event, published: np.ndarray) -> None:

@@ -126,8 +126,9 @@ def test_a_label_is_drawn_once_where_masks_come_before_boxes() -> None:
 
 def test_a_smart_box_is_an_input_unless_nothing_else_can_be_drawn() -> None:
     box = labels_tag("RectangleLabels", "box", "a", "b", smart="true")
-    assert drawn(parse_label_config(view(IMAGE, box, BRUSH))) == [("brushlabels", "brush", ["cell"])]
-    assert drawn(parse_label_config(view(IMAGE, box))) == [("rectanglelabels", "box", ["a", "b"])]
+    beside, alone = parse_label_config(view(IMAGE, box, BRUSH)), parse_label_config(view(IMAGE, box))
+    assert (drawn(beside), beside.input_tags) == ([("brushlabels", "brush", ["cell"])], ("box",))
+    assert (drawn(alone), alone.input_tags) == ([("rectanglelabels", "box", ["a", "b"])], ())
     brush = BRUSH.replace("toName", 'smart="true" toName')  # a brush can be smart and is drawn into
     assert drawn(parse_label_config(view(IMAGE, box, brush))) == [("brushlabels", "brush", ["cell"])]
 
