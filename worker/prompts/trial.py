@@ -148,8 +148,9 @@ def _annotated_tasks(
         submitted = [each for each in annotations if not each.get("was_cancelled")]
         if submitted:
             chosen = max(submitted, key=lambda each: (bool(each.get("ground_truth")), str(each.get("updated_at"))))
-            regions, _ = read_regions(chosen.get("result") or [], config.image.name)
-            ours = tuple(each for each in regions.values() if each.mask is not None and each.label == label.label)
+            found, unread = read_regions(chosen.get("result") or [], config.image.name, config.input_tags)
+            regions = (region for region_id, region in found.items() if region_id not in unread)
+            ours = tuple(each for each in regions if each.mask is not None and each.label == label.label)
             yield AnnotatedTask(int(task["id"]), dict(task["data"]), ours)
 
 

@@ -165,6 +165,14 @@ def test_ground_truth_counts_before_the_newest() -> None:
     assert [len(task.regions) for task in tasks] == [0, 1]
 
 
+def test_a_smart_box_that_stayed_is_no_truth() -> None:
+    smart = '<RectangleLabels name="ask" toName="image" smart="true"><Label value="ball"/></RectangleLabels></View>'
+    config = parse_label_config(CONFIG.replace("</View>", smart))
+    client: Any = Client((picture(), [annotation(ball(5), {**ball(20), "from_name": "ask"})]))
+    (task,) = trial.annotated_tasks(client, 1, config, config.controls[0].labels[0], 9)
+    assert [region.region_id for region in task.regions] == ["r5"]
+
+
 def test_several_labels_need_a_name() -> None:
     for name in (None, "moon"):
         with pytest.raises(LabelConfigError, match="one of 'ball', 'sky'"):
