@@ -80,7 +80,8 @@ def predict_all(context: JobContext, model: Threshold, row_ids: list[int], tasks
     deadline = time.monotonic() + 20
     while predictor.row_ids:
         assert time.monotonic() < deadline
-        time.sleep(0.02)  # all images are here before the first batch
+        if tasks_at_once > 1:
+            wait_for_images(predictor._fetches, 10)  # all are here before the first batch, on a busy machine too
         results |= dict(predictor.step())
     predictor.close()
     return results
