@@ -1,1 +1,1 @@
-"""HTTP: Label Studio's ML backend protocol, its webhooks, and the `argenseg` command."""
+"""Floor 4: all that faces people, by two doors, `web/` and `console/`; what both do is in `operations/`."""

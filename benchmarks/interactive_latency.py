@@ -31,16 +31,16 @@ from PIL import Image, ImageChops
 from queue_throughput import BACKEND, STARTER, Bench, children, wait_for
 
 from argenseg_model.manifest import Manifest, ManifestItem, encode_mask
+from backend.console.demo.sample_project import NUCLEI
 from worker.finetune.progress import run_folder
-from worker.queues import GPU, enqueue_prediction, open_queue
-from worker.supervisor.demo.sample_project import NUCLEI
+from worker.queue.queues import GPU, enqueue_prediction, open_queue
 
 PORT = 19198
 ASKED = 8  # of each kind in each part
 THINK_S = 2.0
 BULK_TASKS = 600  # more than are done meanwhile
 HOLDOUT = 2  # images: with fewer than the gate asks for nothing would be learnt
-SCHEDULER = "from worker.finetune.cli import scheduler; scheduler()"
+SCHEDULER = "from backend.console.finetune import scheduler; scheduler()"
 LABEL_CONFIG = """<View><Image name="image" value="$image"/>
 <BrushLabels name="mask" toName="image"><Label value="Nucleus" prompt="all nuclei"/></BrushLabels>
 <RectangleLabels name="box" toName="image" smart="true"><Label value="Nucleus"/></RectangleLabels>

@@ -28,11 +28,11 @@ from idleness import describe_idleness
 from PIL import Image
 
 from argenseg_model.scenes.drawing import draw_scene
+from backend.console.demo.label_studio import LabelStudioServer, find_label_studio, free_ports
+from backend.console.supervisor.up import environment_of, is_ready
 from labeling.label_studio.client import LabelStudioClient
 from labeling.settings import Settings
 from labeling.store.store import Store
-from worker.supervisor.demo.label_studio import LabelStudioServer, find_label_studio, free_ports
-from worker.supervisor.up import environment_of, is_ready
 
 ROOT = Path(__file__).parents[1]
 CONFIG = (
@@ -63,7 +63,7 @@ class Installation:
 
     def start(self, *command: str) -> "subprocess.Popen[bytes]":
         """In a process group of its own, which `kill_group` ends as a power cut would."""
-        argv, output = [sys.executable, "-m", "backend.cli", *command], subprocess.DEVNULL
+        argv, output = [sys.executable, "-m", "backend.console.cli", *command], subprocess.DEVNULL
         return subprocess.Popen(argv, env=self._environment, stdout=output, start_new_session=True)
 
     def up(self, project: int) -> "subprocess.Popen[bytes]":

@@ -18,7 +18,7 @@ from idleness import describe_idleness
 from PIL import Image
 
 from argenseg_model import ARGenSeg, SegmentationResult
-from worker.supervisor.demo.sample_project import NUCLEI
+from backend.console.demo.sample_project import NUCLEI
 
 TURNS = 7
 CACHE_BYTES = 2**28

@@ -1,1 +1,1 @@
-"""Floor 3: queues, jobs, the resident model process, publishing, and the supervisor. No web framework, no torch."""
+"""Floor 3: what runs unattended. Queues, jobs, the resident model process, publishing, reconciling, fine-tune runs."""

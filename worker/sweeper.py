@@ -13,11 +13,11 @@ from functools import partial
 from redis.exceptions import RedisError
 
 from labeling.errors import LabelingError
-from worker import reconcile, spool
 from worker.errors import QueueFull
-from worker.heartbeats import SWEEPER, Heartbeat
-from worker.jobs import JobContext, process_event
-from worker.queues import (
+from worker.events import spool
+from worker.queue.heartbeats import SWEEPER, Heartbeat
+from worker.queue.jobs import JobContext, process_event
+from worker.queue.queues import (
     GPU,
     PREDICT,
     PUBLISH,
@@ -27,6 +27,7 @@ from worker.queues import (
     live_rows,
     requeue_due_retries,
 )
+from worker.reconcile import reconcile
 from worker.wishes import label_studio_url
 
 logger = logging.getLogger(__name__)

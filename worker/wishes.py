@@ -18,7 +18,7 @@ from labeling.store.records import Delivery, Project, TaskWish, WantedPrediction
 from labeling.store.store import Store
 from labeling.versions import model_version
 from worker.errors import WorkerError
-from worker.queues import enqueue_prediction, enqueue_publish
+from worker.queue.queues import enqueue_prediction, enqueue_publish
 
 logger = logging.getLogger(__name__)
 

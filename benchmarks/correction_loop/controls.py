@@ -23,8 +23,8 @@ from labeling.settings import Settings
 from worker.finetune.progress import run_folder
 from worker.finetune.promotion import roll_back
 from worker.finetune.run import LEASE_S, drive
-from worker.jobs import JobContext
-from worker.queues import connect
+from worker.queue.jobs import JobContext
+from worker.queue.queues import connect
 
 
 def run_shuffled(plan: Plan, out: Path, runs: int, settings: Settings) -> list[dict[str, Any]]:

@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from backend.console.demo.label_studio import LabelStudioServer, find_label_studio, free_ports
+from backend.console.supervisor.embedded_redis import data_folder_lock
+from backend.console.supervisor.processes import Command, Supervisor
+from backend.console.supervisor.up import backend_url, is_ready, start_services
+from backend.operations.projects.connection import connect_backend, find_backend
 from benchmarks.correction_loop.images import TruthImage
 from benchmarks.correction_loop.measurement import LABEL_CONFIG
 from labeling.label_studio.client import LabelStudioClient
@@ -15,11 +20,6 @@ from labeling.settings import Settings
 from labeling.store.model_records import FinetuneRun
 from labeling.store.records import Project
 from labeling.store.store import Store
-from worker.projects.connection import connect_backend, find_backend
-from worker.supervisor.demo.label_studio import LabelStudioServer, find_label_studio, free_ports
-from worker.supervisor.embedded_redis import data_folder_lock
-from worker.supervisor.processes import Command, Supervisor
-from worker.supervisor.up import backend_url, is_ready, start_services
 from worker.wishes import Wishes
 
 TITLE = "Correction loop"

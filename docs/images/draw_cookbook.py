@@ -28,7 +28,7 @@ from labeling.prompts.plan import PromptPlan, plan_prompts
 from labeling.regions.kinds import region_mask
 
 FOLDER = Path(__file__).parent
-NUCLEI = FOLDER.parents[1] / "worker/supervisor/demo/images/33618678c167.png"
+NUCLEI = FOLDER.parents[1] / "backend/console/demo/images/33618678c167.png"
 MAX_BYTES = 60_000
 PANEL = 256  # px, a side
 CAPTION = 26  # px, above it

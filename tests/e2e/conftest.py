@@ -15,11 +15,11 @@ import pytest
 from playwright.sync_api import BrowserContext, Route, sync_playwright
 
 from argenseg_model.starter import STARTER_DIR
+from backend.console.demo.label_studio import PASSWORD, USER, LabelStudioServer, find_label_studio, free_ports
 from labeling.store.store import Store
 from tests.conftest import cannot_run
 from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo
 from worker.errors import SupervisorError
-from worker.supervisor.demo.label_studio import PASSWORD, USER, LabelStudioServer, find_label_studio, free_ports
 
 FINETUNE_STEPS = "40"  # fewer than the demo's own: a verdict is wanted, not the best model
 START_S = 1200.0  # includes the first masks, on a machine that is busy with other things
@@ -52,7 +52,7 @@ def running_demo(folder: Path, port: int, backend_port: int) -> Iterator[Running
     if "ARGENSEG_MODEL" not in os.environ and not (STARTER_DIR / "model.safetensors").is_file():
         cannot_run(f"The starter model is not in {STARTER_DIR}.")
     ports = ["--port", str(port), "--backend-port", str(backend_port)]
-    command = [sys.executable, "-m", "backend.cli", "demo", "--data-dir", str(folder), *ports]
+    command = [sys.executable, "-m", "backend.console.cli", "demo", "--data-dir", str(folder), *ports]
     ours = {"FINETUNE_STEPS": FINETUNE_STEPS, "ALLOW_PRIVATE_IMAGE_HOSTS": "true"}  # an S3 server is on this machine
     environment = {**os.environ, **ours}
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}

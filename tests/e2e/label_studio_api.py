@@ -13,7 +13,7 @@ from PIL import Image
 from labeling.store.store import Store
 
 Found = TypeVar("Found")
-SHIPPED_IMAGES = resources.files("worker.supervisor.demo") / "images"
+SHIPPED_IMAGES = resources.files("backend.console.demo") / "images"
 
 
 class LabelStudioApi:

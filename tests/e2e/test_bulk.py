@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from backend.console.demo.sample_project import label_config
+from backend.console.supervisor.up import environment_of
 from labeling.settings import Settings
 from tests.e2e.label_studio_api import SHIPPED_IMAGES, LabelStudioApi, RunningDemo, wait_for
-from worker.supervisor.demo.sample_project import label_config
-from worker.supervisor.up import environment_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
@@ -33,7 +33,10 @@ def argenseg(demo: RunningDemo, *words: str) -> str:
         database_url=f"sqlite:///{demo.data_dir}/argenseg.db",
         blob_url=str(demo.data_dir / "blobs"),
     )
-    command, environment = [sys.executable, "-m", "backend.cli", *words], {**os.environ, **environment_of(settings)}
+    command, environment = (
+        [sys.executable, "-m", "backend.console.cli", *words],
+        {**os.environ, **environment_of(settings)},
+    )
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True).stdout
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from argenseg_model.metrics import iou
+from backend.console.demo.sample_project import NUCLEI
 from labeling.errors import ImageFetchError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.images import fetch_image
@@ -15,7 +16,6 @@ from tests.e2e.label_studio_api import SHIPPED_IMAGES, LabelStudioApi, RunningDe
 from tests.e2e.s3_bucket import KEY_ID, REGION, SECRET, Bucket
 from tests.e2e.test_bulk import argenseg
 from tests.e2e.test_label_studio import IMAGES, MIN_IOU, OTHER_CONFIG
-from worker.supervisor.demo.sample_project import NUCLEI
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 

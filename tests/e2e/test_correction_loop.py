@@ -13,12 +13,12 @@ from label_studio_sdk.converter.brush import decode_rle
 from numpy.typing import NDArray
 from playwright.sync_api import BrowserContext
 
+from backend.console.demo.lesson import LESSON, true_annotation
+from backend.console.demo.sample_project import SampleProject, SampleTask, is_holdout
 from labeling.store.model_records import FinetuneRun
 from tests.e2e.label_studio_api import RunningDemo, wait_for
 from tests.e2e.labeling_page import LabelingPage
 from tests.e2e.model_page import start_training
-from worker.supervisor.demo.lesson import LESSON, true_annotation
-from worker.supervisor.demo.sample_project import SampleProject, SampleTask, is_holdout
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3000)]
 
@@ -54,7 +54,7 @@ class Lesson:
         shell = '. "$0" && exec env "$@"'
         file = str(self.demo.data_dir.parent / "argenseg.env")
         changed = [f"{name}={value}" for name, value in variables.items()]
-        argv = ["bash", "-c", shell, file, *changed, sys.executable, "-m", "backend.cli", *command]
+        argv = ["bash", "-c", shell, file, *changed, sys.executable, "-m", "backend.console.cli", *command]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=RUN_S, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from backend.console.demo.label_studio import find_label_studio
 from benchmarks.correction_loop import measurement
 from benchmarks.correction_loop.__main__ import main
 from tests.argenseg_model.conftest import byte_bpe, small_model
@@ -14,7 +15,6 @@ from tests.benchmarks.nuclei_folder import write_nuclei_folder
 from tests.conftest import cannot_run
 from worker.errors import SupervisorError
 from worker.finetune import scenes_holdout
-from worker.supervisor.demo.label_studio import find_label_studio
 
 __all__ = ["byte_bpe"]
 

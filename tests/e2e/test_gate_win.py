@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from argenseg_model.model import ARGenSeg
+from backend.console.demo.lesson import LESSON, submit_holdout
+from backend.console.demo.sample_project import Sample, SampleProject, label_config
 from labeling.store.records import Project
 from tests.e2e.label_studio_api import RunningDemo, wait_for
 from tests.e2e.test_correction_loop import CORRECTED_BY_SCRIPT, HOLDOUT_IMAGES, RUN_S, Lesson, correct_by_script
-from worker.supervisor.demo.lesson import LESSON, submit_holdout
-from worker.supervisor.demo.sample_project import Sample, SampleProject, label_config
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3000)]
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from playwright.sync_api import BrowserContext
 
 from argenseg_model.metrics import iou
+from backend.console.demo.sample_project import NUCLEI
 from labeling.regions.kinds import region_mask
 from tests.e2e.label_studio_api import RunningDemo
 from tests.e2e.labeling_page import LabelingPage
-from worker.supervisor.demo.sample_project import NUCLEI
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 

@@ -5,10 +5,10 @@ import pytest
 from rich.console import Console
 
 from argenseg_model.metrics import iou
+from backend.console.demo.check import check_demo
+from backend.console.demo.sample_project import NUCLEI, SampleProject, label_config
 from labeling.regions.kinds import region_mask
 from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo, wait_for
-from worker.supervisor.demo.check import check_demo
-from worker.supervisor.demo.sample_project import NUCLEI, SampleProject, label_config
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 

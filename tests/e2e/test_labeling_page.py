@@ -9,10 +9,10 @@ import pytest
 from playwright.sync_api import BrowserContext
 
 from argenseg_model.metrics import iou
+from backend.console.demo.sample_project import SampleProject, SampleTask
 from labeling.regions.kinds import region_mask
 from tests.e2e.label_studio_api import RunningDemo, wait_for
 from tests.e2e.labeling_page import LabelingPage
-from worker.supervisor.demo.sample_project import SampleProject, SampleTask
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 

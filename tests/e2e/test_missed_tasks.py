@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from backend.console.demo.sample_project import label_config
 from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo, wait_for
 from tests.e2e.test_bulk import argenseg
-from worker.supervisor.demo.sample_project import label_config
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 

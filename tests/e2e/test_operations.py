@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from backend.console.demo.label_studio import LabelStudioServer, find_label_studio, free_ports
+from backend.console.demo.sample_project import label_config
+from backend.console.supervisor.up import environment_of
 from labeling.settings import Settings
 from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo, wait_for
-from worker.supervisor.demo.label_studio import LabelStudioServer, find_label_studio, free_ports
-from worker.supervisor.demo.sample_project import label_config
-from worker.supervisor.up import environment_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]  # masks take seconds each on a machine that is busy
 
@@ -80,7 +80,7 @@ class Installation:
         return self._log.read_text().count("| ready: ") if self._log.exists() else 0
 
     def _command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "backend.cli", *words]
+        return [sys.executable, "-m", "backend.console.cli", *words]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def installation(demo: RunningDemo, tmp_path_factory: pytest.TempPathFactory) ->
 def project(demo: RunningDemo) -> int:
     """A project of thirty tasks, with no backend yet."""
     number = demo.label_studio.create_project("Operations", label_config())
-    images = resources.files("worker.supervisor.demo") / "images"
+    images = resources.files("backend.console.demo") / "images"
     names = sorted(image.name.removesuffix(".png") for image in images.iterdir() if image.name.endswith(".png"))
     for start in range(0, TASKS, len(names)):
         demo.label_studio.import_images(number, names[: TASKS - start])

@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
+from backend.console.demo.sample_project import label_config
 from tests.e2e.label_studio_api import RunningDemo, wait_for
-from worker.supervisor.demo.sample_project import label_config
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 

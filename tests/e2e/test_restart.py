@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from backend.console.demo.label_studio import free_ports
+from backend.console.demo.sample_project import NUCLEI
 from tests.e2e.conftest import running_demo
 from tests.e2e.label_studio_api import RunningDemo, wait_for
-from worker.supervisor.demo.label_studio import free_ports
-from worker.supervisor.demo.sample_project import NUCLEI
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3000)]  # starts two demos, one after the other
 

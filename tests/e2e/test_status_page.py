@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
+from backend.console.demo.sample_project import label_config
 from tests.e2e.label_studio_api import RunningDemo, wait_for
-from worker.supervisor.demo.sample_project import label_config
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 

@@ -12,9 +12,9 @@ from labeling.store.store import Store
 from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo
 from tests.e2e.test_operations import Installation
 from tests.worker.label_studio_double import CONFIG, box
-from worker import reconcile
-from worker.jobs import JobContext
-from worker.sync_outcome import SyncOutcome
+from worker.queue.jobs import JobContext
+from worker.reconcile import reconcile
+from worker.reconcile.sync_outcome import SyncOutcome
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]  # mostly the demo's start
 

@@ -19,6 +19,8 @@ from PIL import Image
 from redis import Redis
 from redis.exceptions import RedisError
 
+from backend.console.supervisor.embedded_redis import find_redis_server, redis_command
+from backend.console.supervisor.up import environment_of
 from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
 from labeling.settings import Settings
@@ -26,10 +28,8 @@ from labeling.store.records import Delivery, WantedPrediction
 from labeling.store.store import Store
 from tests.worker.label_studio_double import CONFIG, LabelStudioDouble
 from tests.worker.synced import URL
-from worker.jobs import JobContext
-from worker.queues import connect, redis_socket
-from worker.supervisor.embedded_redis import find_redis_server, redis_command
-from worker.supervisor.up import environment_of
+from worker.queue.jobs import JobContext
+from worker.queue.queues import connect, redis_socket
 
 LABEL_STUDIO_URL = "http://127.0.0.1:8080"
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from labeling.store import CorrectionFilter
 from tests.worker.label_studio_double import LabelStudioDouble
-from worker import spool
-from worker.jobs import JobContext, process_event
+from worker.events import spool
+from worker.queue.jobs import JobContext, process_event
 
 URL = "http://label-studio.test"
 

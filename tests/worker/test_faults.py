@@ -28,8 +28,8 @@ from rq.serializers import JSONSerializer
 from labeling.settings import Settings
 from labeling.store.store import Store
 from tests.worker.conftest import RedisServer, Want, bright_square, label_config, wait_until
-from tests.worker.test_publisher import LabelStudio, label_studio, make_ready  # noqa: F401 (a fixture)
-from worker.queues import enqueue_prediction, enqueue_publish
+from tests.worker.publishing.test_publisher import LabelStudio, label_studio, make_ready  # noqa: F401 (a fixture)
+from worker.queue.queues import enqueue_prediction, enqueue_publish
 
 TASKS = 60
 
@@ -47,10 +47,10 @@ sys.exit(run(Settings(), "tests.worker.segmenters:paced"))
 """
 PUBLISHER = """
 from labeling.settings import Settings
-from worker import publisher
-from worker.jobs import JobContext, publish_functions
-from worker.leased_worker import LeasedWorker
-from worker.queues import PUBLISH
+from worker.publishing import publisher
+from worker.queue.jobs import JobContext, publish_functions
+from worker.queue.leased_worker import LeasedWorker
+from worker.queue.queues import PUBLISH
 publisher.RETRY_INTERVALS_S[:] = [1] * 5
 LeasedWorker.lease_s = 3
 with JobContext.open(Settings()) as context:
@@ -60,13 +60,13 @@ SWEEPER = """
 import threading
 from labeling.settings import Settings
 from worker import sweeper
-from worker.jobs import JobContext
+from worker.queue.jobs import JobContext
 sweeper.SWEEP_INTERVAL_S, sweeper.sweep.__defaults__ = 1.0, (1.0,)
 with JobContext.open(Settings()) as context:
     sweeper.run(context, threading.Event())
 """
 BACKEND = """
-from backend.server import serve
+from backend.web.server import serve
 from labeling.settings import Settings
 serve(Settings())
 """

@@ -8,10 +8,12 @@ import pytest
 from labeling.label_studio.client import LabelStudioClient
 from labeling.store.store import Store
 from tests.worker.conftest import RedisServer, Want
-from tests.worker.test_publisher import make_ready
-from worker import jobs, queues, spool, sweeper
-from worker.jobs import JobContext
-from worker.queues import (
+from tests.worker.publishing.test_publisher import make_ready
+from worker import sweeper
+from worker.events import spool
+from worker.queue import jobs, queues
+from worker.queue.jobs import JobContext
+from worker.queue.queues import (
     GPU,
     PREDICT,
     PUBLISH,

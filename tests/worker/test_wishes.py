@@ -12,7 +12,7 @@ from labeling.label_studio.messages import Task
 from labeling.settings import Settings
 from labeling.store import Store
 from labeling.store.operations_records import RunOptions
-from worker.queues import connect
+from worker.queue.queues import connect
 from worker.wishes import DEFAULT_LABEL_STUDIO_URL, Wishes, follow_event
 
 CONFIG = (

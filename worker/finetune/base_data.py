@@ -11,8 +11,8 @@ from random import Random
 from argenseg_model.images import load_image
 from argenseg_model.manifest import Manifest, ManifestItem, Split, encode_mask
 from argenseg_model.scenes.vocabulary import FOREIGN_OBJECTS
+from backend.console.demo.sample_project import NUCLEI
 from labeling.datasets.perceptual_hash import NEAR_BITS, distances, perceptual_hash
-from worker.supervisor.demo.sample_project import NUCLEI
 
 ABSENT = 2  # things asked for on each holdout picture
 

@@ -14,7 +14,7 @@ from labeling.store.store import Store
 from labeling.versions import weights_name
 from worker.errors import WorkerError
 from worker.finetune.base_data import add_base_data
-from worker.jobs import JobContext
+from worker.queue.jobs import JobContext
 
 logger = logging.getLogger(__name__)
 

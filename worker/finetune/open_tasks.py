@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
+from backend.operations.projects.open_project import OpenProject
 from labeling.errors import LabelingError
 from labeling.label_studio.messages import Task
 from labeling.store.operations_records import PredictionRun, RunOptions, RunOutcome
 from labeling.store.records import Project
 from labeling.store.store import Store
-from worker.projects.open_project import OpenProject
 from worker.wishes import enqueue_wishes
 
 logger = logging.getLogger(__name__)

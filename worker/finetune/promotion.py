@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
+from backend.operations.projects.open_project import OpenProject, open_project
+from backend.operations.projects.versions import pin
 from labeling.errors import LabelConfigError, LabelStudioError
 from labeling.settings import Settings
 from labeling.store.model_records import ModelVersion
@@ -13,8 +15,6 @@ from labeling.store.records import Project
 from labeling.store.store import Store
 from labeling.versions import model_version
 from worker.finetune.open_tasks import TICK_S, open_tasks, predicted, under_way, wait
-from worker.projects.open_project import OpenProject, open_project
-from worker.projects.versions import pin
 from worker.wishes import Wishes, label_studio_url, live_model
 
 logger = logging.getLogger(__name__)

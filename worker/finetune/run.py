@@ -26,8 +26,8 @@ from worker.finetune.progress import run_folder
 from worker.finetune.promotion import promote, promote_command
 from worker.finetune.report import write_refusal, write_report
 from worker.finetune.scenes_holdout import SCENES, write_scenes_holdout
-from worker.jobs import JobContext
-from worker.queues import GPU, is_urgent, open_queue
+from worker.queue.jobs import JobContext
+from worker.queue.queues import GPU, is_urgent, open_queue
 from worker.wishes import live_model
 
 logger = logging.getLogger(__name__)

@@ -25,8 +25,8 @@ from worker.errors import ModelCrashed, ModelLoadError, ModelOutOfMemory, QueueF
 from worker.gpu_worker.batches import BatchedModel, CostedQuestion, Outcome
 from worker.gpu_worker.model_child import Question
 from worker.gpu_worker.model_process import SegmentedPrompt
-from worker.jobs import JobContext
-from worker.queues import enqueue_publish
+from worker.queue.jobs import JobContext
+from worker.queue.queues import enqueue_publish
 
 logger = logging.getLogger(__name__)
 

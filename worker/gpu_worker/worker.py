@@ -23,9 +23,9 @@ from worker.gpu_worker.batches import BatchedModel
 from worker.gpu_worker.model_child import ARGENSEG, ModelOptions
 from worker.gpu_worker.model_process import ModelProcess
 from worker.gpu_worker.predictor import Predictor, Result
-from worker.jobs import JobContext
-from worker.leased_worker import LeasedWorker
-from worker.queues import GPU, PREDICT, is_urgent
+from worker.queue.jobs import JobContext
+from worker.queue.leased_worker import LeasedWorker
+from worker.queue.queues import GPU, PREDICT, is_urgent
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ import numpy as np
 from PIL import Image
 
 from argenseg_model.manifest import Manifest, ManifestItem, encode_mask
+from backend.console.demo.sample_project import NUCLEI
 from worker.finetune.base_data import ABSENT, add_base_data
 from worker.finetune.scenes_holdout import ABSENT as ABSENT_ON_SCENES
 from worker.finetune.scenes_holdout import write_scenes_holdout
-from worker.supervisor.demo.sample_project import NUCLEI
 
 
 def data_set(folder: Path, pictures: dict[str, bytes | None], *, prompt: str = "every car", **changes: Any) -> Manifest:

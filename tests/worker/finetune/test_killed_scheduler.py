@@ -24,8 +24,9 @@ __all__ = ["byte_bpe", "manifest"]
 LEASE_S = 10.0  # instead of a minute: so long the second scheduler waits
 STEPS, KILLED_AFTER = 120, 60  # a checkpoint is written every 50
 SCHEDULER = f"""
-from worker import scheduler
-from worker.finetune import children, cli, run, scenes_holdout
+from worker.finetune import scheduler
+from worker.finetune import children, run, scenes_holdout
+from backend.console import finetune as cli
 
 run.LEASE_S = scheduler.LEASE_S = {LEASE_S}
 scenes_holdout.SCENES, children.NICENESS = 2, 0

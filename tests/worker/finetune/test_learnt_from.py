@@ -13,7 +13,7 @@ from tests.worker.finetune.test_manifests import Correct, claim, correct, projec
 from worker.finetune.learnt_from import LearntFrom
 from worker.finetune.progress import run_folder
 from worker.finetune.run import drive
-from worker.jobs import JobContext
+from worker.queue.jobs import JobContext
 
 __all__ = ["correct", "project"]
 ITEM = ManifestItem(

@@ -17,7 +17,7 @@ from tests.worker.conftest import LABEL_STUDIO_URL, label_config
 from worker.finetune.manifests import build_manifest
 from worker.finetune.progress import run_folder
 from worker.finetune.run import LEASE_S, drive
-from worker.jobs import JobContext
+from worker.queue.jobs import JobContext
 
 Correct = Callable[[int], None]
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from backend.operations.projects.open_project import OpenProject
 from labeling.errors import LabelConfigError, LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.messages import Task
@@ -18,8 +19,7 @@ from labeling.settings import Settings
 from labeling.store import Project, Store
 from tests.worker.conftest import LABEL_STUDIO_URL, bright_square, label_config
 from worker.finetune import open_tasks, promotion
-from worker.jobs import JobContext
-from worker.projects.open_project import OpenProject
+from worker.queue.jobs import JobContext
 from worker.wishes import Wishes
 
 

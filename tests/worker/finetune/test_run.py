@@ -24,7 +24,7 @@ from worker.finetune.children import ChildFailed
 from worker.finetune.progress import tell_verdict
 from worker.finetune.promotion import promote, roll_back
 from worker.finetune.run import LEASE_S, drive, run_folder
-from worker.jobs import JobContext
+from worker.queue.jobs import JobContext
 from worker.wishes import Wishes
 
 __all__ = ["byte_bpe"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from labeling.store import Store
 from labeling.store.records import WantedPrediction
 from worker.finetune.progress import tell_progress
-from worker.jobs import JobContext
+from worker.queue.jobs import JobContext
 from worker.wishes import follow_event
 
 CONFIG = (

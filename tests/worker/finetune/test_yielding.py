@@ -7,9 +7,9 @@ import pytest
 from labeling.store import Project, Store
 from worker.finetune import run as running
 from worker.finetune.run import BULK_CYCLE_S, LEASE_S, SHARE_BESIDE_BULK, Hold
-from worker.jobs import JobContext
-from worker.leased_worker import LeasedWorker
-from worker.queues import GPU, PREDICT, enqueue_prediction, open_queue
+from worker.queue.jobs import JobContext
+from worker.queue.leased_worker import LeasedWorker
+from worker.queue.queues import GPU, PREDICT, enqueue_prediction, open_queue
 
 
 @dataclass

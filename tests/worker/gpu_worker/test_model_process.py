@@ -202,7 +202,7 @@ from pathlib import Path
 from worker.gpu_worker import worker
 from worker.gpu_worker.model_child import ModelOptions
 from worker.gpu_worker.model_process import ModelProcess
-import worker.cli, worker.supervisor.up, worker.sweeper
+import backend.console.worker, backend.console.supervisor.up, worker.sweeper
 model = ModelProcess(ModelOptions("none", "cpu", 10**6, loader="tests.worker.segmenters:threshold"))
 model.start()
 found = [name for name in sys.modules if name.split(".")[0] in ("torch", "transformers", "flask", "backend")]

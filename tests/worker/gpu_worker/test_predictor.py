@@ -35,8 +35,8 @@ from worker.gpu_worker.batches import BatchedModel
 from worker.gpu_worker.model_child import Question
 from worker.gpu_worker.model_process import Segmented, SegmentedPrompt
 from worker.gpu_worker.predictor import MAX_ATTEMPTS, OUTAGE_INTERVALS_S, Predictor, Result
-from worker.jobs import JobContext
-from worker.queues import PUBLISH, PUBLISH_PREDICTION, live_rows
+from worker.queue.jobs import JobContext
+from worker.queue.queues import PUBLISH, PUBLISH_PREDICTION, live_rows
 
 
 @dataclass

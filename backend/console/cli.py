@@ -1,0 +1,107 @@
+"""The command `argenseg`: one table of names. A command's code is imported when it is run, so `--help` is quick."""
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NamedTuple
+
+import click
+
+from labeling.errors import LabelingError
+from worker.errors import WorkerError
+
+
+class Command(NamedTuple):
+    """Where a command lives, and what it does in one line."""
+
+    target: str  # "module:click command"
+    help: str
+
+
+COMMANDS = {
+    "segment": Command("backend.console.segment:segment", "Segment images by text prompts; write masks and overlays."),
+    "evaluate": Command("argenseg_model.evaluation_cli:evaluate", "Measure a model on a manifest of corrected images."),
+    "demo": Command("backend.console.demo.command:demo", "Start everything with Label Studio and a sample project."),
+    "up": Command(
+        "backend.console.worker:up", "Start Redis, worker, publisher, sweeper, scheduler and backend on this machine."
+    ),
+    "backend": Command("backend.console.cli:backend", "Serve the Label Studio ML backend (port 9090)."),
+    "predict": Command("backend.console.predict:predict", "Draw the masks of a whole Label Studio project."),
+    "prompts": Command("backend.console.prompts:prompts", "Compare wordings of a prompt on tasks that are annotated."),
+    "versions": Command(
+        "backend.console.predict:versions", "Choose the predictions that annotators see; remove old ones."
+    ),
+    "doctor": Command("backend.console.doctor:doctor", "Check every link, and say how to mend what is broken."),
+    "corrections": Command(
+        "backend.console.corrections:corrections", "List, export, exclude, delete or find corrections."
+    ),
+    "stats": Command("backend.console.stats:stats", "How predictions fared: accepted, edited, deleted, time saved."),
+    "finetune": Command(
+        "backend.console.finetune:finetune", "Teach the live model what was corrected; a gate decides."
+    ),
+    "models": Command(
+        "backend.console.finetune:models", "The fine-tuned versions: list, show, promote, rollback, delete."
+    ),
+    "scheduler": Command("backend.console.finetune:scheduler", "Fine-tune when it is time."),
+    "worker": Command("backend.console.worker:worker", "Compute wanted predictions with the model."),
+    "publisher": Command("backend.console.worker:publisher", "Send predictions to Label Studio and store corrections."),
+    "sweeper": Command("backend.console.worker:sweeper", "Find and queue again what got lost."),
+}
+
+
+class CommandTable(click.Group):
+    """Its commands are imported by name, one at a time. An error that a person can mend is shown as one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (LabelingError, WorkerError) as error:
+            raise click.ClickException(str(error)) from error
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].target.partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command), COMMANDS[cmd_name].target
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
+
+
+def _installed_version() -> str:
+    try:
+        return version("argenseg-labeling")
+    except PackageNotFoundError:
+        return "(not installed: run from a checkout)"
+
+
+@click.group(cls=CommandTable)
+@click.version_option(_installed_version(), prog_name="argenseg")
+def main() -> None:
+    """A labeling assistant for Label Studio: ARGenSeg draws masks from text prompts, and every correction is kept.
+
+    Example: argenseg segment photo.jpg --prompt "every cell" --out masks
+    """
+
+
+@click.command()
+@click.option("--host", help="Address to listen on (HOST, default 127.0.0.1).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (PORT, default 9090).")
+def backend(host: str | None, port: int | None) -> None:
+    """Serve the Label Studio ML backend. Everything else is set by the environment.
+
+    Example: LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=... argenseg backend --port 9090
+    """
+    from backend.console.command_line import start
+    from backend.web.server import serve  # flask and gunicorn, which no other command needs
+
+    serve(start(host=host, port=port))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""`argenseg up`: everything that one machine needs, in one command and one log."""
+
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from signal import SIGTERM
+
+from pydantic import AliasChoices, SecretStr
+from redis.exceptions import RedisError
+
+from backend.console.supervisor.embedded_redis import data_folder_lock, find_redis_server, redis_command
+from backend.console.supervisor.processes import Command, Supervisor
+from backend.operations.projects.connection import basic_authorization, connect_backend
+from backend.operations.projects.open_project import require_client
+from labeling.credentials import hide_passwords
+from labeling.settings import Settings
+from worker.errors import SupervisorError
+from worker.queue.queues import GPU, connect, live_workers
+
+REDIS_READY_S = 60.0  # it first reads its append-only file
+READY_S = 1800.0  # a large model may come from a slow disk, or from the Hub
+
+
+def up(settings: Settings, projects: Sequence[int] = ()) -> None:
+    """Start every service, say when they are ready, and keep them running until Ctrl-C or SIGTERM.
+
+    These `projects` of Label Studio are connected to the backend first. SupervisorError if a service cannot be
+    started, WorkerError or LabelStudioError if a project cannot be connected; where the settings do not say to which
+    Label Studio, nothing is started.
+    """
+    if projects:
+        require_client(settings)
+    log_file = settings.data_dir / "logs" / "argenseg.log"
+    with data_folder_lock(settings) as lock, Supervisor(log_file).supervising() as supervisor:
+        start_services(supervisor, settings, lock)
+        if supervisor.run_until(lambda: is_ready(settings), READY_S):
+            for project in projects:
+                for change in connect_backend(require_client(settings), project, backend_url(settings), settings):
+                    supervisor.say(f"project {project}: {change}")
+            url = hide_passwords(backend_url(settings))
+            supervisor.say(f"ready: connect Label Studio to {url} (model {settings.model}, log {log_file})")
+        supervisor.run_until(lambda: False)
+        supervisor.say("stopping")
+
+
+def start_services(supervisor: Supervisor, settings: Settings, lock: int) -> None:
+    """Start Redis unless REDIS_URL names one, wait for it, then start the workers and the backend.
+
+    The children read the same environment as we do, with `settings` over it. Redis is stopped last.
+    `lock` is the descriptor of `data_folder_lock`.
+    """
+    if settings.redis_url is None:
+        command = redis_command(settings, find_redis_server())
+        supervisor.start(
+            Command("redis", command, death_signal=SIGTERM, inherited_descriptors=(lock,), outlives_others=True)
+        )
+        if not supervisor.run_until(lambda: _answers(connect(settings).ping), REDIS_READY_S):
+            if supervisor.stop_requested:
+                return
+            raise SupervisorError(f"The embedded Redis did not answer within {REDIS_READY_S:g} s; the log says more.")
+    environment = {**os.environ, **environment_of(settings)}
+    names = {"publisher": 10.0, "sweeper": 10.0, "scheduler": 30.0, "worker": 30.0, "backend": 10.0}
+    for name, stop_timeout_s in names.items():
+        argv = [sys.executable, "-m", "backend.console.cli", name]
+        supervisor.start(Command(name, argv, environment, stop_timeout_s=stop_timeout_s))
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment variables that make another process read the same settings; an empty one counts as unset."""
+    environment = {}
+    for name, field in Settings.model_fields.items():
+        alias, value = field.validation_alias, getattr(settings, name)
+        first = alias.choices[0] if isinstance(alias, AliasChoices) else alias
+        value = value.get_secret_value() if isinstance(value, SecretStr) else value
+        environment[str(first)] = "" if value is None else str(value)
+    return environment
+
+
+def is_ready(settings: Settings) -> bool:
+    """Whether a GPU worker has its model warm (it registers afterwards) and the backend answers."""
+    return _answers(lambda: _has_gpu_worker(settings)) and _answers(lambda: _is_healthy(settings))
+
+
+def backend_url(settings: Settings) -> str:
+    """The backend's address as Label Studio reaches it: BACKEND_URL, else as this machine does."""
+    return settings.backend_url or local_backend_url(settings)
+
+
+def local_backend_url(settings: Settings) -> str:
+    """The backend's address as this machine reaches it."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    return f"http://{host}:{settings.port}"
+
+
+def _answers(question: Callable[[], bool]) -> bool:
+    with suppress(RedisError, OSError):
+        return bool(question())
+    return False
+
+
+def _has_gpu_worker(settings: Settings) -> bool:
+    return live_workers(connect(settings), GPU) > 0
+
+
+def _is_healthy(settings: Settings) -> bool:
+    request = urllib.request.Request(f"{local_backend_url(settings)}/health")
+    if (authorization := basic_authorization(settings)) is not None:
+        request.add_header("Authorization", authorization)
+    with urllib.request.urlopen(request, timeout=2.0) as response:
+        return bool(response.status == 200)

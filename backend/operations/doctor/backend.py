@@ -1,0 +1,50 @@
+"""The backend, as this machine reaches it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+from backend.console.supervisor.up import local_backend_url
+from backend.operations.doctor.findings import Finding, failure, ok, warning
+from backend.operations.projects.connection import basic_authorization
+from labeling.settings import Settings
+
+_TIMEOUT_S = 5.0
+
+
+def backend(settings: Settings) -> Iterator[Finding]:
+    """Up, and guarded as the settings say?"""
+    url = local_backend_url(settings)
+    authorization = basic_authorization(settings)
+    headers = {"Authorization": authorization} if authorization else {}
+    try:
+        answer = httpx.get(f"{url}/", headers=headers, timeout=_TIMEOUT_S, trust_env=False)
+    except httpx.HTTPError as error:
+        yield failure(f"The backend does not answer at {url} ({error}).", "Start argenseg up, or argenseg backend.")
+        return
+    if answer.status_code == 401:
+        yield failure(
+            f"The backend at {url} wants another user or password.",
+            "Set BASIC_AUTH_USER and BASIC_AUTH_PASS here as they are there.",
+        )
+    elif not answer.is_success:
+        yield failure(f"The backend at {url} answers {answer.status_code}.", "Its log says why.")
+    else:
+        yield ok(f"The backend answers at {url}{', for its user only' if authorization else ''}.")
+        share = _told(answer).get("blind_share")
+        if isinstance(share, int | float) and share != settings.blind_share:
+            yield warning(
+                f"The backend leaves {share:.0%} of the tasks blind, commands here {settings.blind_share:.0%}.",
+                "Give both the same BLIND_SHARE, else argenseg predict draws masks for blind tasks.",
+            )
+    if authorization is None and settings.host not in ("127.0.0.1", "localhost", "::1"):
+        yield warning(f"Everybody who reaches {settings.host} can call it.", "Set BASIC_AUTH_USER and BASIC_AUTH_PASS.")
+
+
+def _told(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        told = answer.json()
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}

@@ -1,0 +1,86 @@
+"""The model: are the weights there, and, if asked for, does it segment?"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from backend.operations.doctor.findings import Finding, failure, ok, skipped, warning
+from backend.operations.projects.open_project import served_model
+from labeling.settings import Settings
+from labeling.store.store import Store
+from labeling.versions import weights_name
+
+SEGMENT_LIMIT_S = 300.0
+_WEIGHTS = (".safetensors", ".pt", ".bin")
+_SEGMENT = "from backend.console.segment import segment; segment()"
+_SHOWN_CHARACTERS = 300
+
+
+def weights(settings: Settings, number: int | None = None) -> Iterator[Finding]:
+    """Those of the model that serves project `number` (None: the default): found, and which ones?
+
+    A promoted version is a folder, which every worker must have.
+    """
+    with Store.open(settings.database_url, settings.blob_url) as store:
+        for version in store.list_models():
+            serves = store.live_projects(version.name)
+            if serves and not Path(version.folder).is_dir():
+                yield warning(
+                    f"{version.name}, which serves {', '.join(serves)}, is not on this host: no {version.folder}.",
+                    "A worker here cannot load it: share ARGENSEG_DATA_DIR among hosts, or copy the folder to here.",
+                )
+    model = served_model(settings, number)
+    folder = _folder(model)
+    if folder is None and Path(model).is_absolute():
+        yield failure(f"{model} is not there.", "Promote another version (argenseg models), or set ARGENSEG_MODEL.")
+        return
+    if folder is None:
+        yield warning(
+            f"{model!r} is no folder: the worker loads it from the Hub.",
+            "Download it, and set ARGENSEG_MODEL to its folder, if the worker has no way to the Hub.",
+        )
+        return
+    if not any(file.suffix in _WEIGHTS for file in folder.iterdir()):
+        yield failure(
+            f"{folder} holds no weights.",
+            "Set ARGENSEG_MODEL to a folder with config.json and .safetensors. argenseg models list tells what serves.",
+        )
+        return
+    name, digest = weights_name(model)
+    yield ok(f"{name}, weights {digest[:12]}, in {folder}.")
+
+
+def segmentation(settings: Settings, number: int | None = None, *, is_wanted: bool) -> Iterator[Finding]:
+    """Load it in a process of its own, as a worker does, and segment a tiny picture."""
+    if not is_wanted:
+        yield skipped("Not loaded; argenseg doctor --model does that.")
+        return
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / "picture.png"
+        Image.new("RGB", (64, 64), "white").save(picture)
+        options = ["--prompt", "everything", "--model", served_model(settings, number), "--device", settings.device]
+        command = [sys.executable, "-c", _SEGMENT, str(picture), *options, "--out", str(Path(folder) / "out")]
+        try:
+            subprocess.run(command, capture_output=True, text=True, timeout=SEGMENT_LIMIT_S - 10, check=True)
+        except subprocess.TimeoutExpired:
+            yield failure("The model took minutes over a tiny picture.", "Is the machine busy, or DEVICE wrong?")
+        except subprocess.CalledProcessError as error:
+            told = (error.stderr or error.stdout).strip()[-_SHOWN_CHARACTERS:]
+            yield failure(f"The model cannot be used: {told}", "Check ARGENSEG_MODEL and DEVICE.")
+        else:
+            yield ok(f"Loaded, and a tiny picture segmented, in {time.monotonic() - began:.1f} s.")
+
+
+def _folder(model: str) -> Path | None:
+    if model == "starter":
+        from argenseg_model.starter import STARTER_DIR  # only this choice needs floor 1
+
+        return Path(STARTER_DIR)
+    folder = Path(model).expanduser()
+    return folder if folder.is_dir() else None

@@ -1,0 +1,82 @@
+"""The data folder, the database, the blob folder, and events that wait to be stored."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+from redis import RedisError
+
+from backend.operations.doctor.findings import Finding, failure, ok, warning
+from labeling.settings import MEGABYTE, Settings
+from labeling.store.blobs import BlobStore
+from labeling.store.store import Store
+from worker.events.spool import spool_folder
+from worker.queue.queues import GPU, PREDICT, connect, live_rows
+
+_LEAST_FREE = 200 * MEGABYTE
+_LITTLE_FREE = 2000 * MEGABYTE
+_LONG_S = 120.0  # the sweeper looks every ten seconds
+_PROBE = b"argenseg doctor was here"
+
+
+def data_folder(settings: Settings) -> Iterator[Finding]:
+    """Can it be written, and is there room?"""
+    folder = settings.data_dir
+    move = "Free some space, or set ARGENSEG_DATA_DIR to a folder on a larger disk."
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(_PROBE)
+    except OSError as error:
+        yield failure(
+            f"{folder} cannot be written: {error.strerror}.", "Set ARGENSEG_DATA_DIR to a folder of your own."
+        )
+        return
+    free = shutil.disk_usage(folder).free
+    text = f"{folder} can be written; {free / 1e9:.1f} GB are free."
+    yield failure(text, move) if free < _LEAST_FREE else warning(text, move) if free < _LITTLE_FREE else ok(text)
+
+
+def database(settings: Settings) -> Iterator[Finding]:
+    """Opened, migrated, and does anything lie about in it?"""
+    with Store.open(settings.database_url, settings.blob_url) as store:
+        counts = store.counts()
+        revision = store.schema_revision()
+        told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none"
+        yield ok(f"Opened, at migration {revision}. Predictions: {told}.")
+        waiting = set(store.stale_predictions(_LONG_S))
+        with suppress(RedisError, OSError):  # Redis has a check of its own
+            lost = waiting - live_rows(connect(settings), GPU, PREDICT) if waiting else set()
+            if lost:
+                yield warning(f"{len(lost)} wanted predictions have no job.", "Start argenseg up, or argenseg sweeper.")
+        if late := len(store.unprocessed_events(_LONG_S)):
+            yield warning(
+                f"{late} events of Label Studio are stored and not processed.",
+                "Start argenseg up, or argenseg publisher.",
+            )
+
+
+def blobs(settings: Settings) -> Iterator[Finding]:
+    """Can a mask be written, and read again?"""
+    store = BlobStore(settings.blob_url)
+    read = store.get(store.put(_PROBE))
+    is_same = read == _PROBE
+    yield ok("A blob was written and read.") if is_same else failure("A blob came back changed.", "Check BLOB_URL.")
+
+
+def spool(settings: Settings) -> Iterator[Finding]:
+    """Events that the database could not take at once."""
+    folder = spool_folder(settings)
+    old = [file for file in folder.glob("*.json") if time.time() - file.stat().st_mtime > _LONG_S]
+    unreadable = list(folder.glob("*.unreadable"))
+    if old:
+        yield warning(f"{len(old)} events wait in {folder}.", "Start argenseg up, or argenseg sweeper.")
+    if unreadable:
+        yield warning(
+            f"{len(unreadable)} files in {folder} are no events, or the database refused them.",
+            "The log says why. Look into them; to have one stored, name it .json again; else delete it.",
+        )
+    if not old and not unreadable:
+        yield ok("No event waits outside the database.")

@@ -1,0 +1,101 @@
+"""A project of Label Studio as these commands see it: its title, its version of now, and the ways to work on it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from redis import Redis
+
+from labeling.label_studio.client import LabelStudioClient
+from labeling.label_studio.messages import Task
+from labeling.settings import Settings
+from labeling.store.records import Project
+from labeling.store.store import Store
+from worker.errors import WorkerError
+from worker.queue.queues import connect
+from worker.wishes import Wishes, label_studio_url, live_model
+
+
+@dataclass(frozen=True)
+class OpenProject:
+    """A project under its label config and model version of now. `shown` is the project's own `model_version`.
+
+    `task_count` and `shown` are as of when it was opened.
+    """
+
+    store: Store
+    client: LabelStudioClient
+    connection: "Redis"
+    wishes: Wishes
+    title: str
+    task_count: int
+    shown: str
+
+    @property
+    def number(self) -> int:
+        """Label Studio's number of the project."""
+        return self.project.project_id
+
+    @property
+    def project(self) -> Project:
+        """Our record of it."""
+        return self.wishes.project
+
+    @property
+    def version(self) -> str:
+        """The model version of now: the one that tasks are predicted with."""
+        return self.wishes.model_version
+
+    def tasks_without_prediction(self, *, only_unlabeled: bool = False) -> int:
+        """How many tasks lack a prediction of the version of now in Label Studio; blind and erased ones need none."""
+        leaves_some_out = self.wishes.leaves_some_out
+        pages = self.client.task_pages(
+            self.number,
+            lacking_version=self.version,
+            only_unlabeled=only_unlabeled,
+            page_size=100 if leaves_some_out else 1,
+        )
+        if not leaves_some_out:
+            return next((page.remaining for page in pages), 0)
+        return sum(not self.wishes.leaves_out(Task.model_validate(task)) for page in pages for task in page.tasks)
+
+
+@contextmanager
+def open_project(settings: Settings, number: int) -> Iterator[OpenProject]:
+    """Open project `number` of the Label Studio that the settings name.
+
+    WorkerError if they name none; LabelStudioError, LabelConfigError or StoreError as these parts fail.
+    """
+    client = require_client(settings)
+    found = client.get_project(number)
+    with Store.open(settings.database_url, settings.blob_url) as store:
+        shown = str(found.get("model_version") or "")
+        wishes = Wishes(settings, store, number, str(found["label_config"]), shown_version=shown)
+        yield OpenProject(
+            store=store,
+            client=client,
+            connection=connect(settings),
+            wishes=wishes,
+            title=str(found.get("title") or ""),
+            task_count=int(found.get("task_number") or 0),
+            shown=shown,
+        )
+    client.close()
+
+
+def served_model(settings: Settings, number: int | None) -> str:
+    """The model that serves project `number` now; None: a project that has no live version of its own."""
+    with Store.open(settings.database_url, settings.blob_url) as store:
+        project = None if number is None else store.find_project(number, label_studio_url(settings))
+        return live_model(settings, store, project)
+
+
+def require_client(settings: Settings) -> LabelStudioClient:
+    """The client for the settings' Label Studio; WorkerError if they do not say where it is."""
+    client = LabelStudioClient.from_settings(settings)
+    if client is None:
+        raise WorkerError(
+            "It is not known which Label Studio is meant. Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, or give"
+            " --label-studio-url and --api-key."
+        )
+    return client

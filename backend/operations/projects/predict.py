@@ -1,0 +1,201 @@
+"""Predict a whole project: which tasks lack masks, wishes for them page by page, and what becomes of them."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from redis import RedisError
+
+from backend.operations.projects.open_project import OpenProject
+from labeling.errors import LabelStudioError
+from labeling.label_studio.messages import Task
+from labeling.prompts.plan import plan_prompts
+from labeling.store.operations_records import Pace, PredictionRun, RunOptions, UnpredictedTask
+from worker.errors import WorkerError
+from worker.queue.queues import GPU, live_workers, open_queue, remove_predictions
+from worker.wishes import enqueue_wishes
+
+_UNDER_WAY = ("wanted", "ready")
+_LEFT_ALONE = (*_UNDER_WAY, "failed")  # failed tasks are retried when somebody asks for it
+_SENT = ("published", "delivered")
+_STORED_S = 3.0  # what answered an opened task is stored by Label Studio only then
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the project's predictions of the version of now are. `ready`: computed, not yet at Label Studio."""
+
+    wanted: int
+    ready: int
+    failed: int
+
+    @property
+    def under_way(self) -> int:
+        """How many tasks are not done with."""
+        return self.wanted + self.ready
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a run has before it: `tasks` lack masks, `under_way` of them are queued; `ahead` jobs are of others."""
+
+    tasks: int
+    under_way: int
+    ahead: int
+    pace: Pace | None
+    workers: int
+
+    @property
+    def seconds(self) -> float | None:
+        """The estimate; None without a pace."""
+        return None if self.pace is None else (self.tasks + self.ahead) * self.pace.seconds_per_task
+
+
+def outlook(project: OpenProject, options: RunOptions, limit: int | None) -> Outlook:
+    """Look at what there is to do, before anything is asked for. WorkerError if Redis does not answer."""
+    version = project.version
+    lacking = project.tasks_without_prediction(only_unlabeled=options.only_unlabeled)
+    progress = look(project)
+    lacking = max(lacking - len(project.store.failed_tasks(project.project, version)), 0)
+    if limit is not None:
+        lacking = min(lacking, progress.under_way + limit)
+    try:
+        queued = open_queue(project.connection, GPU).count
+        workers = live_workers(project.connection, GPU)
+    except RedisError as error:
+        raise WorkerError(f"Redis does not answer ({error}). Start argenseg up first, or set REDIS_URL.") from error
+    ahead = max(queued - progress.wanted, 0)
+    return Outlook(lacking, min(progress.under_way, lacking), ahead, known_pace(project), workers)
+
+
+def known_pace(project: OpenProject) -> Pace | None:
+    """The pace of this model on this project; if it never ran here, on any project."""
+    weights = project.version.partition(" · ")[0]
+    return project.store.pace(weights=weights, project=project.project) or project.store.pace(weights=weights)
+
+
+def want_missing(project: OpenProject, run: PredictionRun, *, probed: int = 0) -> Iterator[int]:
+    """Record wishes for the tasks that lack masks, and queue them; yields how many, page by page.
+
+    Tasks that are under way, or failed, are left alone. It ends early when somebody cancels the run. With `probed`, the
+    first so many tasks come alone: the caller can measure them before it takes the rest.
+    """
+    options, counted = run.options, run.wanted
+    pages = project.client.task_pages(
+        project.number, lacking_version=project.version, only_unlabeled=options.only_unlabeled
+    )
+    for page in pages:
+        tasks = _left_to_do(project, [Task.model_validate(task) for task in page.tasks])
+        tasks = tasks if options.limit is None else tasks[: max(options.limit - counted, 0)]
+        for some in filter(None, (tasks[:probed], tasks[probed:])):
+            open_run = project.store.find_open_run(project.project)
+            if open_run is None or open_run.id != run.id:
+                return
+            rows = list(project.wishes.want_all(some, run_id=run.id))
+            enqueue_wishes(project.connection, rows)
+            project.store.count_into_run(run.id, len(rows))
+            counted += len(rows)
+            yield len(rows)
+        if options.limit is not None and counted >= options.limit:
+            return
+        probed = 0
+
+
+def missing(project: OpenProject, options: RunOptions) -> int:
+    """How many tasks lack masks in Label Studio although a run with these options is over.
+
+    Those that failed, or are under way again, are not among them; of a limited run only what was sent is, because it
+    left others out on purpose.
+    """
+    deadline = time.monotonic() + _STORED_S
+    while (count := _count_missing(project, options)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return count
+
+
+def look(project: OpenProject) -> Progress:
+    """Where things stand."""
+    counts = project.store.version_counts(project.project).get(project.version, {})
+    return Progress(counts.get("wanted", 0), counts.get("ready", 0), counts.get("failed", 0))
+
+
+def run_to_resume(project: OpenProject) -> PredictionRun:
+    """The newest run, if it is open or was cancelled. WorkerError if there is none to go on with, or it is a
+    promotion's, which ends it itself.
+    """
+    last = project.store.find_last_run(project.project)
+    if last is not None and last.outcome is None and _weights(last.model_version) != _weights(project.version):
+        raise WorkerError(
+            f"The open run is of {last.model_version}, and {project.version} serves. If that is being promoted, wait"
+            f" for it; else begin anew: argenseg predict --project {project.number}"
+        )
+    if last is not None and last.outcome != "finished":
+        return last
+    what = "No run over it was begun yet" if last is None else "The last run over it has finished"
+    raise WorkerError(
+        f"There is nothing to resume in project {project.number}. {what}: argenseg predict --project {project.number}"
+    )
+
+
+def cancel(project: OpenProject) -> int:
+    """Take back what is not begun yet, and return how many tasks; what is begun is still computed and sent."""
+    project.store.end_runs(project.project, "cancelled")
+    cancelled = project.store.cancel_predictions(project.project)
+    with suppress(RedisError):  # a job that is left finds nothing to do
+        remove_predictions(project.connection, cancelled)
+    return len(cancelled)
+
+
+def failures(project: OpenProject) -> list[UnpredictedTask]:
+    """Tasks without masks of the version of now because something went wrong."""
+    return project.store.failed_tasks(project.project, project.version)
+
+
+def retry_failed(project: OpenProject) -> tuple[int, int]:
+    """Want the failed tasks again, with their data of now; returns how many, and how many tasks are gone for good."""
+    found, gone = [], 0
+    for failed in failures(project):
+        try:
+            found.append(Task.model_validate(project.client.get_task(failed.task_id)))
+        except LabelStudioError as error:
+            if error.status != 404:
+                raise
+            project.store.forget_failure(failed.prediction_id)
+            gone += 1
+    enqueue_wishes(project.connection, project.wishes.want_all(found))
+    return len(found), gone
+
+
+def reasons(failed: list[UnpredictedTask]) -> list[tuple[str, list[int]]]:
+    """The failures by reason, the most frequent first, each with its tasks."""
+    counted = Counter(task.reason for task in failed)
+    return [(reason, [task.task_id for task in failed if task.reason == reason]) for reason, _ in counted.most_common()]
+
+
+def _weights(version: str) -> str:
+    return version.rpartition(" · ")[0]
+
+
+def _count_missing(project: OpenProject, options: RunOptions) -> int:
+    count = 0
+    for page in project.client.task_pages(
+        project.number, lacking_version=project.version, only_unlabeled=options.only_unlabeled
+    ):
+        tasks = [task for task in map(Task.model_validate, page.tasks) if not project.wishes.leaves_out(task)]
+        statuses = [status for _, status in _with_statuses(project, tasks) if status not in _LEFT_ALONE]
+        count += len(statuses) if options.limit is None else sum(status in _SENT for status in statuses)
+    return count
+
+
+def _left_to_do(project: OpenProject, tasks: list[Task]) -> list[Task]:
+    """Those whose wish was never made, was cancelled, or came to nothing in Label Studio."""
+    return [task for task, status in _with_statuses(project, tasks) if status not in _LEFT_ALONE]
+
+
+def _with_statuses(project: OpenProject, tasks: list[Task]) -> list[tuple[Task, str | None]]:
+    """Each task with how far its prediction of now got; None: it was never wanted."""
+    known = project.store.task_statuses(project.project, project.version, [task.id for task in tasks])
+    digests = (plan_prompts(project.wishes.config, task.data).digest() for task in tasks)
+    return [(task, known.get((task.id, digest))) for task, digest in zip(tasks, digests, strict=True)]

@@ -1,0 +1,1 @@
+"""The web door: Label Studio's ML protocol, webhooks, and the pages that people see in a browser."""

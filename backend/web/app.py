@@ -1,0 +1,76 @@
+"""The web application: Label Studio's protocol and webhooks, behind optional basic authentication."""
+
+import hmac
+import logging
+
+from flask import Flask, Response, jsonify, redirect, request
+from redis import Redis
+from werkzeug import Response as WerkzeugResponse
+from werkzeug.exceptions import HTTPException, Unauthorized
+
+from backend.web import protocol, statistics_api, webhooks
+from backend.web.background import Background
+from backend.web.pages import finetune, status
+from backend.web.services import Services, WaitingRoom
+from labeling.errors import LabelingError
+from labeling.settings import Settings
+from labeling.store.store import Store
+from labeling.versions import weights_name
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 256 * 1024**2  # an annotation of many large brush regions is tens of megabytes
+
+
+def create_app(settings: Settings, store: Store, connection: "Redis") -> Flask:
+    """The WSGI application. It opens and closes nothing: the store and the connection belong to the caller."""
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    services = Services(settings, store, connection, Background(), WaitingRoom(settings.threads))
+    app.extensions["argenseg"] = services
+    app.register_blueprint(protocol.make_blueprint(services))
+    app.register_blueprint(webhooks.make_blueprint(services))
+    app.register_blueprint(statistics_api.make_blueprint(services))
+    app.register_blueprint(status.make_blueprint(services))
+    app.register_blueprint(finetune.make_blueprint(services))
+    app.register_error_handler(HTTPException, _say_error)
+    app.register_error_handler(LabelingError, _say_outage)
+    app.register_error_handler(Exception, _say_bug)
+    if settings.basic_auth_user or settings.basic_auth_pass:
+        app.before_request(lambda: _check_basic_auth(settings))
+
+    @app.get("/")
+    def overview() -> Response | WerkzeugResponse:
+        if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":  # a browser
+            return redirect("/status")
+        name, share = weights_name(settings.model)[0], settings.blind_share
+        return jsonify(status="UP", model=name, blind_share=share, predictions=store.counts())
+
+    return app
+
+
+def _check_basic_auth(settings: Settings) -> None:
+    """Label Studio sends no credentials on webhooks, unless the backend is connected as `http://user:password@host:9090`."""
+    user = settings.basic_auth_user or ""
+    password = settings.basic_auth_pass.get_secret_value() if settings.basic_auth_pass else ""
+    given = request.authorization
+    given_user, given_password = (given.username or "", given.password or "") if given else ("", "")
+    user_fits = hmac.compare_digest(user.encode(), given_user.encode())
+    password_fits = hmac.compare_digest(password.encode(), given_password.encode())
+    if given is None or not (user_fits and password_fits):
+        raise Unauthorized("This needs the user and password of BASIC_AUTH_USER and BASIC_AUTH_PASS.")
+
+
+def _say_error(error: HTTPException) -> tuple[Response, int, dict[str, str]]:
+    headers = {"WWW-Authenticate": 'Basic realm="argenseg"'} if error.code == 401 else {}
+    return jsonify(error=error.description), error.code or 500, headers
+
+
+def _say_outage(error: LabelingError) -> tuple[Response, int]:
+    logger.warning("A request failed: %s", error)
+    return jsonify(error=str(error)), 503
+
+
+def _say_bug(error: Exception) -> tuple[Response, int]:
+    logger.error("A request failed.", exc_info=error)
+    return jsonify(error="This is a bug of argenseg; its log has the details."), 500

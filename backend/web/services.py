@@ -1,0 +1,46 @@
+"""What a request handler needs: made once by `create_app`, handed to each blueprint."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from redis import Redis
+
+from backend.web.background import Background
+from labeling.settings import Settings
+from labeling.store.store import Store
+
+_THREADS_KEPT_FREE = 2  # so that /health is answered while others wait for masks
+
+
+class WaitingRoom:
+    """Places for requests that wait for a mask, each of which holds one of the server's threads."""
+
+    def __init__(self, threads: int) -> None:
+        self._places = threading.Semaphore(max(threads - _THREADS_KEPT_FREE, 0))
+
+    @contextmanager
+    def place(self) -> Iterator[bool]:
+        """Whether there was a place; it is kept until the end of the `with` block."""
+        admitted = self._places.acquire(blocking=False)
+        try:
+            yield admitted
+        finally:
+            if admitted:
+                self._places.release()
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of the web process. All of them may be used by all of its threads.
+
+    `told_models` is the model behind what /setup told last, by project number.
+    """
+
+    settings: Settings
+    store: Store
+    connection: "Redis"
+    background: Background
+    waiting_room: WaitingRoom
+    told_models: dict[int, str] = field(default_factory=dict)

@@ -1,0 +1,259 @@
+"""The commands, as a person runs them."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from redis import Redis
+
+from backend.console import predict as cli
+from backend.console import progress
+from backend.console.cli import main
+from backend.console.progress import Standing, duration
+from backend.console.supervisor.up import environment_of
+from backend.operations.projects import predict
+from backend.operations.projects.open_project import OpenProject
+from labeling.predictions import Prediction
+from labeling.settings import Settings
+from labeling.store.operations_records import RunOptions
+from labeling.store.tables import utc_now
+from tests.backend.operations.projects.label_studio_double import LabelStudioDouble
+
+Argenseg = Callable[..., tuple[int, str]]
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def argenseg(connected: Settings, redis_connection: Redis) -> Argenseg:
+    def run(*command: str) -> tuple[int, str]:
+        answer = CliRunner().invoke(main, list(command), env=environment_of(connected))
+        return answer.exit_code, answer.output
+
+    return run
+
+
+@pytest.fixture
+def at_work(project: OpenProject, label_studio: LabelStudioDouble) -> Iterator[None]:
+    """Somebody who predicts whatever is wanted, and sends it; task 4 is beyond them."""
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.wait(0.05):
+            for row in project.store.stale_predictions(-1):
+                wish = project.store.begin_prediction(row)
+                if wish is None or wish.task_id == 4:
+                    project.store.fail_prediction(row, "the image is damaged")
+                    continue
+                project.store.finish_prediction(row, Prediction([], None, wish.model_version))
+            for row in project.store.unpublished_predictions(-1):
+                ready = project.store.get_prediction(row)
+                project.store.mark_published(row, label_studio.add_prediction(ready.task_id, ready.model_version))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+
+
+@pytest.mark.usefixtures("at_work")
+def test_a_project_from_the_first_look_to_the_pin(
+    argenseg: Argenseg, project: OpenProject, label_studio: LabelStudioDouble
+) -> None:
+    code, told = argenseg("predict", "--project", "5", "--dry-run")
+    assert code == 0 and "5 of its 5 tasks lack masks" in told and project.store.find_open_run(project.project) is None
+    code, told = argenseg("predict", "--project", "5", "--pin")
+    assert code == 1
+    assert "5 of 5 tasks, 1 failed" in told and "Label Studio holds 4 predictions" in told
+    assert "1 failed: the image is damaged (task 4)" in told and "They are not pinned" in told
+    assert label_studio.project["model_version"] == ""
+    assert "(task 4)" in argenseg("predict", "--project", "5", "--failed")[1]
+    code, told = argenseg("predict", "--project", "5", "--retry-failed")
+    assert code == 1 and told.startswith("1 tasks are tried again.") and "1 failed: the image is damaged" in told
+    del label_studio.tasks[4]
+    assert argenseg("predict", "--project", "5", "--retry-failed") == (
+        0,
+        "0 tasks are tried again. 1 are gone from Label Studio.\n",
+    )
+    code, told = argenseg("predict", "--project", "5", "--pin")
+    assert code == 0 and "None of its 4 tasks lacks masks" in told and "from now on" in told
+    assert label_studio.project["model_version"] == project.version
+    code, told = argenseg("versions", "list", "--project", "5")
+    assert code == 0 and "current, seen by annotators" in " ".join(told.split())
+    assert argenseg("versions", "prune", "--project", "5") == (0, "0 predictions were deleted.\n")
+
+
+@pytest.mark.parametrize("title", ["[/data] cells", "Cells [batch 1]", "Cells :car:"])
+def test_a_title_is_shown_as_it_is(argenseg: Argenseg, label_studio: LabelStudioDouble, title: str) -> None:
+    label_studio.project["title"] = title
+    code, told = argenseg("predict", "--project", "5", "--dry-run")
+    assert code == 0 and title in told
+
+
+@pytest.mark.usefixtures("at_work")
+def test_a_shortfall_is_said_and_not_pinned(
+    argenseg: Argenseg, project: OpenProject, label_studio: LabelStudioDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del label_studio.tasks[4]
+    add, lost = label_studio.add_prediction, [2, 3]
+
+    def losing(task: int, version: str, *region_ids: str) -> int:
+        """Label Studio says that it took a prediction, and does not have it."""
+        return 900 + task if task in lost else add(task, version, *region_ids)
+
+    monkeypatch.setattr(label_studio, "add_prediction", losing)
+    code, told = argenseg("predict", "--project", "5", "--pin")
+    assert code == 1 and "2 tasks have none all the same" in told and "They are not pinned" in told
+    assert label_studio.project["model_version"] == ""
+    lost.clear()
+    code, told = argenseg("predict", "--project", "5", "--pin")
+    assert code == 0 and "all the same" not in told
+    assert label_studio.project["model_version"] == project.version
+
+
+def test_the_blind_slice_is_left_out(connected: Settings, redis_connection: Redis, project: OpenProject) -> None:
+    environment = {**environment_of(connected), "BLIND_SHARE": "0.5"}
+    told = CliRunner().invoke(main, ["predict", "--project", "5", "--no-wait"], env=environment).output
+    wanted = project.store.counts()["wanted"]
+    assert 0 < wanted < 5
+    assert f"{wanted} of its 5 tasks, 50% of them left blind (BLIND_SHARE), lack masks" in told
+    assert f"{wanted} tasks are queued" in told
+
+
+def test_cancel(argenseg: Argenseg) -> None:
+    assert "5 tasks are queued" in argenseg("predict", "--project", "5", "--no-wait")[1]
+    assert argenseg("predict", "--project", "5", "--cancel")[1].startswith("5 tasks are taken back")
+    assert argenseg("predict", "--project", "5", "--failed")[1] == "No task failed.\n"
+
+
+def test_ctrl_c_says_how_to_come_back(connected: Settings, redis_connection: Redis, project: OpenProject) -> None:
+    environment = {**os.environ, **environment_of(connected), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "backend.console.cli", "predict", "--project", "5"]
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs inherit that it is ignored
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, preexec_fn=heed) as process:
+        assert process.stdout is not None
+        told = ""
+        while "0 of 5 tasks" not in told:
+            told += process.stdout.readline()
+        assert "no worker is running" in told
+        process.send_signal(signal.SIGINT)
+        told, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "argenseg predict --project 5 --resume" in told and "--project 5 --cancel" in told
+    assert project.store.find_open_run(project.project) is not None
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["predict", "--project", "5", "--cancel", "--failed"], "exclude each other"),
+        (["predict"], "--project"),
+        (["versions", "pin", "--project", "5"], "no prediction of"),
+        (["predict", "--project", "77"], "404"),
+        (["up", "--connect"], "belong together"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(argenseg: Argenseg, command: list[str], told: str) -> None:
+    code, output = argenseg(*command)
+    assert code != 0 and told in output and "Traceback" not in output
+
+
+@pytest.mark.parametrize("command", ["list", "pin", "prune"])
+def test_every_version_command_has_an_example(argenseg: Argenseg, command: str) -> None:
+    assert f"Example: argenseg versions {command}" in argenseg("versions", command, "--help")[1]
+
+
+@pytest.mark.usefixtures("at_work")
+def test_who_sees_the_live_backends_version_is_told_of_pinning(
+    argenseg: Argenseg, project: OpenProject, label_studio: LabelStudioDouble
+) -> None:
+    del label_studio.tasks[4]
+    label_studio.backends.append({"id": 1, "title": "ARGenSeg", "model_version": project.version})
+    label_studio.project["model_version"] = "ARGenSeg"
+    code, told = argenseg("predict", "--project", "5")
+    assert code == 0 and "uncertainty sampling works: argenseg versions pin --project 5" in told
+    assert "uncertainty" not in argenseg("predict", "--project", "5", "--pin")[1]
+    assert "uncertainty" not in argenseg("predict", "--project", "5")[1]
+
+
+def test_a_cancelled_run_is_resumed_with_its_options(argenseg: Argenseg, project: OpenProject) -> None:
+    code, told = argenseg("predict", "--project", "5", "--resume")
+    assert code == 1 and "nothing to resume" in told
+    argenseg("predict", "--project", "5", "--limit", "2", "--only-unlabeled", "--pin", "--no-wait")
+    project.store.begin_prediction(project.store.stale_predictions(-1)[0])
+    assert argenseg("predict", "--project", "5", "--cancel")[1].startswith("1 tasks are taken back.")
+    assert argenseg("predict", "--project", "5", "--resume", "--dry-run")[0] == 0
+    assert project.store.find_open_run(project.project) is None
+    assert argenseg("predict", "--project", "5", "--resume", "--no-wait")[0] == 0
+    run = project.store.find_open_run(project.project)
+    assert run is not None
+    assert (run.options, run.wanted) == (RunOptions(only_unlabeled=True, limit=2, pin=True), 2)
+    assert project.store.counts() == {"wanted": 2}
+
+
+@pytest.mark.parametrize(("change", "told"), [("taken over", "took over"), ("cancelled", "was cancelled")])
+@pytest.mark.usefixtures("at_work")
+def test_a_run_that_ends_otherwise_is_no_success(
+    argenseg: Argenseg,
+    project: OpenProject,
+    label_studio: LabelStudioDouble,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+    told: str,
+) -> None:
+    def meanwhile(*_: object) -> None:
+        if change == "cancelled":
+            project.store.end_runs(project.project, "cancelled")
+        else:
+            project.store.begin_run(project.project, "tuned · 1", RunOptions(only_unlabeled=True))
+
+    monkeypatch.setattr(cli, "follow", meanwhile)
+    code, output = argenseg("predict", "--project", "5", "--pin")
+    assert code == 1 and told in output
+    assert label_studio.project["model_version"] == ""
+
+
+def test_what_is_put_off_is_told_and_not_in_the_estimate(
+    argenseg: Argenseg, project: OpenProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    argenseg("predict", "--project", "5", "--no-wait")
+    began, rows = utc_now(), project.store.stale_predictions(-1)
+    project.store.begin_prediction(rows[0])
+    project.store.finish_prediction(rows[0], Prediction([], None, project.version))
+    for row in rows[1:4]:
+        project.store.note_delay(row, "no such host")
+
+    def standing() -> Standing:
+        monkeypatch.setattr(progress, "live_workers", lambda *_: 1)
+        return progress._standing(project, predict.look(project), began, 0, 5)
+
+    some = standing()
+    assert (some.put_off, some.reason) == (3, "no such host") and some.seconds_left is not None
+    pace = project.store.pace(weights="tiny")
+    assert pace is not None and some.seconds_left == pytest.approx(pace.seconds_per_task)
+    project.store.note_delay(rows[4], "busy")
+    project.store.note_delay(rows[0], "Label Studio is down")  # computed, not sent
+    assert standing().text() == "5 put off: no such host"
+    assert "3 put off: no such host (task 2, 3, 4)" in argenseg("predict", "--project", "5", "--failed")[1]
+
+
+def test_times_are_told_as_people_do() -> None:
+    assert [duration(seconds) for seconds in (0.2, 89, 90, 60 * 89, 60 * 90, 12345)] == [
+        *("1 s", "89 s", "2 min", "89 min", "1 h 30 min", "3 h 26 min")
+    ]
+
+
+def test_what_is_shown_beside_the_bar() -> None:
+    assert Standing(3, 10, 1, 0, 1, 61.0).text() == "1 failed, about 61 s left"
+    assert Standing(3, 10, 0, 7, 1, None).text() == "7 wait to be sent"
+    assert Standing(7, 10, 0, 0, 1, None, 3, "no such host").text() == "3 put off: no such host"
+    assert Standing(5, 10, 0, 0, 1, 4.0, 3, "no such host").text() == "about 4 s left, 3 put off: no such host"
+    assert "no worker" in Standing(3, 10, 0, 0, 0, 5.0).text()
+    assert Standing(10, 10, 0, 0, 0, None).text() == ""

@@ -1,0 +1,25 @@
+"""GET /api/statistics tells what `argenseg stats` does."""
+
+from flask.testing import FlaskClient
+
+from labeling.corrections.events import process_event
+from labeling.store import Store
+from tests.backend.web.recorded import recorded
+
+
+def test_statistics(client: FlaskClient, store: Store) -> None:
+    payload = recorded("webhook_annotation_created_corrected_brush")["json"]
+    process_event(store, store.record_event(payload["action"], payload, label_studio_url="http://label-studio.test"))
+    told = client.get("/api/statistics").json
+    assert told["annotations"] == 1
+    assert told["time_saved"]["blind_s"]["count"] == 0
+    assert client.get("/api/statistics?project=1").json == told
+    store.upsert_project("http://label-studio.test", 2, "<View/>")
+    assert client.get("/api/statistics?project=2").json["annotations"] == 0
+
+
+def test_a_project_that_was_never_seen(client: FlaskClient) -> None:
+    for number in ("99", "nuclei", "-1", "9" * 30, ""):
+        answer = client.get(f"/api/statistics?project={number}")
+        assert answer.status_code == 404
+        assert "not known" in answer.json["error"]

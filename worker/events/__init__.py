@@ -1,0 +1,1 @@
+"""Webhook events: taken in even where the store is not there, then followed."""

@@ -1,1 +1,0 @@
-"""Compare wordings of a label's prompt before a whole project is predicted with one."""

@@ -1,0 +1,1 @@
+"""Everything that touches Redis and RQ: queues, jobs, the leased worker, heartbeats."""

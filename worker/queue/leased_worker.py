@@ -1,0 +1,82 @@
+"""An RQ worker that runs jobs in its own process and says every few seconds that it still does.
+
+RQ's SimpleWorker takes a lease of the job's whole time limit: after a SIGKILL its job counts as running for half an
+hour. Here the lease is short and a thread renews it, so that the sweeper can tell a lost job from a long one.
+"""
+
+import contextlib
+import logging
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue, SimpleWorker
+from rq.executions import Execution
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.worker import WorkerStatus
+
+from worker.errors import WorkerError
+from worker.queue.queues import AllowListedJob, open_queue
+
+logger = logging.getLogger(__name__)
+
+
+class LeasedWorker(SimpleWorker):
+    """A worker on ONE queue (with several, RQ pops a job before it is safe elsewhere) for the functions it is given.
+
+    Its name is new at each start: RQ refuses a name for minutes after a kill. WorkerError if Redis does not answer.
+    """
+
+    lease_s: ClassVar[int] = 20
+    log_result_lifespan = False
+
+    def __init__(self, queue_name: str, connection: "Redis", functions: Mapping[str, Callable[..., Any]]) -> None:
+        job_class = AllowListedJob.bound_to(functions)
+        try:
+            super().__init__(
+                [open_queue(connection, queue_name, job_class)],
+                name=f"{queue_name}-{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
+                connection=connection,
+                job_class=job_class,
+                serializer=JSONSerializer,
+                worker_ttl=60,
+                job_monitoring_interval=self.lease_s,
+                maintenance_interval=60,
+            )
+        except RedisError as error:
+            raise WorkerError(f"Redis cannot be used: {error}. Check REDIS_URL, or run argenseg up.") from error
+
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
+        return self.lease_s
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        execution = self.prepare_execution(job)
+        with self._renewed_leases(lambda: [(job, execution)]):
+            self.perform_job(job, queue, execution)
+        self.set_state(WorkerStatus.IDLE)
+
+    @contextlib.contextmanager
+    def _renewed_leases(self, leased: Callable[[], Sequence[tuple[Job, Execution]]]) -> Iterator[None]:
+        """Renew the leases of what `leased` names at the time, from a thread, until the end of the `with` block."""
+        done = threading.Event()
+
+        def renew() -> None:
+            while not done.wait(self.lease_s / 4):
+                for job, execution in leased():
+                    try:
+                        self.maintain_heartbeats(job, execution)
+                    except RedisError as error:  # at worst the job runs twice
+                        logger.warning("the lease of job %s could not be renewed: %s", job.id, error)
+
+        thread = threading.Thread(target=renew, name="lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()

@@ -1,0 +1,244 @@
+"""The two queues and what travels in them: names of allowed functions and row ids, as JSON, never pixels.
+
+The store is the truth and Redis is transport: a job that gets lost, or runs twice, costs time and nothing else.
+"""
+
+import hashlib
+import os
+import time
+import uuid
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+from redis import Redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+from rq import Queue, worker_registration
+from rq.defaults import RQ_KEY_PREFIX
+from rq.exceptions import InvalidJobOperation, NoSuchJobError
+from rq.job import Job, JobStatus
+from rq.serializers import JSONSerializer
+
+from labeling.settings import Settings
+from worker.errors import ForbiddenJob, QueueFull
+
+GPU = "gpu"
+PUBLISH = "publish"
+
+PREDICT = "worker.queue.jobs.predict"
+PUBLISH_PREDICTION = "worker.queue.jobs.publish"
+PROCESS_EVENT = "worker.queue.jobs.process_event"
+
+MAX_QUEUED_JOBS = 10_000
+FRONT_RESERVE = 1_000  # places beyond that, for work that somebody waits for
+
+JOB_TIMEOUT_S = 1800  # the last resort; images, model and HTTP have their own, shorter limits
+RESULT_TTL_S = 300
+FAILURE_TTL_S = 24 * 3600
+
+_URGENT = "-now"  # the end of a job's id
+_REMOVED_AT_A_TIME = 500  # each is looked for along the queue, and Redis does nothing else meanwhile
+_SOCKET_TIMEOUT_S = 10.0  # longer than any single blocking command below (redis-py's own default is 5)
+_LONGEST_BLOCK_S = 1.0  # a cancelled job writes no result: look at its status at least this often
+_SUN_PATH_MAX = 100  # bytes of a unix socket's path: 108 on Linux, 104 on macOS, less the final NUL
+_TERMINAL = frozenset({JobStatus.FINISHED, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED})
+
+
+def redis_socket(settings: Settings) -> Path:
+    """The embedded Redis's unix socket: in the data folder, or in a private folder if that path would be too long."""
+    socket = settings.redis_socket
+    if len(os.fsencode(socket)) <= _SUN_PATH_MAX:
+        return socket
+    digest = hashlib.sha256(os.fsencode(socket)).hexdigest()[:16]
+    return Path("/tmp") / f"argenseg-{os.getuid()}-{digest}" / "redis.sock"
+
+
+def connect(settings: Settings, *, retries: int = 0) -> "Redis":
+    """A Redis client (it connects on first use) for REDIS_URL or the embedded Redis.
+
+    A command on a broken connection is repeated `retries` times, about a second apart. Workers use many, to live
+    through a restart of Redis; the web process none, because it has an answer to give.
+    """
+    options: dict[str, Any] = {
+        "socket_timeout": _SOCKET_TIMEOUT_S,
+        "socket_connect_timeout": 2.0,
+        "retry": Retry(ExponentialWithJitterBackoff(base=0.1, cap=1.0), retries),
+    }
+    if settings.redis_url:
+        return Redis.from_url(settings.redis_url, **options)
+    return Redis(unix_socket_path=str(redis_socket(settings)), **options)
+
+
+class AllowListedJob(Job):
+    """A job that runs a function of a fixed table, or nothing.
+
+    RQ imports whatever dotted name a job holds, for the function and for its callbacks; a JSON serializer does not
+    change that. Here the name is only a key: who can write into Redis can ask for our jobs and for nothing else.
+    """
+
+    functions: ClassVar[Mapping[str, Callable[..., Any]]] = {}
+
+    @classmethod
+    def bound_to(cls, functions: Mapping[str, Callable[..., Any]]) -> "type[AllowListedJob]":
+        """The job class of a worker process: `functions` are called with the job's arguments."""
+        return cast(type[AllowListedJob], type(cls.__name__, (cls,), {"functions": dict(functions)}))
+
+    @property
+    def func(self) -> Callable[..., Any]:
+        function = self.functions.get(str(self.func_name)) if self.instance is None else None
+        if function is None:
+            raise ForbiddenJob(f"Job {self.id} asks for {str(self.func_name)[:100]!r}, which this worker does not run.")
+        return function
+
+    @property
+    def success_callback(self) -> None:
+        return None
+
+    @property
+    def failure_callback(self) -> None:
+        return None
+
+    @property
+    def stopped_callback(self) -> None:
+        return None
+
+    def send_webhooks(self, status: str | JobStatus, *, exc_string: str | None = None) -> None:
+        """RQ 3 posts to any URL that a job holds; ours hold none."""
+
+
+def open_queue(connection: "Redis", name: str, job_class: type[AllowListedJob] = AllowListedJob) -> Queue:
+    """The queue `name` with our serializer, job class and time limit."""
+    return Queue(
+        name, connection=connection, job_class=job_class, serializer=JSONSerializer, default_timeout=JOB_TIMEOUT_S
+    )
+
+
+def enqueue_prediction(connection: "Redis", prediction_id: int, *, front: bool = False) -> AllowListedJob:
+    """Ask the GPU worker for a wanted prediction; `front` is for work that somebody waits for. QueueFull when it is."""
+    return _enqueue(connection, GPU, PREDICT, prediction_id, front=front)
+
+
+def enqueue_publish(connection: "Redis", prediction_id: int) -> AllowListedJob:
+    """Ask for a ready prediction to be sent to Label Studio. QueueFull when the queue is."""
+    return _enqueue(connection, PUBLISH, PUBLISH_PREDICTION, prediction_id)
+
+
+def enqueue_event(connection: "Redis", event_id: int) -> AllowListedJob:
+    """Ask for a stored webhook event to be made into corrections. QueueFull when the queue is."""
+    return _enqueue(connection, PUBLISH, PROCESS_EVENT, event_id)
+
+
+def _enqueue(
+    connection: "Redis", queue_name: str, function: str, row_id: int, *, front: bool = False
+) -> AllowListedJob:
+    queue = open_queue(connection, queue_name)
+    if queue.count >= MAX_QUEUED_JOBS + (FRONT_RESERVE if front else 0):
+        raise QueueFull(
+            f"The queue {queue_name!r} is full ({queue.count} jobs); the task is queued again when it has room."
+        )
+    job = queue.enqueue_call(
+        function,
+        args=(row_id,),
+        # The row id can be read back from the job id (see `live_rows`). A random part instead of `unique=True`: RQ
+        # keeps a job's hash and its old results for minutes after its end, in the way of the same row's next run.
+        job_id=f"{function.rpartition('.')[2]}-{row_id}-{uuid.uuid4().hex[:8]}{_URGENT if front else ''}",
+        at_front=front,
+        result_ttl=RESULT_TTL_S,
+        failure_ttl=FAILURE_TTL_S,
+    )
+    return cast(AllowListedJob, job)
+
+
+def is_urgent(job_id: str) -> bool:
+    """Whether the job was put at the front, because somebody waits for it."""
+    return job_id.endswith(_URGENT)
+
+
+def live_rows(connection: "Redis", queue_name: str, function: str) -> set[int]:
+    """Ids of rows for which a job of `function` is queued, waits for its retry, or runs under an unexpired lease."""
+    queue = open_queue(connection, queue_name)
+    job_ids = [*queue.get_job_ids(), *queue.scheduled_job_registry.get_job_ids(cleanup=False)]
+    started = queue.started_job_registry
+    job_ids += [started.parse_job_id(entry) for entry in connection.zrangebyscore(started.key, time.time(), "+inf")]
+    rows = (_row_of(job_id, function) for job_id in job_ids)
+    return {row_id for row_id in rows if row_id is not None}
+
+
+def remove_predictions(connection: "Redis", row_ids: Collection[int]) -> int:
+    """Take the jobs of these rows out of the GPU queue, those that wait for a retry too; returns how many.
+
+    What a worker has in its hands by now stays there: it finds in the store that there is nothing to do.
+    """
+    queue, rows = open_queue(connection, GPU), set(row_ids)
+    retries = queue.scheduled_job_registry
+    job_ids = [*queue.get_job_ids(), *retries.get_job_ids(cleanup=False)]
+    job_ids = [job_id for job_id in job_ids if _row_of(job_id, PREDICT) in rows]
+    count = 0
+    for start in range(0, len(job_ids), _REMOVED_AT_A_TIME):
+        some = job_ids[start : start + _REMOVED_AT_A_TIME]
+        with connection.pipeline(transaction=False) as pipeline:
+            for job_id in some:
+                pipeline.lrem(queue.key, 1, job_id)
+                pipeline.zrem(retries.key, job_id)
+            answers = pipeline.execute()
+        removed = [job_id for job_id, *was in zip(some, answers[::2], answers[1::2], strict=True) if any(was)]
+        if removed:
+            connection.delete(*map(AllowListedJob.key_for, removed))
+        count += len(removed)
+    return count
+
+
+def _row_of(job_id: str, function: str) -> int | None:
+    """The row that a job of `function` is about; None if it is another function's."""
+    name, *rest = job_id.split("-")
+    is_ours = name == function.rpartition(".")[2] and len(rest) >= 2 and rest[0].isdecimal()
+    return int(rest[0]) if is_ours else None
+
+
+def live_workers(connection: "Redis", queue_name: str) -> int:
+    """How many workers of a queue gave a sign of life within the last minute. RedisError if Redis does not answer."""
+    keys = worker_registration.get_keys(queue=open_queue(connection, queue_name))
+    return int(connection.exists(*keys)) if keys else 0
+
+
+def requeue_due_retries(connection: "Redis", queue_name: str) -> int:
+    """Move the jobs whose retry is due back into their queue. Any number of processes may do so at the same time.
+
+    This is RQ's scheduler without its process: that one is forked and outlives a killed worker.
+    """
+    registry = open_queue(connection, queue_name).scheduled_job_registry
+    moved = 0
+    for job_id in registry.get_jobs_to_schedule():
+        try:
+            registry.requeue(job_id)
+            moved += 1
+        except InvalidJobOperation:  # another process was first
+            continue
+        except NoSuchJobError:
+            registry.remove(job_id)
+    return moved
+
+
+def wait_for_job(job: Job, timeout_s: float) -> bool:
+    """Wait up to `timeout_s` for the job's end. True if it finished, False if it failed, was stopped, or time ran out.
+
+    A job that is retried is waited for on. The waiter is woken by the result, within about a millisecond.
+    """
+    deadline = time.monotonic() + timeout_s
+    results = f"{RQ_KEY_PREFIX}:results:{job.id}"
+    last_seen = "0-0"
+    while True:
+        try:
+            status = job.get_status()
+        except InvalidJobOperation:  # its hash is gone
+            return False
+        if status in _TERMINAL:
+            return bool(status == JobStatus.FINISHED)
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            return False
+        block_ms = max(1, int(min(remaining, _LONGEST_BLOCK_S) * 1000))
+        entries: Any = job.connection.xread({results: last_seen}, block=block_ms)
+        if entries:
+            last_seen = entries[0][1][-1][0]

@@ -1,0 +1,1 @@
+"""What webhooks missed, read from Label Studio."""
