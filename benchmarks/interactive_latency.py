@@ -40,7 +40,7 @@ ASKED = 8  # of each kind in each part
 THINK_S = 2.0
 BULK_TASKS = 600  # more than are done meanwhile
 HOLDOUT = 2  # images: with fewer than the gate asks for nothing would be learnt
-SCHEDULER = "from backend.console.finetune import scheduler; scheduler()"
+SCHEDULER = "from backend.console.scheduler import scheduler; scheduler()"
 LABEL_CONFIG = """<View><Image name="image" value="$image"/>
 <BrushLabels name="mask" toName="image"><Label value="Nucleus" prompt="all nuclei"/></BrushLabels>
 <RectangleLabels name="box" toName="image" smart="true"><Label value="Nucleus"/></RectangleLabels>

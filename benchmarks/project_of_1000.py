@@ -29,9 +29,9 @@ from PIL import Image
 
 from argenseg_model.scenes.drawing import draw_scene
 from backend.console.demo.label_studio import LabelStudioServer, find_label_studio, free_ports
-from backend.console.supervisor.up import environment_of, is_ready
+from backend.console.supervisor.up import is_ready
 from labeling.label_studio.client import LabelStudioClient
-from labeling.settings import Settings
+from labeling.settings import Settings, environment_of
 from labeling.store.store import Store
 
 ROOT = Path(__file__).parents[1]

@@ -28,10 +28,9 @@ from PIL import Image
 
 from backend.console.demo.label_studio import free_ports
 from backend.console.supervisor.embedded_redis import find_redis_server, redis_command
-from backend.console.supervisor.up import environment_of
 from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
-from labeling.settings import Settings
+from labeling.settings import Settings, environment_of
 from labeling.store.records import TaskWish, WantedPrediction
 from labeling.store.store import Store
 from worker.queue.queues import GPU, connect, enqueue_prediction, open_queue, wait_for_job
@@ -46,7 +45,7 @@ WORKER = (
     "import sys; from labeling.settings import Settings; from worker.gpu_worker.worker import run; "
     "sys.exit(run(Settings(), sys.argv[1]))"
 )
-SWEEPER = "from backend.console.worker import sweeper; sweeper()"
+SWEEPER = "from backend.console.sweeper import sweeper; sweeper()"
 BACKEND = "from backend.web.server import serve; from labeling.settings import Settings; serve(Settings())"
 STARTER = "worker.gpu_worker.model_child:load_argenseg"
 INSTANT = "tests.worker.segmenters:threshold"

@@ -116,9 +116,31 @@ class Settings(BaseSettings):
         return self.data_dir / "redis" / "redis.sock"
 
     @property
+    def local_backend_url(self) -> str:
+        """The backend's address as this machine reaches it."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def public_backend_url(self) -> str:
+        """The backend's address as Label Studio reaches it: BACKEND_URL, else as this machine does."""
+        return self.backend_url or self.local_backend_url
+
+    @property
     def image_cache(self) -> Path:
         """The folder of fetched images, named by their content."""
         return self.data_dir / "images"
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment variables that make another process read the same settings; an empty one counts as unset."""
+    environment = {}
+    for name, field in Settings.model_fields.items():
+        alias, value = field.validation_alias, getattr(settings, name)
+        first = alias.choices[0] if isinstance(alias, AliasChoices) else alias
+        value = value.get_secret_value() if isinstance(value, SecretStr) else value
+        environment[str(first)] = "" if value is None else str(value)
+    return environment
 
 
 def read_settings(**options: Any) -> Settings:

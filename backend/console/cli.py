@@ -22,13 +22,13 @@ COMMANDS = {
     "evaluate": Command("argenseg_model.evaluation_cli:evaluate", "Measure a model on a manifest of corrected images."),
     "demo": Command("backend.console.demo.command:demo", "Start everything with Label Studio and a sample project."),
     "up": Command(
-        "backend.console.worker:up", "Start Redis, worker, publisher, sweeper, scheduler and backend on this machine."
+        "backend.console.up:up", "Start Redis, worker, publisher, sweeper, scheduler and backend on this machine."
     ),
-    "backend": Command("backend.console.cli:backend", "Serve the Label Studio ML backend (port 9090)."),
+    "backend": Command("backend.console.backend:backend", "Serve the Label Studio ML backend (port 9090)."),
     "predict": Command("backend.console.predict:predict", "Draw the masks of a whole Label Studio project."),
     "prompts": Command("backend.console.prompts:prompts", "Compare wordings of a prompt on tasks that are annotated."),
     "versions": Command(
-        "backend.console.predict:versions", "Choose the predictions that annotators see; remove old ones."
+        "backend.console.versions:versions", "Choose the predictions that annotators see; remove old ones."
     ),
     "doctor": Command("backend.console.doctor:doctor", "Check every link, and say how to mend what is broken."),
     "corrections": Command(
@@ -39,12 +39,12 @@ COMMANDS = {
         "backend.console.finetune:finetune", "Teach the live model what was corrected; a gate decides."
     ),
     "models": Command(
-        "backend.console.finetune:models", "The fine-tuned versions: list, show, promote, rollback, delete."
+        "backend.console.models:models", "The fine-tuned versions: list, show, promote, rollback, delete."
     ),
-    "scheduler": Command("backend.console.finetune:scheduler", "Fine-tune when it is time."),
+    "scheduler": Command("backend.console.scheduler:scheduler", "Fine-tune when it is time."),
     "worker": Command("backend.console.worker:worker", "Compute wanted predictions with the model."),
-    "publisher": Command("backend.console.worker:publisher", "Send predictions to Label Studio and store corrections."),
-    "sweeper": Command("backend.console.worker:sweeper", "Find and queue again what got lost."),
+    "publisher": Command("backend.console.publisher:publisher", "Send predictions to Label Studio; store corrections."),
+    "sweeper": Command("backend.console.sweeper:sweeper", "Find and queue again what got lost."),
 }
 
 
@@ -87,20 +87,6 @@ def main() -> None:
 
     Example: argenseg segment photo.jpg --prompt "every cell" --out masks
     """
-
-
-@click.command()
-@click.option("--host", help="Address to listen on (HOST, default 127.0.0.1).")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (PORT, default 9090).")
-def backend(host: str | None, port: int | None) -> None:
-    """Serve the Label Studio ML backend. Everything else is set by the environment.
-
-    Example: LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=... argenseg backend --port 9090
-    """
-    from backend.console.command_line import start
-    from backend.web.server import serve  # flask and gunicorn, which no other command needs
-
-    serve(start(host=host, port=port))
 
 
 if __name__ == "__main__":

@@ -1,20 +1,27 @@
-"""What the commands of this floor share: settings from the environment with options over them, and the log."""
+"""What commands share: settings from the environment with options over them, and the log."""
 
 import csv
 import io
-import logging
+import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Column, Table
 
+from labeling.errors import LabelingError
+from labeling.logs import configure_logs
 from labeling.settings import Settings, read_settings
+from worker.wishes import label_studio_url
 
-_TALKATIVE = ("alembic", "httpx")  # they tell of every connection and request
+if TYPE_CHECKING:
+    from labeling.store.records import Project
+    from labeling.store.store import Store
 
 _ENDLESS = 100_000  # columns
 
@@ -37,12 +44,37 @@ def start(*, log_level: str | None = None, **options: Any) -> Settings:
     """
     api_key = options.pop("api_key", None)
     settings = read_settings(label_studio_api_key=api_key, **options)
-    level = log_level or settings.log_level
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stdout)
-    if settings.log_level != "DEBUG":
-        for name in _TALKATIVE:
-            logging.getLogger(name).setLevel(logging.WARNING)
+    configure_logs(settings, level=log_level)
     return settings
+
+
+@contextmanager
+def open_store(settings: Settings) -> Iterator["Store"]:
+    """The settings' store, closed at the end. StoreError if it cannot be used."""
+    from labeling.store.store import Store
+
+    with Store.open(settings.database_url, settings.blob_url) as store:
+        yield store
+
+
+def known_project(settings: Settings, store: "Store", number: int) -> "Project":
+    """Project `number` of the settings' Label Studio; LabelingError if this installation never saw it."""
+    found = store.find_project(number, label_studio_url(settings))
+    if found is None:
+        raise LabelingError(f"Project {number} is not known here. Connect it to the backend, or open one of its tasks.")
+    return found
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, instead of ending the process."""
+    stop = threading.Event()
+    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def plain_console(*, width: int | None = None, stderr: bool = False) -> Console:

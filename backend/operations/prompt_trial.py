@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from argenseg_model.metrics import InstanceMatch, iou, match_instances
-from labeling.answers import label_mask, questions
+from labeling.answers import Answer, label_mask, questions
 from labeling.corrections.annotated_regions import AnnotatedRegion, read_regions
 from labeling.errors import LabelConfigError, LabelingError
 from labeling.label_studio.client import LabelStudioClient
@@ -20,7 +20,6 @@ from labeling.prompts.plan import PromptedLabel, PromptPlan
 from labeling.prompts.wording import SEPARATOR, split_prompts
 from labeling.regions.instances import drop_small, label_instances
 from worker.errors import ModelLoadError, WorkerError
-from worker.gpu_worker.model_process import SegmentedPrompt
 
 _RESAMPLES = 2000
 
@@ -158,7 +157,7 @@ def try_wordings(
     tasks: Sequence[AnnotatedTask],
     results: Sequence[WordingResult],
     fetch: Callable[[AnnotatedTask], Path],
-    segment: Callable[[Path, Sequence[str]], Sequence[SegmentedPrompt]],
+    segment: Callable[[Path, Sequence[str]], Sequence[Answer]],
 ) -> Iterator[TriedTask]:
     """Ask all wordings about each task and add to `results`; a task that cannot be used is told and left out.
 

@@ -11,7 +11,7 @@ from typing import Any
 from backend.console.demo.label_studio import LabelStudioServer, find_label_studio, free_ports
 from backend.console.supervisor.embedded_redis import data_folder_lock
 from backend.console.supervisor.processes import Command, Supervisor
-from backend.console.supervisor.up import backend_url, is_ready, start_services
+from backend.console.supervisor.up import is_ready, start_services
 from backend.operations.projects.connection import connect_backend, find_backend
 from benchmarks.correction_loop.images import TruthImage
 from benchmarks.correction_loop.measurement import LABEL_CONFIG
@@ -94,7 +94,7 @@ class Installation:
 
     def press_start_training(self) -> None:
         """Label Studio's button: a START_TRAINING webhook, and the scheduler does the rest."""
-        backend = find_backend(self.client, self.number, backend_url(self.settings))
+        backend = find_backend(self.client, self.number, self.settings.public_backend_url)
         if backend is None:
             raise LoopError("The project lost its ML backend.")
         self._call("POST", f"/api/ml/{backend['id']}/train", json={})
@@ -134,7 +134,7 @@ def running(out: Path, model: str, device: str, threads: int, steps: int) -> Ite
             raise LoopError(f"Label Studio or the model was not ready after {START_S:.0f} s; see {out / 'log'}.")
         client = LabelStudioClient(server.url, server.token(), timeout_s=120.0)
         number = _project(client)
-        connect_backend(client, number, backend_url(settings), settings)
+        connect_backend(client, number, settings.public_backend_url, settings)
         with Store.open(settings.database_url, settings.blob_url) as store:
             yield Installation(services, settings, client, store, number)
         client.close()

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from backend.console.demo.sample_project import label_config
-from backend.console.supervisor.up import environment_of
-from labeling.settings import Settings
+from labeling.settings import Settings, environment_of
 from tests.e2e.label_studio_api import SHIPPED_IMAGES, LabelStudioApi, RunningDemo, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]

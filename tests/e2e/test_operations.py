@@ -15,8 +15,7 @@ import pytest
 
 from backend.console.demo.label_studio import LabelStudioServer, find_label_studio, free_ports
 from backend.console.demo.sample_project import label_config
-from backend.console.supervisor.up import environment_of
-from labeling.settings import Settings
+from labeling.settings import Settings, environment_of
 from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]  # masks take seconds each on a machine that is busy

@@ -20,10 +20,9 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from backend.console.supervisor.embedded_redis import find_redis_server, redis_command
-from backend.console.supervisor.up import environment_of
 from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
-from labeling.settings import Settings
+from labeling.settings import Settings, environment_of
 from labeling.store.records import Delivery, WantedPrediction
 from labeling.store.store import Store
 from tests.worker.label_studio_double import CONFIG, LabelStudioDouble

@@ -15,8 +15,8 @@ from backend.console.demo.sample_project import NUCLEI, SampleProject
 from backend.console.demo.training_news import TrainingNews
 from backend.console.supervisor.embedded_redis import data_folder_lock
 from backend.console.supervisor.processes import Command, Supervisor
-from backend.console.supervisor.up import backend_url, environment_of, is_ready, local_backend_url, start_services
-from labeling.settings import Settings
+from backend.console.supervisor.up import is_ready, start_services
+from labeling.settings import Settings, environment_of
 from labeling.store.store import Store
 from worker.errors import SupervisorError
 
@@ -46,7 +46,7 @@ def run_demo(server: LabelStudioServer, settings: Settings, console: Console, *,
             for project in (nuclei, lesson):
                 project.import_images()
                 project.create_view()
-                project.connect_backend(backend_url(settings), settings)
+                project.connect_backend(settings.public_backend_url, settings)
             versions = [predict_all(supervisor, project, store, console) for project in (nuclei, lesson)]
             if versions[0] is None or versions[1] is None:
                 return False
@@ -120,7 +120,7 @@ def _welcome(server: LabelStudioServer, nuclei: SampleProject, lesson: SamplePro
         "1. Put the masks of the first four tasks right (label Nucleus, brush or eraser), submit them. Tasks with a\n"
         "   star are done: they are the holdout, on which models are measured and from which none learns.\n"
         "2. Settings, Model, the dots beside ARGenSeg, Start Training. It takes some minutes; how far it is, and then\n"
-        f"   the verdict and its report: here, and on [bold]{local_backend_url(settings)}/finetune[/bold]\n"
+        f"   the verdict and its report: here, and on [bold]{settings.local_backend_url}/finetune[/bold]\n"
         "3. A version that is better for certain serves at once: open another task. One that is not changes nothing.\n"
         f"   To go back, in a shell that read {_environment_file(settings)} (. FILE):\n"
         f"   [bold]argenseg models rollback --project {lesson.id}[/bold]\n\n"

@@ -5,7 +5,6 @@ from contextlib import suppress
 
 from rich.console import Console
 
-from backend.console.supervisor.up import local_backend_url
 from labeling.errors import StoreError
 from labeling.settings import Settings
 from labeling.store.model_records import FinetuneRun
@@ -44,7 +43,7 @@ class TrainingNews:
         for reason in tell_verdict(run):
             self._print(f"    {reason}")
         if run.report is not None:
-            self._print(f"    Report: {local_backend_url(self._settings)}/finetune/{run.id}")
+            self._print(f"    Report: {self._settings.local_backend_url}/finetune/{run.id}")
 
     def _print(self, text: str) -> None:
         self._console.print(text, soft_wrap=True, markup=False)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from signal import SIGTERM
 
-from pydantic import AliasChoices, SecretStr
 from redis.exceptions import RedisError
 
 from backend.console.supervisor.embedded_redis import data_folder_lock, find_redis_server, redis_command
@@ -16,7 +15,7 @@ from backend.console.supervisor.processes import Command, Supervisor
 from backend.operations.projects.connection import basic_authorization, connect_backend
 from backend.operations.projects.open_project import require_client
 from labeling.credentials import hide_passwords
-from labeling.settings import Settings
+from labeling.settings import Settings, environment_of
 from worker.errors import SupervisorError
 from worker.queue.queues import GPU, connect, live_workers
 
@@ -38,9 +37,9 @@ def up(settings: Settings, projects: Sequence[int] = ()) -> None:
         start_services(supervisor, settings, lock)
         if supervisor.run_until(lambda: is_ready(settings), READY_S):
             for project in projects:
-                for change in connect_backend(require_client(settings), project, backend_url(settings), settings):
+                for change in connect_backend(require_client(settings), project, settings.public_backend_url, settings):
                     supervisor.say(f"project {project}: {change}")
-            url = hide_passwords(backend_url(settings))
+            url = hide_passwords(settings.public_backend_url)
             supervisor.say(f"ready: connect Label Studio to {url} (model {settings.model}, log {log_file})")
         supervisor.run_until(lambda: False)
         supervisor.say("stopping")
@@ -68,31 +67,9 @@ def start_services(supervisor: Supervisor, settings: Settings, lock: int) -> Non
         supervisor.start(Command(name, argv, environment, stop_timeout_s=stop_timeout_s))
 
 
-def environment_of(settings: Settings) -> dict[str, str]:
-    """The environment variables that make another process read the same settings; an empty one counts as unset."""
-    environment = {}
-    for name, field in Settings.model_fields.items():
-        alias, value = field.validation_alias, getattr(settings, name)
-        first = alias.choices[0] if isinstance(alias, AliasChoices) else alias
-        value = value.get_secret_value() if isinstance(value, SecretStr) else value
-        environment[str(first)] = "" if value is None else str(value)
-    return environment
-
-
 def is_ready(settings: Settings) -> bool:
     """Whether a GPU worker has its model warm (it registers afterwards) and the backend answers."""
     return _answers(lambda: _has_gpu_worker(settings)) and _answers(lambda: _is_healthy(settings))
-
-
-def backend_url(settings: Settings) -> str:
-    """The backend's address as Label Studio reaches it: BACKEND_URL, else as this machine does."""
-    return settings.backend_url or local_backend_url(settings)
-
-
-def local_backend_url(settings: Settings) -> str:
-    """The backend's address as this machine reaches it."""
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-    return f"http://{host}:{settings.port}"
 
 
 def _answers(question: Callable[[], bool]) -> bool:
@@ -106,7 +83,7 @@ def _has_gpu_worker(settings: Settings) -> bool:
 
 
 def _is_healthy(settings: Settings) -> bool:
-    request = urllib.request.Request(f"{local_backend_url(settings)}/health")
+    request = urllib.request.Request(f"{settings.local_backend_url}/health")
     if (authorization := basic_authorization(settings)) is not None:
         request.add_header("Authorization", authorization)
     with urllib.request.urlopen(request, timeout=2.0) as response:

@@ -4,8 +4,7 @@ import os
 import sys
 
 from backend.console.supervisor.processes import Command, Supervisor
-from backend.console.supervisor.up import environment_of
-from labeling.settings import Settings
+from labeling.settings import Settings, environment_of
 from worker.errors import SupervisorError
 
 

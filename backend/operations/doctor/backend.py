@@ -5,7 +5,6 @@ from typing import Any
 
 import httpx
 
-from backend.console.supervisor.up import local_backend_url
 from backend.operations.doctor.findings import Finding, failure, ok, warning
 from backend.operations.projects.connection import basic_authorization
 from labeling.settings import Settings
@@ -15,7 +14,7 @@ _TIMEOUT_S = 5.0
 
 def backend(settings: Settings) -> Iterator[Finding]:
     """Up, and guarded as the settings say?"""
-    url = local_backend_url(settings)
+    url = settings.local_backend_url
     authorization = basic_authorization(settings)
     headers = {"Authorization": authorization} if authorization else {}
     try:

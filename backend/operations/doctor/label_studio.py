@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import jwt
 
-from backend.console.supervisor.up import backend_url
 from backend.operations.doctor.findings import Finding, failure, ok, warning
 from backend.operations.projects.connection import refuses_backend, refuses_webhook
 from backend.operations.projects.open_project import require_client
@@ -61,7 +60,7 @@ def clock(settings: Settings) -> Iterator[Finding]:
 def private_addresses(settings: Settings) -> Iterator[Finding]:
     """Two of its defaults forbid the backend's address: one loudly when connecting, one silently for every webhook."""
     client = require_client(settings)
-    url = backend_url(settings)
+    url = settings.public_backend_url
     rules = (
         ("ML_BLOCK_LOCAL_IP", refuses_backend, f"It refuses ML backends at {url}", "connecting fails"),
         ("SSRF_PROTECTION_ENABLED", refuses_webhook, f"It drops webhooks to {url}", "corrections never arrive"),

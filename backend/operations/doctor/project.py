@@ -7,7 +7,6 @@ from itertools import islice
 
 from PIL import Image
 
-from backend.console.supervisor.up import backend_url
 from backend.operations.doctor.findings import Finding, failure, ok, skipped, warning
 from backend.operations.projects.connection import (
     find_backend,
@@ -62,7 +61,7 @@ def label_config(settings: Settings, project: int) -> Iterator[Finding]:
 @of_project
 def connection(settings: Settings, project: int) -> Iterator[Finding]:
     """Is our backend connected, and does Label Studio reach it just now?"""
-    client, url = require_client(settings), backend_url(settings)
+    client, url = require_client(settings), settings.public_backend_url
     mend = f"Run argenseg up --project {project} --connect."
     backend = find_backend(client, project, url)
     if backend is None:
@@ -87,7 +86,7 @@ def connection(settings: Settings, project: int) -> Iterator[Finding]:
 @of_project
 def webhook(settings: Settings, project: int) -> Iterator[Finding]:
     """Does an event really come all the way into our store? A project that is saved unchanged sends one."""
-    client, url = require_client(settings), backend_url(settings)
+    client, url = require_client(settings), settings.public_backend_url
     mend = f"Run argenseg up --project {project} --connect."
     hooks = find_webhooks(client, project, url)
     faults = [fault for hook in hooks[:1] for fault in webhook_faults(hook, settings)]

@@ -6,8 +6,8 @@ from datetime import timedelta
 from flask import Blueprint, Response
 from redis import Redis
 
-from backend.console.progress import duration
 from backend.operations.projects.predict import reasons
+from backend.operations.projects.progress import duration
 from backend.web.pages import show
 from backend.web.services import Services
 from labeling.credentials import without_credentials

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from backend.console import finetune as cli
+from backend.console import models
 from backend.console.cli import main
-from backend.console.supervisor.up import environment_of
-from labeling.settings import Settings
+from labeling.settings import Settings, environment_of
 from labeling.store import Store
 from labeling.store.model_records import FinetuneSchedule
 from tests.worker.conftest import LABEL_STUDIO_URL
@@ -93,7 +92,7 @@ def test_a_promotion_that_annotators_do_not_see_says_so(
     unseen: list[str] = [
         "Project 3: 2 open tasks have masks, but none of it, so annotators go on seeing starter there."
     ]
-    monkeypatch.setattr(cli, "promote_version", lambda *_: unseen)
+    monkeypatch.setattr(models, "promote_version", lambda *_: unseen)
     told = call("models", "promote", "starter-1.1")
     assert told.exit_code == 1 and unseen[0] in told.output
     assert "starter-1.1 serves by default, but what annotators see did not move everywhere" in told.output

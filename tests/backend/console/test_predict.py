@@ -14,14 +14,12 @@ from click.testing import CliRunner
 from redis import Redis
 
 from backend.console import predict as cli
-from backend.console import progress
 from backend.console.cli import main
-from backend.console.progress import Standing, duration
-from backend.console.supervisor.up import environment_of
-from backend.operations.projects import predict
+from backend.operations.projects import predict, progress
 from backend.operations.projects.open_project import OpenProject
+from backend.operations.projects.progress import Standing, current_standing, duration
 from labeling.predictions import Prediction
-from labeling.settings import Settings
+from labeling.settings import Settings, environment_of
 from labeling.store.operations_records import RunOptions
 from labeling.store.tables import utc_now
 from tests.backend.operations.projects.label_studio_double import LabelStudioDouble
@@ -232,7 +230,7 @@ def test_what_is_put_off_is_told_and_not_in_the_estimate(
 
     def standing() -> Standing:
         monkeypatch.setattr(progress, "live_workers", lambda *_: 1)
-        return progress._standing(project, predict.look(project), began, 0, 5)
+        return current_standing(project, predict.look(project), began, 0, 5)
 
     some = standing()
     assert (some.put_off, some.reason) == (3, "no such host") and some.seconds_left is not None

@@ -26,7 +26,7 @@ STEPS, KILLED_AFTER = 120, 60  # a checkpoint is written every 50
 SCHEDULER = f"""
 from worker.finetune import scheduler
 from worker.finetune import children, run, scenes_holdout
-from backend.console import finetune as cli
+from backend.console import scheduler as cli
 
 run.LEASE_S = scheduler.LEASE_S = {LEASE_S}
 scenes_holdout.SCENES, children.NICENESS = 2, 0

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from backend.console.supervisor.up import backend_url, environment_of, up
-from labeling.settings import Settings
+from backend.console.supervisor.up import up
+from labeling.settings import Settings, environment_of
 from worker.errors import WorkerError
 
 ROOT = Path(__file__).parents[4]
@@ -23,7 +23,8 @@ def test_other_processes_read_the_same_settings(settings: Settings, monkeypatch:
 
 
 def test_the_backend_is_reached_on_this_machine(settings: Settings) -> None:
-    assert backend_url(settings.model_copy(update={"host": "0.0.0.0", "port": 9191})) == "http://127.0.0.1:9191"
+    ours = settings.model_copy(update={"host": "0.0.0.0", "port": 9191})
+    assert ours.public_backend_url == "http://127.0.0.1:9191"
 
 
 def test_nothing_is_started_for_a_label_studio_that_is_not_named(settings: Settings) -> None:

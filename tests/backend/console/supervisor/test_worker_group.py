@@ -10,9 +10,8 @@ import pytest
 from redis import Redis
 from rq import worker_registration
 
-from backend.console.supervisor.up import environment_of
 from backend.console.supervisor.worker_group import worker_environment
-from labeling.settings import Settings
+from labeling.settings import Settings, environment_of
 from labeling.store.store import Store
 from tests.worker.conftest import RedisServer, Want, is_alive, wait_until
 from worker.queue.queues import GPU, enqueue_prediction, open_queue, redis_socket

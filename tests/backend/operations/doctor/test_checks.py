@@ -11,7 +11,6 @@ from click.testing import CliRunner
 from redis import Redis
 
 from backend.console.cli import main
-from backend.console.supervisor.up import backend_url, environment_of
 from backend.operations.doctor import (
     backend,
     model,
@@ -27,7 +26,7 @@ from backend.operations.doctor import (
 from backend.operations.doctor.findings import Finding
 from backend.operations.projects.connection import connect_backend
 from backend.operations.projects.open_project import OpenProject, require_client
-from labeling.settings import Settings
+from labeling.settings import Settings, environment_of
 from labeling.store.store import Store
 from tests.backend.operations.projects.label_studio_double import LabelStudioDouble
 from tests.worker.conftest import RedisServer, Want, bright_square
@@ -158,7 +157,7 @@ def test_a_project_that_is_not_connected(connected: Settings) -> None:
 
 
 def connect_project(settings: Settings) -> None:
-    connect_backend(require_client(settings), 5, backend_url(settings), settings)
+    connect_backend(require_client(settings), 5, settings.public_backend_url, settings)
 
 
 def test_a_connection_that_label_studio_lost(connected: Settings, label_studio: LabelStudioDouble) -> None:

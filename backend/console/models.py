@@ -1,0 +1,138 @@
+"""The command `argenseg models`."""
+
+import shutil
+from pathlib import Path
+
+import click
+
+from backend.console.command_line import known_project, open_store, print_table, start
+from labeling.settings import Settings
+from labeling.store.model_records import ModelVersion
+from labeling.store.records import Project
+from labeling.store.store import Store
+from worker.finetune.promotion import promote as promote_version
+from worker.finetune.promotion import roll_back, served_projects
+
+_project_option = click.option("--project", type=int, metavar="N", help="Label Studio's number of the project.")
+
+
+@click.group()
+def models() -> None:
+    """The fine-tuned model versions: look at them, choose which one serves, go back.
+
+    Example: argenseg models list
+    """
+
+
+@models.command("list")
+def list_models() -> None:
+    """All versions, the newest first. Example: argenseg models list"""
+    settings = start(log_level="WARNING")
+    with open_store(settings) as store:
+        headers = ("version", "learnt from", "state", "serves", "IoU before → after", "made")
+        print_table(headers, [_model_row(store, version) for version in store.list_models()])
+        if store.live_model() is None:
+            click.echo(f"By default {settings.model} serves (ARGENSEG_MODEL).")
+
+
+@models.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """A version's report. Example: argenseg models show starter-1.1"""
+    with open_store(start(log_level="WARNING")) as store:
+        version = store.get_model(name)
+        click.echo(f"{version.name}: {version.state}, learnt from {version.parent}, in {version.folder}")
+        report = version.report or {}
+        for reason in report.get("gate", {}).get("reasons", ["It was not judged."]):
+            click.echo(f"  {reason}")
+        if Path(report.get("html", "")).is_file():  # it goes with what is deleted on request
+            click.echo(f"Pictures and plots: {report['html']}")
+
+
+@models.command()
+@click.argument("name")
+@_project_option
+@click.option("--yes", is_flag=True, help="Do not ask, also for a version that the gate did not accept.")
+def promote(name: str, project: int | None, yes: bool) -> None:
+    """Let NAME serve a project, or all that have no version of their own; `base` is the model of the settings.
+
+    Open tasks are predicted first, then annotators see the new masks. Exit code 1: it serves new work, but in some
+    project annotators go on seeing what they saw, because they would lose masks; it is said why.
+
+    Example: argenseg models promote starter-1.1
+    """
+    settings = start()
+    with open_store(settings) as store:
+        found = None if project is None else known_project(settings, store, project)
+        asks = _say_promotion(settings, store, None if name == "base" else store.get_model(name), found)
+        if asks and not yes:
+            click.confirm("Go on?", abort=True)
+        unseen = promote_version(settings, store, None if name == "base" else name, found)
+    _say_what_serves(f"{name} serves {_where(project)}", unseen)
+
+
+@models.command()
+@_project_option
+def rollback(project: int | None) -> None:
+    """Go back to the version that served before. Open tasks that came since are predicted with it first.
+
+    Exit code 1 as of promote: it serves new work, but in some project annotators go on seeing what they saw.
+
+    Example: argenseg models rollback --project 3
+    """
+    settings = start()
+    with open_store(settings) as store:
+        found = None if project is None else known_project(settings, store, project)
+        version, unseen = roll_back(settings, store, found)
+        serves = settings.model if version is None else version.name
+    _say_what_serves(f"{serves} serves {_where(project)} again", unseen)
+
+
+@models.command()
+@click.argument("name")
+@click.confirmation_option(prompt="Its weights are deleted; its report stays. Go on?")
+def delete(name: str) -> None:
+    """Delete the weights of a version that serves nothing. Example: argenseg models delete starter-1.1 --yes"""
+    with open_store(start(log_level="WARNING")) as store:
+        version = store.delete_model(name)
+        shutil.rmtree(version.folder, ignore_errors=True)
+    click.echo(f"The weights of {name} are gone.")
+
+
+def _where(project: int | None) -> str:
+    return "by default" if project is None else f"project {project}"
+
+
+def _say_what_serves(what: str, unseen: list[str]) -> None:
+    """Exits 1 where annotators go on seeing something else, which `unseen` says."""
+    if unseen:
+        click.echo(f"{what}, but what annotators see did not move everywhere:")
+        for sentence in unseen:
+            click.echo(f"  {sentence}")
+        raise click.exceptions.Exit(1)
+    click.echo(f"{what}.")
+
+
+def _say_promotion(settings: Settings, store: Store, version: ModelVersion | None, project: Project | None) -> bool:
+    """Say what a promotion will do and what speaks against it; whether a person should think twice."""
+    is_doubtful = version is not None and version.state != "accepted"
+    if version is not None and is_doubtful:
+        reasons = ((version.report or {}).get("gate") or {}).get("reasons", [])
+        word = "refused it" if version.state == "refused" else "has not judged it"
+        click.echo(f"The gate {word}. {' '.join(reasons)}".rstrip())
+    served = served_projects(settings, store, project)
+    if served:
+        numbers = ", ".join(str(each.project_id) for each in served)
+        click.echo(f"The open tasks of project {numbers} are predicted with it, then annotators see it there.")
+    elif settings.label_studio_url is None or settings.label_studio_api_key is None:
+        click.echo("LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY are not both set: no task is predicted, no pin is moved.")
+    else:
+        click.echo("No project here is without a version of its own: it serves those to come.")
+    return is_doubtful or (project is None and bool(served))
+
+
+def _model_row(store: Store, version: ModelVersion) -> tuple[object, ...]:
+    checks = ((version.report or {}).get("gate") or {}).get("checks") or []
+    iou = f"{checks[0]['live']:.3f} → {checks[0]['candidate']:.3f}" if checks else "–"
+    serves = ", ".join(store.live_projects(version.name))
+    return version.name, version.parent, version.state, serves, iou, f"{version.created_at:%Y-%m-%d %H:%M}"

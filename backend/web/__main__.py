@@ -1,0 +1,10 @@
+"""`python -m backend.web`: the web door as a process of its own, as `argenseg backend` starts it."""
+
+from backend.web.server import serve
+from labeling.logs import configure_logs
+from labeling.settings import read_settings
+
+if __name__ == "__main__":
+    settings = read_settings()
+    configure_logs(settings)
+    serve(settings)
