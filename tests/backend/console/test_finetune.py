@@ -96,7 +96,7 @@ def test_a_promotion_that_annotators_do_not_see_says_so(
     told = call("models", "promote", "starter-1.1")
     assert told.exit_code == 1 and unseen[0] in told.output
     assert "starter-1.1 serves by default, but what annotators see did not move everywhere" in told.output
-    monkeypatch.setattr(cli, "roll_back", lambda *_: (None, unseen))
+    monkeypatch.setattr(models, "roll_back", lambda *_: (None, unseen))
     told = call("models", "rollback")
     assert told.exit_code == 1 and unseen[0] in told.output
     unseen.clear()
