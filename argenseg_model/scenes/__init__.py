@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from argenseg_model.samples import Sample
 from argenseg_model.scenes.drawing import LEVELS, Scene, SceneObject, draw_scene
 from argenseg_model.scenes.prompts import sample_prompt
-from argenseg_model.training.samples import Sample
 
 __all__ = ["LEVELS", "Scene", "SceneObject", "draw_scene", "sample_prompt", "scene_sample"]
 

@@ -1,4 +1,4 @@
-"""The small model that ships: a folder in our own layout, made by `python -m argenseg_model.training.train_starter`."""
+"""The small model that ships: a folder in our own layout, made by `python -m recipes.starter.train`."""
 
 from pathlib import Path
 

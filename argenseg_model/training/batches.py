@@ -1,6 +1,4 @@
-"""Batches for the starter: drawn scenes with several prompts each, and nuclei tiles; all from one seeded generator."""
-
-from pathlib import Path
+"""Batches for small models: drawn scenes with several prompts each, and samples of any kind as tensors."""
 
 import numpy as np
 import torch
@@ -10,12 +8,11 @@ from argenseg_model.generation import common_prefix
 from argenseg_model.model import ARGenSeg
 from argenseg_model.processing import image_to_pixels, mask_to_pixels, stretch_contrast
 from argenseg_model.prompting import ANSWERS, build_prompt
+from argenseg_model.samples import Sample
 from argenseg_model.scenes import draw_scene, sample_prompt
 from argenseg_model.scenes.attributes import named, seen
 from argenseg_model.scenes.vocabulary import MICROSCOPY_WORDS
-from argenseg_model.training.nuclei import NucleiTiles
 from argenseg_model.training.objective import TrainingBatch
-from argenseg_model.training.samples import Sample
 
 TEMPLATE = "class"
 
@@ -56,24 +53,6 @@ def scene_samples(
             asked.append(Sample(scene.image, prompt, mask, f"scene:{kind}", shown))
         groups.append(asked)
     return groups
-
-
-def nuclei_samples(rng: np.random.Generator, tiles: NucleiTiles, count: int) -> list[list[Sample]]:
-    """Each tile twice: asked for its nuclei (as a rule), and asked for something that no microscope image shows."""
-    groups = []
-    for _ in range(count):
-        sample = tiles.sample(rng)
-        groups.append([sample, tiles.absent(rng, sample.image, sample.source)])
-    return groups
-
-
-def load_nuclei(data: Path, side: int, cutoff: float, **which: object) -> NucleiTiles:
-    """Nuclei tiles whose images were stretched as a whole, as inference does it before it cuts tiles."""
-
-    def stretch(picture: np.ndarray) -> np.ndarray:
-        return np.asarray(stretch_contrast(Image.fromarray(picture).convert("RGB"), cutoff))
-
-    return NucleiTiles(data, side=side, prepare=stretch, **which)  # type: ignore[arg-type]
 
 
 def to_batch(model: ARGenSeg, groups: list[list[Sample]]) -> TrainingBatch:

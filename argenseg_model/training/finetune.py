@@ -34,6 +34,7 @@ from argenseg_model.evaluation import evaluate, figures
 from argenseg_model.files import replace_file
 from argenseg_model.manifest import Manifest
 from argenseg_model.model import ARGenSeg
+from argenseg_model.samples import Sample
 from argenseg_model.training.adapters import add_adapters, merge_adapters, trained_parameters
 from argenseg_model.training.batches import to_batch
 from argenseg_model.training.calibration import choose_least_score
@@ -41,7 +42,6 @@ from argenseg_model.training.manifest_samples import ManifestSamples
 from argenseg_model.training.objective import Objective, TrainingHeads, training_losses
 from argenseg_model.training.optimizers import make_optimizers, set_learning_rate
 from argenseg_model.training.release_loss import release_losses
-from argenseg_model.training.samples import Sample
 
 FINISHED, STOPPED = 0, os.EX_TEMPFAIL
 LOSS_WEIGHTS = {"text": 0.1, "codes": 1.0}

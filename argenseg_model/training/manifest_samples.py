@@ -12,9 +12,9 @@ from argenseg_model.configuration import ARGenSegConfig
 from argenseg_model.images import load_image
 from argenseg_model.manifest import Manifest, ManifestError, ManifestItem
 from argenseg_model.processing import stretch_contrast
+from argenseg_model.samples import Sample
 from argenseg_model.scenes.vocabulary import FOREIGN_OBJECTS
 from argenseg_model.training.batches import scene_samples
-from argenseg_model.training.samples import Sample
 
 CACHE_BYTES = 512 * 2**20
 """Decoded images kept in memory; the others are read again when they are drawn."""

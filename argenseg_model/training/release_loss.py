@@ -7,8 +7,8 @@ from torch import Tensor
 from argenseg_model.model import ARGenSeg
 from argenseg_model.processing import image_to_pixels, mask_to_pixels
 from argenseg_model.prompting import build_prompt
+from argenseg_model.samples import Sample
 from argenseg_model.training.batches import TEMPLATE
-from argenseg_model.training.samples import Sample
 
 IGNORED = -100
 

@@ -3,8 +3,8 @@ import pytest
 
 from argenseg_model.scenes import scene_sample
 from argenseg_model.scenes.vocabulary import COLOURS, FOREIGN_OBJECTS, SHAPES
-from argenseg_model.training.corpus import prompt_corpus
-from argenseg_model.training.nuclei import NUCLEI_PROMPTS, NucleiTiles, TrainingDataError
+from recipes.starter.corpus import prompt_corpus
+from recipes.starter.nuclei import NUCLEI_PROMPTS, NucleiTiles, TrainingDataError
 
 
 def test_a_tile_shows_its_nuclei(nuclei_dir):

@@ -1,6 +1,6 @@
 """Measure a starter on what it has not seen: held-out nuclei images and fresh scenes, beside a trivial baseline.
 
-    python -m argenseg_model.training.evaluate_starter --data DIR --model starter
+    python -m recipes.starter.evaluate --data DIR --model starter
 
 Prints one JSON object. IoU is the mean over images (an empty truth that is found empty counts 1); "absent_empty" is the
 share of prompts about something absent whose mask has not a single pixel.
@@ -17,7 +17,7 @@ import torch
 from argenseg_model.metrics import iou
 from argenseg_model.model import ARGenSeg
 from argenseg_model.scenes import scene_sample
-from argenseg_model.training.nuclei import NucleiTiles
+from recipes.starter.nuclei import NucleiTiles
 
 PROMPT = "all nuclei"
 ABSENT_PROMPTS = ("all red circles", "every car", "the dog")

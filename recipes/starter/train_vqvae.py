@@ -10,10 +10,10 @@ from torch import Tensor
 
 from argenseg_model.files import replace_file
 from argenseg_model.scenes import scene_sample
-from argenseg_model.training.mask_pictures import CodebookAverages, train_step_loss
-from argenseg_model.training.nuclei import NucleiTiles
-from argenseg_model.training.starter_config import TILE
 from argenseg_model.vqvae import MultiScaleVQVAE
+from recipes.starter.config import TILE
+from recipes.starter.mask_pictures import CodebookAverages, train_step_loss
+from recipes.starter.nuclei import NucleiTiles
 
 BATCH = 48
 WARM_UP = 0.12

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from argenseg_model.errors import ARGenSegError
+from argenseg_model.samples import Sample
 from argenseg_model.scenes.drawing import pick
 from argenseg_model.scenes.prompts import absent_anywhere
-from argenseg_model.training.samples import Sample
 
 NUCLEI_PROMPTS = (  # the usual ones several times
     "all nuclei", "all nuclei", "all nuclei", "nuclei", "nuclei", "every nucleus", "nucleus", "the nuclei",

@@ -1,6 +1,6 @@
 """Train the starter: tokenizer, VQ-VAE, vision tower, then all together, and how sure it must be; seeded, resumable.
 
-    python -m argenseg_model.training.train_starter --data DIR --out runs/starter
+    python -m recipes.starter.train --data DIR --out runs/starter
 
 DIR holds the nuclei (manifest.csv, images/, instances/); only fluorescence images of split "train" are used, and scenes
 drawn by code. A run that was stopped goes on from its last checkpoint when the same command is given again.
@@ -17,16 +17,17 @@ import torch
 from argenseg_model.files import replace_file
 from argenseg_model.model import ARGenSeg
 from argenseg_model.prompting import ANSWERS, QUESTIONS
+from argenseg_model.samples import Sample
 from argenseg_model.tokenizer import load_tokenizer, train_byte_bpe
-from argenseg_model.training.batches import load_nuclei, nuclei_samples, scene_samples, to_batch
+from argenseg_model.training.batches import scene_samples, to_batch
 from argenseg_model.training.calibration import choose_least_score
-from argenseg_model.training.corpus import prompt_corpus
 from argenseg_model.training.objective import Objective, TrainingHeads, training_losses
 from argenseg_model.training.optimizers import make_optimizers, set_learning_rate
-from argenseg_model.training.samples import Sample
-from argenseg_model.training.starter_config import TILE, initialise, starter_config
-from argenseg_model.training.train_vision import sight_loss, train_vision
-from argenseg_model.training.train_vqvae import train_vqvae
+from recipes.starter.config import TILE, initialise, starter_config
+from recipes.starter.corpus import prompt_corpus
+from recipes.starter.nuclei_batches import load_nuclei, nuclei_samples
+from recipes.starter.train_vision import sight_loss, train_vision
+from recipes.starter.train_vqvae import train_vqvae
 
 SOFTNESS = 0.02
 """Spread of a soft target, as a share of the codebook's variance: about one nat of entropy."""

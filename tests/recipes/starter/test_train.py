@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from argenseg_model import ARGenSeg
-from argenseg_model.training import train_starter
-from argenseg_model.training.batches import load_nuclei, nuclei_samples, scene_samples, to_batch
+from argenseg_model.training.batches import scene_samples, to_batch
 from argenseg_model.training.objective import Objective, TrainingHeads, training_losses, visual_targets
-from argenseg_model.training.starter_config import TILE, initialise, starter_config
+from recipes.starter import train as train_starter
+from recipes.starter.config import TILE, initialise, starter_config
+from recipes.starter.nuclei_batches import load_nuclei, nuclei_samples
 
 STEPS = ["--steps", "4", "--vqvae-steps", "3", "--vision-steps", "2", "--checkpoint-every", "2", "--threads", "1"]
 STEPS += ["--validation-scenes", "8"]

@@ -15,7 +15,7 @@ from argenseg_model.scenes.vocabulary import (
     SHAPES,
     SIZES,
 )
-from argenseg_model.training.nuclei import NUCLEI_PROMPTS
+from recipes.starter.nuclei import NUCLEI_PROMPTS
 
 _PROMPTS_PER_SCENE = 8
 

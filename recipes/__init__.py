@@ -1,0 +1,1 @@
+"""How things that ship were made; run from a checkout, not installed."""
