@@ -19,11 +19,9 @@ from labeling.prompts.plan import PromptedLabel, PromptPlan
 from labeling.prompts.wording import distinct_prompts, question_key
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.instances import drop_small, label_instances
-from labeling.regions.kinds import most_regions
+from labeling.regions.kinds import ONE_OBJECT_KINDS, most_regions
 
 logger = logging.getLogger(__name__)
-
-_KINDS_OF_ONE_OBJECT = ("polygon", "vector", "rectangle")
 
 
 class Answer(Protocol):
@@ -176,7 +174,7 @@ def _label_objects(mask: NDArray[np.bool_], item: PromptedLabel) -> NDArray[np.i
         labels = label_instances(mask, options.min_area)
     else:
         mask = drop_small(mask, options.min_area)
-        if not item.region_type.startswith(_KINDS_OF_ONE_OBJECT):
+        if item.region_type not in ONE_OBJECT_KINDS:
             return mask.astype(np.int32)
         labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)[1].astype(np.int32)
     return _limit_objects(labels, item)
@@ -190,7 +188,7 @@ def _limit_objects(labels: NDArray[np.int32], item: PromptedLabel) -> NDArray[np
     if count <= most:
         return labels
     number = np.arange(count + 1, dtype=np.int32)
-    if item.region_type.startswith(_KINDS_OF_ONE_OBJECT):
+    if item.region_type in ONE_OBJECT_KINDS:
         number[np.argsort(areas, kind="stable")[:-most]] = 0
         logger.warning("%r: of %d objects the %d largest are kept.", item.prompt, count, most)
     else:

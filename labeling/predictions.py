@@ -4,22 +4,18 @@ import math
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labeling.errors import LabelConfigError, RegionError
+from labeling.errors import RegionError
 from labeling.prompts.label_config import LabelConfig
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.kinds import draw_cropped, region_dict, region_shape
 
-if TYPE_CHECKING:
-    from label_studio_sdk.label_interface.interface import LabelInterface
-
 _MAX_ERRORS = 3
-_MAX_ERROR_CHARACTERS = 200  # the SDK's own ones quote whole run lengths
+_MAX_ERROR_CHARACTERS = 200  # they quote what they found
 
 
 @dataclass(frozen=True)
@@ -104,8 +100,8 @@ def build_prediction(
 def validate_prediction(prediction: Prediction, config: LabelConfig) -> None:
     """Refuse, with RegionError, what Label Studio would store but show wrongly or not at all: its API checks nothing.
 
-    Checked are ids, sizes, scores, tags and labels, and that every mask can be read and is not empty; then
-    label-studio-sdk's own rules. The mask of a region that is still at hand in `regions` is not read again.
+    Checked are ids, sizes, scores, tags and labels, and that every mask can be read and is not empty. The mask of a
+    region that is still at hand in `regions` is not read again.
     """
     drawn = {region.region_id: region.shape for region in prediction.regions}
     errors = [
@@ -116,7 +112,6 @@ def validate_prediction(prediction: Prediction, config: LabelConfig) -> None:
     ids = [region["id"] for region in prediction.result if "id" in region]
     errors += ["two regions have the same id"] if len(set(map(str, ids))) < len(ids) else []
     errors += [] if _is_score(prediction.score) else [f"the score {prediction.score} is not from 0 to 1"]
-    errors = errors or _label_interface(config.xml).validate_prediction(prediction.to_json(), return_errors=True)  # type: ignore[no-untyped-call]
     if errors:
         cut = [error[:_MAX_ERROR_CHARACTERS] for error in errors[:_MAX_ERRORS]]
         raise RegionError(f"The prediction does not fit the label config: {'; '.join(cut)}.")
@@ -151,14 +146,3 @@ def _region_errors(region: dict[str, Any], config: LabelConfig, drawn: Mapping[s
 
 def _is_score(score: Any) -> bool:
     return score is None or (isinstance(score, int | float) and math.isfinite(score) and 0 <= score <= 1)
-
-
-@lru_cache(maxsize=64)
-def _label_interface(xml: str) -> "LabelInterface":
-    """`xml` is parsed by lxml, which expands entities: it must come from `parse_label_config`, where there are none."""
-    from label_studio_sdk.label_interface.interface import LabelInterface  # takes a second; the web process needs none
-
-    try:
-        return LabelInterface(xml)
-    except Exception as error:  # it raises whatever it stumbles over
-        raise LabelConfigError(f"label-studio-sdk cannot read the label config: {error}.") from error

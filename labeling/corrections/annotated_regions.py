@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from labeling.errors import RegionError
 from labeling.regions.cropped_mask import CroppedMask
-from labeling.regions.kinds import READABLE_KINDS, region_shape
+from labeling.regions.kinds import READABLE_KINDS, count_vertices, geometry_numbers, region_shape
 
 _SAME_PERCENT = 0.01  # of the image's side: the page computes in pixels and writes percents back
-_MASKS_FROM_TAGS = frozenset(READABLE_KINDS)
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def read_regions(
 
 
 def _is_drawn(item: dict[str, Any]) -> bool:
-    return item.get("type") in _MASKS_FROM_TAGS
+    return item.get("type") in READABLE_KINDS
 
 
 def _names(region_id: str) -> Iterator[str]:
@@ -112,20 +111,14 @@ def _is_equal(first: CroppedMask, second: CroppedMask) -> bool:
 
 
 def is_same_shape(before: dict[str, Any], after: dict[str, Any]) -> bool:
-    """Whether two values of polygons, vectors or rectangles are the same, up to what a page's arithmetic changes."""
-    first, second = _numbers(before), _numbers(after)
+    """Whether two values of regions that are no masks are the same, up to what a page's arithmetic changes."""
+    first, second = geometry_numbers(before), geometry_numbers(after)
     return (
         first is not None
         and second is not None
         and first.shape == second.shape
         and bool((np.abs(first - second) <= _SAME_PERCENT).all())
     )
-
-
-def count_vertices(value: dict[str, Any]) -> int | None:
-    """The vertices of a polygon's or a vector's value; None for other kinds."""
-    found = value.get("points", value.get("vertices"))
-    return len(found) if isinstance(found, list) else None
 
 
 def _labels(parts: list[dict[str, Any]]) -> list[str]:
@@ -145,19 +138,3 @@ def _storable(text: str) -> str:
         raise ValueError("a text with a NUL")
     text.encode()
     return text
-
-
-def _numbers(value: dict[str, Any]) -> NDArray[np.float64] | None:
-    """What a shape is made of, in percent and degrees; None for masks, and for curves, whose handles we do not read."""
-    try:
-        if "points" in value:
-            return np.array(value["points"], np.float64)
-        if "vertices" in value:
-            vertices = value["vertices"]
-            is_curved = any(vertex.get("isBezier") for vertex in vertices)
-            return None if is_curved else np.array([[vertex["x"], vertex["y"]] for vertex in vertices], np.float64)
-        return np.array(
-            [value[key] for key in ("x", "y", "width", "height")] + [value.get("rotation") or 0], np.float64
-        )
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
-        return None

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from argenseg_model.metrics import boundary_iou, iou
-from labeling.corrections.annotated_regions import AnnotatedRegion, count_vertices, is_same_shape, read_regions
+from labeling.corrections.annotated_regions import AnnotatedRegion, is_same_shape, read_regions
 from labeling.corrections.matching import match_regions
 from labeling.errors import LabelingError
 from labeling.regions.cropped_mask import CroppedMask
+from labeling.regions.kinds import count_vertices
 from labeling.store.correction_records import AskedPrompt, Correction, CorrectionKind, Review
 from labeling.store.records import PredictedRegionRecord
 

@@ -6,12 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cached_property
 from typing import Any, Self
 
 import httpx
-from label_studio_sdk import LabelStudio
-from label_studio_sdk.core.api_error import ApiError
 
 from labeling.credentials import hide_passwords
 from labeling.errors import LabelStudioError
@@ -63,13 +60,17 @@ class LabelStudioClient:
 
     def create_prediction(self, task_id: int, prediction: Prediction) -> int:
         """Add a prediction to a task and return its id. Label Studio checks nothing: validate it before."""
-        with self._errors(f"A prediction for task {task_id} was not stored"):
-            return int(self._sdk.predictions.create(task=task_id, **prediction.to_json()).id)
+        what = f"A prediction for task {task_id} was not stored"
+        answer = self.call("POST", "/api/predictions/", what=what, json={"task": task_id, **prediction.to_json()})
+        with self._errors(what):
+            return int(answer["id"])
 
     def list_predictions(self, task_id: int) -> list[dict[str, Any]]:
         """A task's predictions: `id`, `model_version`, `score`, `result`, ..."""
-        with self._errors(f"The predictions of task {task_id} could not be read"):
-            return [item.model_dump() for item in self._sdk.predictions.list(task=task_id)]
+        what = f"The predictions of task {task_id} could not be read"
+        answer = self.call("GET", "/api/predictions/", what=what, params={"task": task_id})
+        with self._errors(what):
+            return [dict(item) for item in answer]
 
     def get_prediction(self, prediction_id: int) -> dict[str, Any]:
         """A prediction: `id`, `task`, `model_version`, ... LabelStudioError with status 404 if it is gone."""
@@ -176,8 +177,7 @@ class LabelStudioClient:
 
     def get_project(self, project_id: int) -> dict[str, Any]:
         """A project: `id`, `title`, `label_config`, `model_version`, ..."""
-        with self._errors(f"Project {project_id} could not be read"):
-            return self._sdk.projects.get(project_id).model_dump()
+        return dict(self.call("GET", f"/api/projects/{project_id}/", what=f"Project {project_id} could not be read"))
 
     def change_project(self, project_id: int, **fields: Any) -> None:
         """Set fields of a project, such as `model_version`: which predictions annotators see."""
@@ -228,18 +228,10 @@ class LabelStudioClient:
         with self._errors("Label Studio gave no access token"):
             return self.auth.header(self._http)
 
-    @cached_property
-    def _sdk(self) -> LabelStudio:
-        return LabelStudio(  # type: ignore[no-untyped-call]
-            base_url=f"{self.url}/", api_key="put on by auth", httpx_client=self._http, max_retries=0
-        )
-
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
         try:
             yield
-        except ApiError as error:
-            raise self._refusal(what, error.status_code, str(error.body)) from None
         except httpx.HTTPError as error:
             reason = self._safe(str(error) or type(error).__name__)
             raise LabelStudioError(
@@ -247,13 +239,13 @@ class LabelStudioClient:
                 f"Is Label Studio running, and is LABEL_STUDIO_URL right?{certificate_advice(error)}",
                 is_transient=True,
             ) from None
-        except (ValueError, TypeError) as error:  # such as a page that is no JSON
+        except (ValueError, TypeError, KeyError) as error:  # such as a page that is no JSON
             raise LabelStudioError(
                 f"{what}: the answer of {hide_passwords(self.url)} is not Label Studio's ({self._safe(str(error))}). "
                 "Check LABEL_STUDIO_URL, and what is between it and us."
             ) from None
 
-    def _refusal(self, what: str, status: int | None, reason: str) -> LabelStudioError:
+    def _refusal(self, what: str, status: int, reason: str) -> LabelStudioError:
         advice = {
             301: "It moved: set LABEL_STUDIO_URL to where it redirects to.",
             302: "It moved: set LABEL_STUDIO_URL to where it redirects to.",
@@ -261,9 +253,9 @@ class LabelStudioClient:
             401: "Check LABEL_STUDIO_API_KEY: legacy tokens are off by default, a personal access token always works.",
             403: "The token's user lacks the right: use one of a user who may edit the project.",
             404: "It does not exist, or the token's user does not see it.",
-        }.get(status or 0, "Its log may tell more.")
+        }.get(status, "Its log may tell more.")
         message = f"{what}: Label Studio answered {status} ({self._safe(reason)}). {advice}"
-        return LabelStudioError(message, status=status, is_transient=status is None or status == 429 or status >= 500)
+        return LabelStudioError(message, status=status, is_transient=status == 429 or status >= 500)
 
     def _safe(self, text: str) -> str:
         return self.auth.without_tokens(text)[:_MAX_REASON_CHARACTERS]

@@ -11,10 +11,10 @@ from defusedxml.ElementTree import fromstring
 from labeling.errors import LabelConfigError
 from labeling.prompts.region_options import DEFAULT_OPTIONS, RegionOptions, read_options
 from labeling.prompts.wording import clean_prompt, distinct_prompts, split_prompts
-from labeling.regions.kinds import KINDS
+from labeling.regions.kinds import BOX_KINDS, KINDS, READABLE_KINDS
 
-_SMART_KINDS = ("rectanglelabels", "rectangle", "keypointlabels", "keypoint")
-_SILENT_KINDS = (*(kind for kind in KINDS if kind not in _SMART_KINDS), "ellipselabels", "ellipse")
+_SMART_KINDS = (*BOX_KINDS, "keypointlabels", "keypoint")
+_SILENT_KINDS = tuple(kind for kind in READABLE_KINDS if kind not in _SMART_KINDS)
 _EXAMPLE = '<Label value="cell" prompt="every cell"/>'
 
 
@@ -106,7 +106,7 @@ def parse_label_config(xml: str) -> LabelConfig:
             "The label config has no tag that can hold a mask. Add "
             f'<BrushLabels name="brush" toName="{names[0]}">{_EXAMPLE}</BrushLabels>.'
         )
-    tags.sort(key=lambda tag: (not _kind(tag).endswith("labels"), _kind(tag).startswith("rectangle")))
+    tags.sort(key=lambda tag: (not _kind(tag).endswith("labels"), _kind(tag) in BOX_KINDS))
     name = next(target for target in _targets(tags[0]) if target in names)
     image = _image_tag(images[names.index(name)])
     ours = [tag for tag in tags if name in _targets(tag)]

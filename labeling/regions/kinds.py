@@ -5,6 +5,7 @@ A kind is a control tag's name in lower case, which is also the region's "type":
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,23 +35,34 @@ class DrawnRegion:
 
 @dataclass(frozen=True)
 class _Shape:
-    draw: Callable[[CroppedMask, float], list[Value]]  # of a mask that is not empty; tolerance in px
     read: Callable[[Value, int, int], CroppedMask]  # value, width, height; RegionError if it is malformed
-    is_lossless: bool = False  # then it is one region, and what is read is what was drawn
+    draw: Callable[[CroppedMask, float], list[Value]] | None = None  # of a mask that is not empty; tolerance in px
+    is_lossless: bool = False  # then it is one region, and what is read is what was drawn; else one for each object
+    is_box: bool = False  # a smart one asks for a mask, and masks are drawn with it only where nothing else can be
     max_pixels: float = float("inf")  # of a label's regions together: what Label Studio 1.23 shows in 36 s
+    numbers: Callable[[Value], NDArray[np.float64] | None] | None = None  # see `geometry_numbers`
+    vertices: str | None = None  # where a value lists them
 
 
 _SHAPES = {
-    "brush": _Shape(brush.draw, brush.read, is_lossless=True, max_pixels=1e9),
-    "bitmask": _Shape(bitmask.draw, bitmask.read, is_lossless=True, max_pixels=2e8),
-    "polygon": _Shape(polygon.draw, polygon.read),
-    "vector": _Shape(vector.draw, vector.read),
-    "rectangle": _Shape(rectangle.draw, rectangle.read),
+    "brush": _Shape(brush.read, brush.draw, is_lossless=True, max_pixels=1e9),
+    "bitmask": _Shape(bitmask.read, bitmask.draw, is_lossless=True, max_pixels=2e8),
+    "polygon": _Shape(polygon.read, polygon.draw, numbers=polygon.numbers, vertices="points"),
+    "vector": _Shape(vector.read, vector.draw, numbers=vector.numbers, vertices="vertices"),
+    "rectangle": _Shape(rectangle.read, rectangle.draw, is_box=True, numbers=rectangle.numbers),
+    "ellipse": _Shape(ellipse.read),
 }
 MAX_REGIONS = 1000  # a browser is slow with a hundred
-KINDS = tuple(kind for shape in _SHAPES for kind in (f"{shape}labels", shape))
-_ELLIPSES = ("ellipselabels", "ellipse")  # annotators draw them, we do not
-READABLE_KINDS = (*KINDS, *_ELLIPSES)
+
+
+def _kinds(has: Callable[[_Shape], bool]) -> tuple[str, ...]:
+    return tuple(kind for name, shape in _SHAPES.items() if has(shape) for kind in (f"{name}labels", name))
+
+
+READABLE_KINDS = _kinds(lambda shape: True)
+KINDS = _kinds(lambda shape: shape.draw is not None)  # the others are drawn by annotators only
+ONE_OBJECT_KINDS = _kinds(lambda shape: not shape.is_lossless)
+BOX_KINDS = _kinds(lambda shape: shape.is_box)
 
 
 def most_regions(kind: str, width: int, height: int) -> int:
@@ -58,7 +70,7 @@ def most_regions(kind: str, width: int, height: int) -> int:
 
     Label Studio makes a picture of the image's size of every brush mask and bitmask.
     """
-    return int(max(min(_shape(kind).max_pixels / (width * height), MAX_REGIONS), 1))
+    return int(max(min(_shape(kind, KINDS).max_pixels / (width * height), MAX_REGIONS), 1))
 
 
 def draw_regions(kind: str, mask: NDArray[np.bool_], *, tolerance: float = 1.0) -> list[DrawnRegion]:
@@ -74,11 +86,11 @@ def draw_cropped(kind: str, mask: CroppedMask, *, tolerance: float = 1.0) -> lis
     Brush and bitmask give one region and lose nothing. Polygon and vector give one for each connected object, whose
     outline moves by at most `tolerance` px (0: exact). Rectangle gives one for each connected object: its box.
     """
-    shape = _shape(kind)
+    shape = _shape(kind, KINDS)
     if not 0 <= tolerance < float("inf"):
         raise RegionError(f"The tolerance must be a number of pixels from 0 on, not {tolerance}.")
     width, height = check_image_size(mask.width, mask.height)
-    if mask.is_empty:
+    if mask.is_empty or shape.draw is None:
         return []
     values = shape.draw(mask, tolerance)
     return [DrawnRegion(value, mask if shape.is_lossless else shape.read(value, width, height)) for value in values]
@@ -121,8 +133,7 @@ def region_shape(region: dict[str, Any]) -> CroppedMask:
     RegionError, saying what is wrong, where the region is malformed, or claims more pixels or points than we read.
     """
     try:
-        kind = region.get("type")
-        read = ellipse.read if kind in _ELLIPSES else _shape(kind).read
+        read = _shape(region.get("type"), READABLE_KINDS).read
         width, height = check_image_size(region.get("original_width"), region.get("original_height"))
         value = region.get("value")
         if not isinstance(value, dict):
@@ -133,8 +144,25 @@ def region_shape(region: dict[str, Any]) -> CroppedMask:
         raise RegionError(f"Region {region.get('id')!s:.40}: {error}") from None
 
 
-def _shape(kind: object) -> _Shape:
-    shape = _SHAPES.get(kind.removesuffix("labels")) if isinstance(kind, str) else None
-    if shape is None:
+def geometry_numbers(value: Value) -> NDArray[np.float64] | None:
+    """What a region's value is made of, in percent and degrees: a page's arithmetic changes their last digits.
+
+    None for masks, which it does not compute anew, for curves, whose handles we do not read, and for what is malformed.
+    """
+    for shape in _SHAPES.values():
+        if shape.numbers is not None:
+            with suppress(KeyError, TypeError, ValueError, OverflowError, AttributeError):
+                return shape.numbers(value)
+    return None
+
+
+def count_vertices(value: Value) -> int | None:
+    """The vertices of a polygon's or a vector's value; None for other kinds."""
+    lists = (value.get(shape.vertices) for shape in _SHAPES.values() if shape.vertices is not None)
+    return next((len(found) for found in lists if isinstance(found, list)), None)
+
+
+def _shape(kind: object, kinds: tuple[str, ...]) -> _Shape:
+    if not isinstance(kind, str) or kind not in kinds:
         raise RegionError(f"{kind!r:.40} is no kind of region that holds a mask. There are {', '.join(KINDS)}.")
-    return shape
+    return _SHAPES[kind.removesuffix("labels")]

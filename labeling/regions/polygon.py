@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from labeling.errors import RegionError
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.outlines import draw_outlines
@@ -22,3 +25,8 @@ def read(value: dict[str, Any], width: int, height: int) -> CroppedMask:
     if value.get("closed", True) is not True:
         raise RegionError("The polygon is not closed, so it has no inside.")
     return fill_cropped([points_to_pixels(value.get("points"), width, height)], width, height)
+
+
+def numbers(value: dict[str, Any]) -> NDArray[np.float64]:
+    """The vertices, (n, 2) in percent. KeyError for other values, ValueError or TypeError for malformed ones."""
+    return np.array(value["points"], np.float64)

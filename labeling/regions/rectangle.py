@@ -4,6 +4,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from labeling.errors import RegionError
 from labeling.regions.cropped_mask import CroppedMask
@@ -34,3 +35,8 @@ def read(value: dict[str, Any], width: int, height: int) -> CroppedMask:
     turn = clockwise(read_number(value.get("rotation", 0), "rotation"))
     corners = np.array([(0, 0), (box_width, 0), (box_width, box_height), (0, box_height)]) * (width / 100, height / 100)
     return fill_cropped([corners @ turn + (x * width / 100, y * height / 100)], width, height)
+
+
+def numbers(value: dict[str, Any]) -> NDArray[np.float64]:
+    """x, y, width, height in percent, and the rotation in degrees. KeyError, … for other values and malformed ones."""
+    return np.array([value[key] for key in ("x", "y", "width", "height")] + [value.get("rotation") or 0], np.float64)

@@ -4,6 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labeling.errors import RegionError
 from labeling.regions.cropped_mask import CroppedMask
@@ -52,6 +53,13 @@ def read(value: dict[str, Any], width: int, height: int) -> CroppedMask:
     t = np.arange(_CURVE_STEPS)[:, None] / _CURVE_STEPS
     weights = np.stack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])  # (4, steps, 1)
     return fill_cropped([np.einsum("cpx,pso->csx", curves, weights).reshape(-1, 2)], width, height)
+
+
+def numbers(value: dict[str, Any]) -> NDArray[np.float64] | None:
+    """The vertices, (n, 2) in percent; None if curves join them. KeyError, … for other values and malformed ones."""
+    vertices = value["vertices"]
+    is_curved = any(vertex.get("isBezier") for vertex in vertices)
+    return None if is_curved else np.array([[vertex["x"], vertex["y"]] for vertex in vertices], np.float64)
 
 
 def _in_order(vertices: Any) -> list[Vertex]:

@@ -50,6 +50,13 @@ def test_an_answer_without_an_id_is_an_error(client, label_studio, answer) -> No
         client.create_prediction(5, Prediction([], None, "v1"))
 
 
+def test_an_answer_of_another_shape_is_an_error(client, label_studio, answer) -> None:
+    for body in ({"detail": "strange"}, ["strange"], None):
+        label_studio.answers["GET", "/api/predictions/"] = as_json(answer, body)
+        with pytest.raises(LabelStudioError, match="not Label Studio's"):
+            client.list_predictions(5)
+
+
 def test_lists_and_objects_are_plain_dicts(client, label_studio, answer) -> None:
     label_studio.answers["GET", "/api/predictions/"] = as_json(
         answer, [{"id": 7, "task": 5, "result": [], "model_version": "v1", "score": 0.5}]
