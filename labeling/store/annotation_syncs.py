@@ -46,7 +46,7 @@ class SyncTurn:
     full_after: int | None
 
 
-@dataclass(frozen=True)
+@dataclass
 class AnnotationSyncStore:
     """The turns to read annotations from Label Studio."""
 

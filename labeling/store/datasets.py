@@ -61,7 +61,7 @@ class DataSetRecord:
 Placing = Callable[[Sequence[ImageSplit]], Sequence[ImageSplit]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class DataSetStore:
     """Data sets, and the sides of their images."""
 

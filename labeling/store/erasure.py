@@ -76,7 +76,7 @@ class Erased:
         return {"id": annotation.get("id"), "erased": True} if is_meant else annotation
 
 
-@dataclass(frozen=True)
+@dataclass
 class ErasureStore:
     """Erasing, and what was erased."""
 

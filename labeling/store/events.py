@@ -44,7 +44,7 @@ class EventRecord:
     note: str | None
 
 
-@dataclass(frozen=True)
+@dataclass
 class EventStore:
     """Webhook events."""
 

@@ -45,7 +45,7 @@ class Exclusion:
     erased: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass
 class ExclusionStore:
     """What is left out."""
 

@@ -97,7 +97,7 @@ class FinetuneSchedule:
     corrections: int | None
 
 
-@dataclass(frozen=True)
+@dataclass
 class FinetuneStore:
     """Fine-tune runs and their schedules."""
 

@@ -67,7 +67,7 @@ class ModelVersion:
     created_at: datetime
 
 
-@dataclass(frozen=True)
+@dataclass
 class ModelStore:
     """Model versions."""
 

@@ -52,7 +52,7 @@ class ProjectRun:
     outcome: RunOutcome | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class ProjectRunStore:
     """Runs over projects."""
 

@@ -44,7 +44,7 @@ class Project:
     shown_version: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class ProjectStore:
     """Projects, by their Label Studio and number."""
 

@@ -27,7 +27,7 @@ _BUSY_TIMEOUT_S = 15.0
 _WEBHOOK_BUSY_TIMEOUT_S = 0.5  # Label Studio waits one second for a webhook's answer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Store:
     """What was requested, predicted and corrected. Safe to share between threads; open it again in each process.
 

@@ -41,7 +41,7 @@ class TaskImage:
     height: int | None
 
 
-@dataclass(frozen=True)
+@dataclass
 class TaskImageStore:
     """The images of tasks, and the files of those that are kept."""
 

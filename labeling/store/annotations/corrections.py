@@ -17,7 +17,7 @@ from labeling.store.exclusions import is_excluded
 from labeling.store.projects import Project
 
 
-@dataclass(frozen=True)
+@dataclass
 class CorrectionStore:
     """Corrections; chosen by way of their annotations."""
 

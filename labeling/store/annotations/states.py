@@ -28,7 +28,7 @@ from labeling.store.projects import Project, ProjectRow, project_record
 from labeling.store.task_images import remember_images
 
 
-@dataclass(frozen=True)
+@dataclass
 class AnnotationStore:
     """Annotations, each with its corrections."""
 

@@ -19,7 +19,7 @@ from labeling.store.projects import Project, ProjectRow
 _PACE_SAMPLE = 200  # predictions
 
 
-@dataclass(frozen=True)
+@dataclass
 class ProgressStore:
     """Questions about many predictions at once."""
 

@@ -22,7 +22,7 @@ from labeling.store.projects import Project
 _ROWS_AT_A_TIME = 500  # in one query: databases limit the parameters
 
 
-@dataclass(frozen=True)
+@dataclass
 class RequestStore:
     """Requests for predictions."""
 

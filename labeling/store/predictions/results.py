@@ -30,7 +30,7 @@ _WITHOUT_RESULT = joinedload(PredictedRegionRow.prediction).load_only(
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class PredictionStore:
     """Predictions, from the computed result to its delivery."""
 
