@@ -14,8 +14,7 @@ from labeling.prompts.interaction import Interaction
 from labeling.prompts.label_config import LabelConfig, parse_label_config
 from labeling.prompts.plan import plan_prompts
 from labeling.settings import Settings
-from labeling.store.records import Delivery, Project, TaskWish, WantedPrediction
-from labeling.store.store import Store
+from labeling.store import Delivery, PredictionRequest, Project, Store, TaskRequest
 from labeling.versions import model_version
 from worker.errors import WorkerError
 from worker.queue.queues import enqueue_prediction, enqueue_publish
@@ -35,13 +34,13 @@ def label_studio_url(settings: Settings) -> str:
 
 def live_model(settings: Settings, store: Store, project: Project | None) -> str:
     """The model that serves a project now: a promoted version's folder, else that of the settings."""
-    version = store.live_model(project)
+    version = store.models.active(project)
     return settings.model if version is None else version.folder
 
 
 def model_of_version(settings: Settings, store: Store, version: str, config: LabelConfig) -> str | None:
     """The model that makes a version under a label config; None where its weights are gone or its prompts changed."""
-    known = store.find_model(version.rpartition(" · ")[0])
+    known = store.models.find(version.rpartition(" · ")[0])
     model = settings.model if known is None else known.folder
     return model if model_version(model, config) == version else None
 
@@ -70,22 +69,22 @@ class Wishes:
         self.config: LabelConfig = parse_label_config(label_config)
         self._store = store
         self.blind_share = settings.blind_share
-        self.project: Project = store.upsert_project(
+        self.project: Project = store.projects.upsert(
             label_studio_url(settings), project_id, label_config, shown_version
         )
-        self._erased = store.erased(self.project).tasks
+        self._erased = store.erasure.erased(self.project).tasks
         if as_pinned and model is None and self.project.shown_version:
             model = model_of_version(settings, store, self.project.shown_version, self.config)
         self.model_version = model_version(model or live_model(settings, store, self.project), self.config)
 
-    def want(self, task: Task, *, delivery: Delivery, asked: Interaction | None = None) -> WantedPrediction:
+    def want(self, task: Task, *, delivery: Delivery, asked: Interaction | None = None) -> PredictionRequest:
         """Record the wish for one task, or for what an annotator typed, boxed or pointed at on its page.
 
         A task that can never be predicted is recorded as failed, with the reason. StoreError if the store fails.
         """
         plan = plan_prompts(self.config, task.data, asked)
         interactive = asked is not None
-        wish = self._store.want_prediction(
+        wish = self._store.requests.add(
             self.project,
             task.id,
             task.data,
@@ -97,7 +96,7 @@ class Wishes:
         )
         return self._failed_if_impossible(wish)
 
-    def want_all(self, tasks: Sequence[Task], *, run_id: int | None = None) -> Iterator[WantedPrediction]:
+    def want_all(self, tasks: Sequence[Task], *, run_id: int | None = None) -> Iterator[PredictionRequest]:
         """Record and yield the wishes for many tasks, to be pushed, some at a time; none for blind and erased ones.
 
         `run_id`: the run over the project that counts them.
@@ -105,8 +104,8 @@ class Wishes:
         tasks = [task for task in tasks if not self.leaves_out(task)]
         for start in range(0, len(tasks), _TASKS_AT_A_TIME):
             some = tasks[start : start + _TASKS_AT_A_TIME]
-            wishes = [TaskWish(task.id, task.data, plan_prompts(self.config, task.data)) for task in some]
-            for wish in self._store.want_predictions(
+            wishes = [TaskRequest(task.id, task.data, plan_prompts(self.config, task.data)) for task in some]
+            for wish in self._store.requests.add_all(
                 self.project,
                 wishes,
                 self.model_version,
@@ -133,14 +132,14 @@ class Wishes:
         """Whether there may be such tasks at all."""
         return self.blind_share > 0 or bool(self._erased)
 
-    def _failed_if_impossible(self, wish: WantedPrediction) -> WantedPrediction:
+    def _failed_if_impossible(self, wish: PredictionRequest) -> PredictionRequest:
         reason = self._why_impossible(wish)
         if reason is None:
             return wish
-        self._store.fail_prediction(wish.id, reason)
+        self._store.predictions.fail(wish.id, reason)
         return replace(wish, status="failed", error=reason)
 
-    def _why_impossible(self, wish: WantedPrediction) -> str | None:
+    def _why_impossible(self, wish: PredictionRequest) -> str | None:
         key = self.config.image_key
         image = wish.task_data.get(key)
         if not isinstance(image, str) or not image.strip():
@@ -153,12 +152,12 @@ class Wishes:
         )
 
 
-def enqueue_wishes(connection: "Redis", wishes: Iterable[WantedPrediction]) -> int:
+def enqueue_wishes(connection: "Redis", wishes: Iterable[PredictionRequest]) -> int:
     """Queue the jobs of wishes that nobody waits for, and return how many. The sweeper finds those left out."""
     queued = 0
     try:
         for wish in wishes:
-            if wish.status == "wanted":
+            if wish.status == "requested":
                 enqueue_prediction(connection, wish.id)
             elif wish.status == "ready":  # it was computed before, and Label Studio does not have it
                 enqueue_publish(connection, wish.id)
@@ -177,18 +176,18 @@ def follow_event(settings: Settings, store: Store, connection: "Redis", event_id
     START_TRAINING: want a fine-tune run. Doing it again changes nothing. Never raises for the event's
     content; StoreError if the store fails.
     """
-    event = store.get_event(event_id)
+    event = store.events.get(event_id)
     try:
         if event.action == "TASKS_CREATED":
             return _want_new_tasks(settings, store, connection, TasksCreated.model_validate(event.payload))
         if event.action in ("PROJECT_UPDATED", "START_TRAINING"):
             named = ProjectUpdated.model_validate(event.payload).project
-            project = store.upsert_project(
+            project = store.projects.upsert(
                 label_studio_url(settings), named.id, named.label_config, named.model_version
             )
             if event.action == "START_TRAINING":
-                corrections = store.count_corrections(project)
-                store.want_finetune(f"finetune-event-{event_id}", project, corrections=corrections)
+                corrections = store.corrections.count(project)
+                store.finetunes.request(f"finetune-event-{event_id}", project, corrections=corrections)
     except ValidationError as error:
         logger.warning("Event %d is no %s: %d of its fields do not fit.", event_id, event.action, error.error_count())
     except LabelConfigError as error:
@@ -206,7 +205,7 @@ def _want_new_tasks(settings: Settings, store: Store, connection: "Redis", event
     )
     rows = list(wishes.want_all(event.tasks))
     enqueue_wishes(connection, rows)
-    run = store.find_open_run(wishes.project)
+    run = store.project_runs.find_open(wishes.project)
     if run is not None and run.model_version != wishes.model_version:
         model = model_of_version(settings, store, run.model_version, wishes.config)
         if model is not None:

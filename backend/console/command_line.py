@@ -20,8 +20,7 @@ from labeling.settings import Settings, read_settings
 from worker.wishes import label_studio_url
 
 if TYPE_CHECKING:
-    from labeling.store.records import Project
-    from labeling.store.store import Store
+    from labeling.store import Project, Store
 
 _ENDLESS = 100_000  # columns
 
@@ -51,7 +50,7 @@ def start(*, log_level: str | None = None, **options: Any) -> Settings:
 @contextmanager
 def open_store(settings: Settings) -> Iterator["Store"]:
     """The settings' store, closed at the end. StoreError if it cannot be used."""
-    from labeling.store.store import Store
+    from labeling.store import Store
 
     with Store.open(settings.database_url, settings.blob_url) as store:
         yield store
@@ -59,7 +58,7 @@ def open_store(settings: Settings) -> Iterator["Store"]:
 
 def known_project(settings: Settings, store: "Store", number: int) -> "Project":
     """Project `number` of the settings' Label Studio; LabelingError if this installation never saw it."""
-    found = store.find_project(number, label_studio_url(settings))
+    found = store.projects.find(number, label_studio_url(settings))
     if found is None:
         raise LabelingError(f"Project {number} is not known here. Connect it to the backend, or open one of its tasks.")
     return found

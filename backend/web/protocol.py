@@ -21,8 +21,7 @@ from labeling.label_studio.messages import PredictRequest, SetupRequest, Task
 from labeling.prompts.interaction import Interaction, read_interaction
 from labeling.prompts.label_config import parse_label_config
 from labeling.settings import Settings
-from labeling.store.records import WantedPrediction
-from labeling.store.store import Store
+from labeling.store import PredictionRequest, Store
 from labeling.versions import model_version, weights_name
 from worker.queue.queues import enqueue_prediction, wait_for_job
 from worker.wishes import Wishes, enqueue_wishes, label_studio_url, live_model
@@ -65,7 +64,7 @@ def set_up_project(services: Services, message: SetupRequest) -> str:
     one whose masks were sent, and while the store does not answer the one that was told last: they stay visible.
     """
     url = label_studio_url(services.settings)
-    services.background.submit(services.store.upsert_project, url, message.project, message.label_config)
+    services.background.submit(services.store.projects.upsert, url, message.project, message.label_config)
     try:
         config = parse_label_config(message.label_config)
     except LabelConfigError as error:
@@ -83,12 +82,12 @@ def set_up_project(services: Services, message: SetupRequest) -> str:
 
 
 def _serving_model(settings: Settings, store: Store, project_id: int) -> str:
-    return live_model(settings, store, store.find_project(project_id, label_studio_url(settings)))
+    return live_model(settings, store, store.projects.find(project_id, label_studio_url(settings)))
 
 
 def _last_sent_version(store: Store, url: str, project_id: int) -> str | None:
-    project = store.find_project(project_id, url)
-    counts = store.version_counts(project) if project else {}
+    project = store.projects.find(project_id, url)
+    counts = store.progress.version_counts(project) if project else {}
     sent = (version for version, by_status in counts.items() if {"published", "delivered"} & by_status.keys())
     return next(sent, None)
 
@@ -126,12 +125,12 @@ def answer_at_once(services: Services, wishes: Wishes, task: Task, asked: Intera
         return NOT_YET
     try:
         wish = wishes.want(task, delivery="sync", asked=asked)
-        if wish.status == "wanted":
+        if wish.status == "requested":
             wait_for_mask(services, wish)
         elif wish.status == "failed":
             logger.warning("Task %d cannot be predicted: %s", task.id, wish.error)
             return NOT_YET
-        delivered = services.store.deliver_now(wish.id)
+        delivered = services.store.predictions.deliver_now(wish.id)
     except StoreError as error:
         logger.warning("Task %d: %s", task.id, error)
         return NOT_YET
@@ -143,7 +142,7 @@ def answer_at_once(services: Services, wishes: Wishes, task: Task, asked: Intera
     return {"result": sent.result, "score": sent.score, "model_version": sent.model_version}
 
 
-def wait_for_mask(services: Services, wish: WantedPrediction) -> None:
+def wait_for_mask(services: Services, wish: PredictionRequest) -> None:
     """Put the wish at the front of the queue and wait for it, as long as there is a place, and Redis answers."""
     job = services.background.call(_ENQUEUE_S, enqueue_prediction, services.connection, wish.id, front=True)
     if job is None:
@@ -161,7 +160,7 @@ def wait_for_mask(services: Services, wish: WantedPrediction) -> None:
 
 def want_all(services: Services, wishes: Wishes, tasks: list[Task]) -> None:
     """Record a wish for each task. Their jobs are queued after the answer; the sweeper finds those that were not."""
-    rows: list[WantedPrediction] = []
+    rows: list[PredictionRequest] = []
     try:
         for row in wishes.want_all(tasks):
             rows.append(replace(row, task_data={}, result=None))  # thousands of them may wait for their jobs
@@ -173,7 +172,7 @@ def want_all(services: Services, wishes: Wishes, tasks: list[Task]) -> None:
 def known_versions(services: Services) -> list[str]:
     """The versions of all predictions, newest first; if there are none, the model's name."""
     try:
-        versions = services.store.model_versions()
+        versions = services.store.progress.versions()
     except StoreError as error:
         logger.warning("The versions are not known: %s", error)
         versions = []

@@ -9,7 +9,7 @@ from redis import Redis
 
 from backend.web.background import Background
 from labeling.settings import Settings
-from labeling.store.store import Store
+from labeling.store import Store
 
 _THREADS_KEPT_FREE = 2  # so that /health is answered while others wait for masks
 

@@ -10,8 +10,7 @@ from redis import Redis
 from labeling.errors import LabelConfigError
 from labeling.label_studio.messages import Task
 from labeling.settings import Settings
-from labeling.store import Store
-from labeling.store.operations_records import RunOptions
+from labeling.store import RunOptions, Store
 from worker.queue.queues import connect
 from worker.wishes import DEFAULT_LABEL_STUDIO_URL, Wishes, follow_event
 
@@ -41,14 +40,14 @@ def kept(plain: Settings) -> Any:
 
 @pytest.fixture
 def follow(plain: Settings, kept: Store, nobody: "Redis") -> Callable[[str, dict[str, Any]], int]:
-    return lambda action, payload: follow_event(plain, kept, nobody, kept.record_event(action, payload))
+    return lambda action, payload: follow_event(plain, kept, nobody, kept.events.record(action, payload))
 
 
 def test_new_tasks(follow: Callable[..., int], kept: Store) -> None:
     tasks = [{"id": number, "data": {"image": f"{number}.png"} if number % 2 else {}} for number in range(1, 451)]
     assert follow("TASKS_CREATED", {"project": {"id": 3, "label_config": CONFIG}, "tasks": tasks}) == 450
-    assert kept.counts(3) == {"wanted": 225, "failed": 225}
-    assert kept.find_project(3, DEFAULT_LABEL_STUDIO_URL) is not None
+    assert kept.progress.counts(3) == {"requested": 225, "failed": 225}
+    assert kept.projects.find(3, DEFAULT_LABEL_STUDIO_URL) is not None
 
 
 @pytest.mark.parametrize(
@@ -63,7 +62,7 @@ def test_new_tasks(follow: Callable[..., int], kept: Store) -> None:
 )
 def test_nothing_follows(action: str, payload: dict[str, Any], follow: Callable[..., int], kept: Store) -> None:
     assert follow(action, payload) == 0
-    assert kept.counts() == {} and kept.find_project(1) is None
+    assert kept.progress.counts() == {} and kept.projects.find(1) is None
 
 
 def test_a_bad_config_has_no_wishes(plain: Settings, kept: Store) -> None:
@@ -73,7 +72,7 @@ def test_a_bad_config_has_no_wishes(plain: Settings, kept: Store) -> None:
 
 def test_a_task_without_an_image_says_so(plain: Settings, kept: Store) -> None:
     wish = Wishes(plain, kept, 1, CONFIG).want(Task(id=1, data={"image": " "}), delivery="sync")
-    assert wish.status == "failed" and wish == kept.get_prediction(wish.id)
+    assert wish.status == "failed" and wish == kept.predictions.get(wish.id)
     assert 'no text under "image"' in (wish.error or "")
 
 
@@ -89,7 +88,7 @@ def test_the_blind_slice_gets_only_what_its_annotator_asks_for(plain: Settings, 
 def test_a_task_that_was_erased_is_left_out(plain: Settings, kept: Store) -> None:
     before = Wishes(plain, kept, 1, CONFIG)
     assert not before.leaves_some_out
-    kept.erase(before.project, "task", 7, "asked for")
+    kept.erasure.erase(before.project, "task", 7, "asked for")
     wishes = Wishes(plain, kept, 1, CONFIG)
     tasks = [Task(id=number, data={"image": "a.png"}) for number in (7, 8)]
     assert [wishes.leaves_out(task) for task in tasks] == [True, False] and wishes.leaves_some_out
@@ -100,8 +99,8 @@ def make_model(store: Store, folder: Path, name: str) -> str:
     """A fine-tuned version that serves by default."""
     folder.mkdir()
     (folder / "config.json").write_text(f'{{"model_name": "{name}"}}')
-    store.add_model(name, str(folder), "base")
-    store.set_live_model(name)
+    store.models.add(name, str(folder), "base")
+    store.models.set_active(name)
     return Wishes(Settings(), store, 3, CONFIG).model_version
 
 
@@ -119,20 +118,20 @@ def test_new_tasks_of_a_pinned_project_get_the_version_that_is_seen(
 
     def version_of_task(number: int, shown: str, config: str = CONFIG) -> set[str]:
         follow("TASKS_CREATED", created(number, shown, config))
-        found = [wish for row in kept.stale_predictions(-1) if (wish := kept.get_prediction(row)).task_id == number]
+        found = [wish for row in kept.requests.stale(-1) if (wish := kept.predictions.get(row)).task_id == number]
         return {wish.model_version for wish in found}
 
     assert [version_of_task(*asked) for asked in [(1, old), (2, base), (3, "ARGenSeg")]] == [{old}, {base}, {new}]
-    project = kept.find_project(3)
+    project = kept.projects.find(3)
     assert project is not None and project.shown_version == "ARGenSeg"
     follow("PROJECT_UPDATED", {"project": created(0, old)["project"]})
     assert Wishes(plain, kept, 3, CONFIG, as_pinned=True).model_version == old  # as when a task is opened
     assert Wishes(plain, kept, 3, CONFIG).model_version == new
 
-    kept.begin_run(project, new, RunOptions())
+    kept.project_runs.begin(project, new, RunOptions())
     assert version_of_task(4, old) == {old, new}, "the run may end with a pin on the new one"
-    kept.end_runs(project, "finished")
+    kept.project_runs.end(project, "finished")
 
     assert version_of_task(5, old, CONFIG.replace("red", "blue")) not in ({old}, {new}), "the old prompts are gone"
-    kept.delete_model("tuned-1")
+    kept.models.delete("tuned-1")
     assert version_of_task(6, old) == {new}, "the old weights are gone"

@@ -17,8 +17,7 @@ from labeling.corrections import events
 from labeling.errors import LabelingError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.settings import Settings
-from labeling.store.records import WantedPrediction
-from labeling.store.store import Store
+from labeling.store import PredictionRequest, Store
 from worker.publishing import publisher
 from worker.publishing.sending import only_sender
 from worker.queue.queues import PROCESS_EVENT, PUBLISH_PREDICTION, connect
@@ -43,12 +42,12 @@ class JobContext:
         with Store.open(settings.database_url, settings.blob_url) as store:
             yield cls(settings, store, LabelStudioClient.from_settings(settings), connect(settings, retries=20))
 
-    def model_of(self, wanted: WantedPrediction) -> str:
+    def model_of(self, wanted: PredictionRequest) -> str:
         """The model (a folder, hub id, or "starter") that the wish is to be computed with.
 
         That of a deleted version cannot be loaded, but no other one may answer under its name.
         """
-        version = self.store.find_model(wanted.model_version.rpartition(" · ")[0], with_deleted=True)
+        version = self.store.models.find(wanted.model_version.rpartition(" · ")[0], with_deleted=True)
         return self.settings.model if version is None else version.folder
 
 
@@ -67,7 +66,7 @@ def publish(context: JobContext, prediction_id: int) -> str | Retry:
 
 def take_event(context: JobContext, payload: dict[str, Any], label_studio_url: str) -> None:
     """Store an event that no webhook brought, and process it as if one had."""
-    process_event(context, context.store.record_event(payload["action"], payload, label_studio_url=label_studio_url))
+    process_event(context, context.store.events.record(payload["action"], payload, label_studio_url=label_studio_url))
 
 
 def process_event(context: JobContext, event_id: int) -> int:
@@ -82,5 +81,5 @@ def process_event(context: JobContext, event_id: int) -> int:
         if isinstance(error, LabelingError) and error.is_transient:
             raise
         logger.exception("event %s could not be processed", event_id)
-        context.store.mark_event_processed(event_id, error=f"{type(error).__name__}: {error}")
+        context.store.events.mark_processed(event_id, error=f"{type(error).__name__}: {error}")
         return 0

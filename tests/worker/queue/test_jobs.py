@@ -10,8 +10,7 @@ from redis import Redis
 
 from labeling.errors import StoreError
 from labeling.predictions import Prediction
-from labeling.store.records import WantedPrediction
-from labeling.store.store import Store
+from labeling.store import PredictionRequest, Store
 from tests.worker.conftest import LABEL_STUDIO_URL, label_config
 from worker.publishing import sending
 from worker.publishing.sending import LEASE_S, sending_key
@@ -41,9 +40,9 @@ class SlowLabelStudio:
 
 
 @pytest.fixture
-def ready(store: Store, want: Callable[..., WantedPrediction]) -> int:
+def ready(store: Store, want: Callable[..., PredictionRequest]) -> int:
     wanted = want()
-    store.finish_prediction(wanted.id, Prediction([], 0.5, wanted.model_version))
+    store.predictions.finish(wanted.id, Prediction([], 0.5, wanted.model_version))
     return wanted.id
 
 
@@ -57,7 +56,7 @@ def test_two_publishers_of_one_row_send_it_once(context: JobContext, store: Stor
     assert jobs.publish(context, ready) == "ready"
     label_studio.may_answer.set()
     first.join()
-    assert len(label_studio.sent) == 1 and store.get_prediction(ready).status == "published"
+    assert len(label_studio.sent) == 1 and store.predictions.get(ready).status == "published"
     assert not context.connection.exists(sending_key(ready))
 
 
@@ -92,22 +91,22 @@ def test_a_redis_that_is_down_keeps_nothing_from_being_sent(
 def test_an_event_of_new_tasks_makes_them_wanted(context: JobContext, store: Store) -> None:
     project = {"id": 5, "label_config": label_config("cell")}
     tasks = [{"id": number, "data": {"image": "/data/upload/1.png"}} for number in (1, 2)]
-    event_id = store.record_event("TASKS_CREATED", {"action": "TASKS_CREATED", "project": project, "tasks": tasks})
+    event_id = store.events.record("TASKS_CREATED", {"action": "TASKS_CREATED", "project": project, "tasks": tasks})
     settings = context.settings.model_copy(update={"model": str(context.settings.data_dir)})
     jobs.process_event(replace(context, settings=settings), event_id)
-    assert store.counts() == {"wanted": 2}
+    assert store.progress.counts() == {"requested": 2}
     assert len(live_rows(context.connection, GPU, PREDICT)) == 2
-    assert store.get_event(event_id).processed_at is not None
+    assert store.events.get(event_id).processed_at is not None
 
 
 def test_an_event_that_is_refused_for_good_keeps_no_other_from_being_processed(
     context: JobContext, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    event_id = store.record_event("TASKS_CREATED", {"action": "TASKS_CREATED"})
+    event_id = store.events.record("TASKS_CREATED", {"action": "TASKS_CREATED"})
 
     def refuse(*_: Any) -> int:
         raise StoreError("The database takes no such number.")
 
     monkeypatch.setattr(jobs, "follow_event", refuse)
     assert jobs.process_event(context, event_id) == 0
-    assert store.unprocessed_events(0) == []
+    assert store.events.unprocessed(0) == []
