@@ -28,7 +28,6 @@ from worker.queue.queues import (
     requeue_due_retries,
 )
 from worker.reconcile import reconcile
-from worker.wishes import label_studio_url
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +86,7 @@ def _attempt(part: Callable[[], int]) -> int:
 
 def _drain_spool(context: JobContext, on_tick: Callable[[], None]) -> int:
     folder = spool.spool_folder(context.settings)
-    return len(spool.drain(folder, context.store, label_studio_url(context.settings), on_tick=on_tick))
+    return len(spool.drain(folder, context.store, context.settings.installation_url, on_tick=on_tick))
 
 
 def _process_events(context: JobContext, stale_s: float, on_tick: Callable[[], None]) -> int:

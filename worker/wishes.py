@@ -22,15 +22,7 @@ from worker.queue.queues import enqueue_prediction, enqueue_publish
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_LABEL_STUDIO_URL = "http://localhost:8080"  # the key of projects while LABEL_STUDIO_URL is not set
-
-
 _TASKS_AT_A_TIME = 200  # in one transaction: a webhook waits half a second for its turn to write
-
-
-def label_studio_url(settings: Settings) -> str:
-    """The URL that, with a project's number, names the project in the store."""
-    return settings.label_studio_url or DEFAULT_LABEL_STUDIO_URL
 
 
 def live_model(settings: Settings, store: Store, project: Project | None) -> str:
@@ -70,9 +62,7 @@ class Wishes:
         self.config: LabelConfig = parse_label_config(label_config)
         self._store = store
         self.blind_share = settings.blind_share
-        self.project: Project = store.upsert_project(
-            label_studio_url(settings), project_id, label_config, shown_version
-        )
+        self.project: Project = store.upsert_project(settings.installation_url, project_id, label_config, shown_version)
         self._erased = store.erased(self.project).tasks
         if as_pinned and model is None and self.project.shown_version:
             model = model_of_version(settings, store, self.project.shown_version, self.config)
@@ -183,9 +173,7 @@ def follow_event(settings: Settings, store: Store, connection: "Redis", event_id
             return _want_new_tasks(settings, store, connection, TasksCreated.model_validate(event.payload))
         if event.action in ("PROJECT_UPDATED", "START_TRAINING"):
             named = ProjectUpdated.model_validate(event.payload).project
-            project = store.upsert_project(
-                label_studio_url(settings), named.id, named.label_config, named.model_version
-            )
+            project = store.upsert_project(settings.installation_url, named.id, named.label_config, named.model_version)
             if event.action == "START_TRAINING":
                 corrections = store.count_corrections(project)
                 store.want_finetune(f"finetune-event-{event_id}", project, corrections=corrections)

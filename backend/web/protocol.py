@@ -25,7 +25,7 @@ from labeling.store.records import WantedPrediction
 from labeling.store.store import Store
 from labeling.versions import model_version, weights_name
 from worker.queue.queues import enqueue_prediction, wait_for_job
-from worker.wishes import Wishes, enqueue_wishes, label_studio_url, live_model
+from worker.wishes import Wishes, enqueue_wishes, live_model
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def set_up_project(services: Services, message: SetupRequest) -> str:
     Label Studio shows the masks of exactly this version. So for a label config that cannot be predicted it is the last
     one whose masks were sent, and while the store does not answer the one that was told last: they stay visible.
     """
-    url = label_studio_url(services.settings)
+    url = services.settings.installation_url
     services.background.submit(services.store.upsert_project, url, message.project, message.label_config)
     try:
         config = parse_label_config(message.label_config)
@@ -83,7 +83,7 @@ def set_up_project(services: Services, message: SetupRequest) -> str:
 
 
 def _serving_model(settings: Settings, store: Store, project_id: int) -> str:
-    return live_model(settings, store, store.find_project(project_id, label_studio_url(settings)))
+    return live_model(settings, store, store.find_project(project_id, settings.installation_url))
 
 
 def _last_sent_version(store: Store, url: str, project_id: int) -> str | None:

@@ -13,7 +13,7 @@ from labeling.settings import Settings
 from labeling.store import Store
 from labeling.store.operations_records import RunOptions
 from worker.queue.queues import connect
-from worker.wishes import DEFAULT_LABEL_STUDIO_URL, Wishes, follow_event
+from worker.wishes import Wishes, follow_event
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><BrushLabels name="brush" toName="image">'
@@ -44,11 +44,11 @@ def follow(plain: Settings, kept: Store, nobody: "Redis") -> Callable[[str, dict
     return lambda action, payload: follow_event(plain, kept, nobody, kept.record_event(action, payload))
 
 
-def test_new_tasks(follow: Callable[..., int], kept: Store) -> None:
+def test_new_tasks(follow: Callable[..., int], plain: Settings, kept: Store) -> None:
     tasks = [{"id": number, "data": {"image": f"{number}.png"} if number % 2 else {}} for number in range(1, 451)]
     assert follow("TASKS_CREATED", {"project": {"id": 3, "label_config": CONFIG}, "tasks": tasks}) == 450
     assert kept.counts(3) == {"wanted": 225, "failed": 225}
-    assert kept.find_project(3, DEFAULT_LABEL_STUDIO_URL) is not None
+    assert kept.find_project(3, plain.installation_url) is not None
 
 
 @pytest.mark.parametrize(

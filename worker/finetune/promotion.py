@@ -15,7 +15,7 @@ from labeling.store.records import Project
 from labeling.store.store import Store
 from labeling.versions import model_version
 from worker.finetune.open_tasks import TICK_S, open_tasks, predicted, under_way, wait
-from worker.wishes import Wishes, label_studio_url, live_model
+from worker.wishes import Wishes, live_model
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def served_projects(settings: Settings, store: Store, project: Project | None) -
     if settings.label_studio_url is None or settings.label_studio_api_key is None:
         return []
     meant = store.projects_on_default() if project is None else [project]
-    return [each for each in meant if each.label_studio_url == label_studio_url(settings)]
+    return [each for each in meant if each.label_studio_url == settings.installation_url]
 
 
 def promote_command(name: str | None, project: Project | None) -> str:

@@ -17,7 +17,6 @@ from worker.reconcile.annotation_reader import AnnotationReader
 from worker.reconcile.kept_images import keep_images
 from worker.reconcile.sync_outcome import SyncOutcome
 from worker.reconcile.tasks_to_predict import TasksToPredict
-from worker.wishes import label_studio_url
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ def sync_project(
 def sync_all(context: JobContext, *, not_within_s: float = 0.0) -> SyncOutcome:
     """`sync_project` for every project of our Label Studio; one that fails is logged, and the others go on."""
     total = SyncOutcome()
-    for project in context.store.projects_of(label_studio_url(context.settings)):
+    for project in context.store.projects_of(context.settings.installation_url):
         try:
             total += sync_project(context, project, not_within_s=not_within_s) or SyncOutcome()
         except LabelingError as error:
@@ -125,7 +124,7 @@ def run(context: JobContext, stop: threading.Event) -> None:
 
 def _catch_up(context: JobContext) -> None:
     """What webhooks did bring must be known before we look for what they did not."""
-    spool.drain(spool.spool_folder(context.settings), context.store, label_studio_url(context.settings))
+    spool.drain(spool.spool_folder(context.settings), context.store, context.settings.installation_url)
     for event_id in context.store.unprocessed_events(0):
         process_event(context, event_id)
 

@@ -13,7 +13,7 @@ from labeling.store.records import Project
 from labeling.store.store import Store
 from worker.errors import WorkerError
 from worker.queue.queues import connect
-from worker.wishes import Wishes, label_studio_url, live_model
+from worker.wishes import Wishes, live_model
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def open_project(settings: Settings, number: int) -> Iterator[OpenProject]:
 def served_model(settings: Settings, number: int | None) -> str:
     """The model that serves project `number` now; None: a project that has no live version of its own."""
     with Store.open(settings.database_url, settings.blob_url) as store:
-        project = None if number is None else store.find_project(number, label_studio_url(settings))
+        project = None if number is None else store.find_project(number, settings.installation_url)
         return live_model(settings, store, project)
 
 
