@@ -13,10 +13,11 @@ from functools import partial
 from redis.exceptions import RedisError
 
 from labeling.errors import LabelingError
+from worker.context import JobContext
 from worker.errors import QueueFull
 from worker.events import spool
+from worker.events.process import process_event
 from worker.queue.heartbeats import SWEEPER, Heartbeat
-from worker.queue.jobs import JobContext, process_event
 from worker.queue.queues import (
     GPU,
     PREDICT,

@@ -27,9 +27,9 @@ from labeling.store.correction_records import (
 from labeling.store.corrections import TASK_DELETED
 from labeling.store.records import Project
 from labeling.store.store import Store
+from worker.context import JobContext
 from worker.erasure import erase
 from worker.events import spool
-from worker.queue.jobs import JobContext
 from worker.reconcile import reconcile
 
 _FORMATS = ("coco", "coco-polygons", "manifest", "huggingface")

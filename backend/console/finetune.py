@@ -12,10 +12,10 @@ from labeling.settings import Settings
 from labeling.store.model_records import FinetuneRun, FinetuneSchedule
 from labeling.store.records import Project
 from labeling.store.store import Store
+from worker.context import JobContext
 from worker.finetune import scheduler as scheduling
 from worker.finetune.progress import tell_progress, tell_verdict
 from worker.finetune.run import LEASE_S, drive
-from worker.queue.jobs import JobContext
 
 _ENDED = ("promoted", "refused", "failed", "stopped")
 _project_option = click.option("--project", type=int, metavar="N", help="Label Studio's number of the project.")

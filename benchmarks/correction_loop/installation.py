@@ -20,7 +20,7 @@ from labeling.settings import Settings
 from labeling.store.model_records import FinetuneRun
 from labeling.store.records import Project
 from labeling.store.store import Store
-from worker.wishes import Wishes
+from worker.projects.requests import ProjectRequests
 
 TITLE = "Correction loop"
 START_S = 1200.0
@@ -112,8 +112,8 @@ class Installation:
     def _runs(self, after: int) -> list[FinetuneRun]:
         return sorted((run for run in self.store.list_finetunes() if run.id > after), key=lambda run: run.id)
 
-    def _wishes(self) -> Wishes:
-        return Wishes(self.settings, self.store, self.number, LABEL_CONFIG)
+    def _wishes(self) -> ProjectRequests:
+        return ProjectRequests(self.settings, self.store, self.number, LABEL_CONFIG)
 
     def _call(self, method: str, path: str, **request: Any) -> Any:
         return self.client.call(method, path, what=f"{method} {path} failed", **request)

@@ -20,9 +20,9 @@ from labeling.settings import Settings
 from labeling.store.model_records import FinetuneRun, FinetuneSchedule
 from labeling.store.records import Project
 from labeling.store.store import Store
+from worker.context import JobContext
 from worker.finetune.run import LEASE_S, drive
 from worker.queue.heartbeats import SCHEDULER, beat
-from worker.queue.jobs import JobContext
 
 logger = logging.getLogger(__name__)
 

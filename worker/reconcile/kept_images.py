@@ -8,7 +8,7 @@ import time
 from argenseg_model.errors import ARGenSegError
 from labeling.datasets.images import ImageKeeper
 from labeling.errors import LabelingError
-from worker.queue.jobs import JobContext
+from worker.context import JobContext
 
 logger = logging.getLogger(__name__)
 

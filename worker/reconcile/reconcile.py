@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 
 from labeling.errors import LabelingError
 from labeling.store.records import Project
+from worker.context import JobContext
 from worker.events import spool
-from worker.queue.jobs import JobContext, process_event
+from worker.events.process import process_event
 from worker.reconcile.annotation_reader import AnnotationReader
 from worker.reconcile.kept_images import keep_images
 from worker.reconcile.sync_outcome import SyncOutcome

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labeling.corrections.events import process_event
+from labeling.corrections.events import record_corrections
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.store import Correction, Project, Review, Store
 from labeling.store.erasure import Erased
@@ -112,7 +112,7 @@ def test_all_that_an_annotator_submitted(store: Store, project: Project, told) -
     assert [item.annotation_id for item in store.list_corrections()] == [8]
     late = payload(9, 6)
     event_id = store.record_event(late["action"], late, label_studio_url=project.label_studio_url)
-    process_event(store, event_id)
+    record_corrections(store, event_id)
     assert store.get_event(event_id).payload == {
         "action": "ANNOTATION_CREATED",
         "annotation": {"id": 9, "erased": True},

@@ -15,9 +15,9 @@ from labeling.settings import Settings
 from labeling.store import Correction, Exclusion, Project, Review, Store
 from labeling.store.correction_records import CorrectionKind
 from labeling.store.model_records import FinetuneSchedule
+from worker.context import JobContext
 from worker.finetune import scheduler
 from worker.finetune.scheduler import FAILURES, check_cron, want_due
-from worker.queue.jobs import JobContext
 
 NIGHT = datetime(2026, 11, 23, 3, 0, 30, tzinfo=UTC)
 NIGHTLY = FinetuneSchedule("0 3 * * *", None)
