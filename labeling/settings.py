@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from labeling.errors import SettingsError
 
 MEGABYTE = 10**6
+DEFAULT_LABEL_STUDIO_URL = "http://localhost:8080"  # the key of projects while LABEL_STUDIO_URL is not set
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -109,6 +110,11 @@ class Settings(BaseSettings):
         if url is not None and not _is_redis_url(url):
             raise ValueError("it is a URL such as redis://host:6379/0, rediss://user:password@host or unix:///path")
         return url
+
+    @property
+    def installation_url(self) -> str:
+        """The URL that, with a project's number, names the project in the store."""
+        return self.label_studio_url or DEFAULT_LABEL_STUDIO_URL
 
     @property
     def redis_socket(self) -> Path:

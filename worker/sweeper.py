@@ -13,10 +13,11 @@ from functools import partial
 from redis.exceptions import RedisError
 
 from labeling.errors import LabelingError
+from worker.context import JobContext
 from worker.errors import QueueFull
 from worker.events import spool
+from worker.events.process import process_event
 from worker.queue.heartbeats import SWEEPER, Heartbeat
-from worker.queue.jobs import JobContext, process_event
 from worker.queue.queues import (
     GPU,
     PREDICT,
@@ -28,7 +29,6 @@ from worker.queue.queues import (
     requeue_due_retries,
 )
 from worker.reconcile import reconcile
-from worker.wishes import label_studio_url
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def _attempt(part: Callable[[], int]) -> int:
 
 def _drain_spool(context: JobContext, on_tick: Callable[[], None]) -> int:
     folder = spool.spool_folder(context.settings)
-    return len(spool.drain(folder, context.store, label_studio_url(context.settings), on_tick=on_tick))
+    return len(spool.drain(folder, context.store, context.settings.installation_url, on_tick=on_tick))
 
 
 def _process_events(context: JobContext, stale_s: float, on_tick: Callable[[], None]) -> int:

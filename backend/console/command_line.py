@@ -17,7 +17,6 @@ from rich.table import Column, Table
 from labeling.errors import LabelingError
 from labeling.logs import configure_logs
 from labeling.settings import Settings, read_settings
-from worker.wishes import label_studio_url
 
 if TYPE_CHECKING:
     from labeling.store import Project, Store
@@ -58,7 +57,7 @@ def open_store(settings: Settings) -> Iterator["Store"]:
 
 def known_project(settings: Settings, store: "Store", number: int) -> "Project":
     """Project `number` of the settings' Label Studio; LabelingError if this installation never saw it."""
-    found = store.projects.find(number, label_studio_url(settings))
+    found = store.projects.find(number, settings.installation_url)
     if found is None:
         raise LabelingError(f"Project {number} is not known here. Connect it to the backend, or open one of its tasks.")
     return found

@@ -19,11 +19,10 @@ from labeling.errors import LabelingError
 from labeling.settings import Settings
 from labeling.store import CorrectionFilter, CorrectionRecord, ErasureScope, Exclusion, ExclusionScope, Project, Store
 from labeling.store.exclusions import TASK_DELETED
+from worker.context import JobContext
 from worker.erasure import erase
 from worker.events import spool
-from worker.queue.jobs import JobContext
 from worker.reconcile import reconcile
-from worker.wishes import label_studio_url
 
 _FORMATS = ("coco", "coco-polygons", "manifest", "huggingface")
 _PROJECT_HELP = "The project's number in Label Studio (default: all of LABEL_STUDIO_URL)."
@@ -170,7 +169,7 @@ def exclude(scope: str, value: str, project: int, reason: str, undo: bool) -> No
     """
     settings = start(log_level="WARNING")
     with Store.open(settings.database_url, settings.blob_url) as store:
-        row = _project(store, project, label_studio_url(settings))
+        row = _project(store, project, settings.installation_url)
         if not undo:
             store.exclusions.add(row, Exclusion(cast(ExclusionScope, scope), _exclusion_value(scope, value), reason))
         elif not store.exclusions.remove(row, cast(ExclusionScope, scope), value):
@@ -187,7 +186,7 @@ def exclusions(project: int) -> None:
     """
     settings = start(log_level="WARNING")
     with Store.open(settings.database_url, settings.blob_url) as store:
-        found = store.exclusions.of_project(_project(store, project, label_studio_url(settings)))
+        found = store.exclusions.of_project(_project(store, project, settings.installation_url))
     by_person = [each for each in found if each.reason != TASK_DELETED]
     rows = ((each.scope, each.value, "deleted" if each.erased else "excluded", each.reason) for each in by_person)
     print_table(("what", "number", "how", "why"), rows)
@@ -213,7 +212,7 @@ def delete(project: int, reason: str, **named: int | None) -> None:
     ((scope, number),) = chosen
     settings = start(log_level="WARNING")
     with Store.open(settings.database_url, settings.blob_url) as store:
-        row = _project(store, project, label_studio_url(settings))
+        row = _project(store, project, settings.installation_url)
         gone = erase(settings, store, row, cast(ErasureScope, scope), number, reason)
     counts = f"{len(gone.store.annotations)} annotations, {gone.store.predictions} predictions"
     click.echo(f"{counts} and {len(gone.store.images)} images are gone from here; not from Label Studio, nor backups.")
@@ -297,7 +296,7 @@ def _project(store: Store, project_id: int, url: str) -> Project:
 
 def _projects(context: JobContext, project_id: int | None) -> list[Project]:
     """One project, made known if it is not yet, or all known ones."""
-    url = label_studio_url(context.settings)
+    url = context.settings.installation_url
     if project_id is None:
         return context.store.projects.of_address(url)
     known = context.store.projects.find(project_id, url)

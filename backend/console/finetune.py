@@ -10,10 +10,10 @@ import click
 from backend.console.command_line import known_project, print_table, start, stop_on_signal
 from labeling.settings import Settings
 from labeling.store import FinetuneRun, FinetuneSchedule, Project, Store
+from worker.context import JobContext
 from worker.finetune import scheduler as scheduling
 from worker.finetune.progress import tell_progress, tell_verdict
 from worker.finetune.run import LEASE_S, drive
-from worker.queue.jobs import JobContext
 
 _ENDED = ("promoted", "refused", "failed", "stopped")
 _project_option = click.option("--project", type=int, metavar="N", help="Label Studio's number of the project.")

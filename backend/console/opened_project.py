@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 
 from backend.console import command_line
-from backend.operations.projects.open_project import OpenProject, open_project
+from worker.projects.open_project import OpenProject, open_project
 
 project_option = click.option("--project", "number", type=int, required=True, help="Label Studio's project number.")
 

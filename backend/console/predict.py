@@ -12,11 +12,11 @@ from backend.console import command_line
 from backend.console.opened_project import opened_project, project_option
 from backend.console.progress import follow
 from backend.operations.projects import predict as predicting
-from backend.operations.projects import versions as versioning
-from backend.operations.projects.open_project import OpenProject
 from backend.operations.projects.predict import Outlook
 from backend.operations.projects.progress import duration
 from labeling.store import ProjectRun, RunOptions
+from worker.projects import pinning
+from worker.projects.open_project import OpenProject
 
 _PROBED_TASKS = 3
 _PROBE_S = 120.0
@@ -124,9 +124,8 @@ def _predict(
 
 
 def _outlook_text(project: OpenProject, before: Outlook) -> str:
-    blind = (
-        f", {project.wishes.blind_share:.0%} of them left blind (BLIND_SHARE)," if project.wishes.blind_share else ""
-    )
+    share = project.requests.blind_share
+    blind = f", {share:.0%} of them left blind (BLIND_SHARE)," if share else ""
     if not before.tasks:
         return f"None of its {project.task_count} tasks{blind} lacks masks of it."
     texts = [f"{before.tasks} of its {project.task_count} tasks{blind} lack masks of it"]
@@ -184,7 +183,7 @@ def _finish(project: OpenProject, console: Console, run: ProjectRun) -> None:
         console.print(f"{lacking} tasks have none all the same: they are new, or were lost. Go on: {again}")
     pin = f"argenseg versions pin --project {project.number}"
     if run.options.pin and not failed and not lacking:
-        versioning.pin(project, project.version)
+        pinning.pin(project, project.version)
         console.print("Annotators see them from now on, whatever becomes of the backend.")
     elif run.options.pin:
         why = "tasks failed. Retry those" if failed else "tasks lack them. Go on"
@@ -197,7 +196,7 @@ def _finish(project: OpenProject, console: Console, run: ProjectRun) -> None:
 
 
 def _say_what_is_seen(project: OpenProject, console: Console, pin: str) -> None:
-    shown = versioning.shown_version(project)
+    shown = pinning.shown_version(project)
     if shown not in ("", project.version):
         console.print(f"Annotators still see {shown}: {pin}", soft_wrap=True)
     elif project.shown != shown:  # "live"

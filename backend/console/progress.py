@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from backend.operations.projects.open_project import OpenProject
 from backend.operations.projects.predict import Progress
 from backend.operations.projects.progress import Standing, current_standing, look_if_idle
+from worker.projects.open_project import OpenProject
 
 _LOOK_EVERY_S = 1.0
 _LINE_EVERY_S = 10.0

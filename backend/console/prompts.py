@@ -10,7 +10,6 @@ from rich.progress import track
 
 from backend.console import command_line
 from backend.operations import prompt_trial as trial
-from backend.operations.projects.open_project import require_client, served_model
 from labeling.errors import LabelingError
 from labeling.label_studio.images import fetch_image
 from labeling.prompts.label_config import parse_label_config
@@ -19,6 +18,8 @@ from labeling.versions import weights_name
 from worker.errors import SegmentationRefused, WorkerError
 from worker.gpu_worker.model_child import ARGENSEG, ModelOptions, Question
 from worker.gpu_worker.model_process import ModelProcess, SegmentedPrompt
+from worker.projects.active_model import active_model_of
+from worker.projects.open_project import require_client
 
 _SHOWN_PROBLEMS = 5
 
@@ -77,7 +78,7 @@ def try_in_project(
     loader: str = ARGENSEG,
 ) -> None:
     """`argenseg prompts try` with read settings. `loader` makes the segmenter in the model process (ModelOptions)."""
-    model = model or served_model(settings, number)
+    model = model or active_model_of(settings, number)
     with closing(require_client(settings)) as client:
         config = parse_label_config(str(client.get_project(number)["label_config"]))
         control, label = trial.find_label(config, label_name)

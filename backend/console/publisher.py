@@ -11,7 +11,8 @@ def publisher() -> None:
 
     Example: LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=... argenseg publisher
     """
-    from worker.queue.jobs import JobContext, publish_functions
+    from worker.context import JobContext
+    from worker.queue.jobs import publish_functions
     from worker.queue.leased_worker import LeasedWorker
     from worker.queue.queues import PUBLISH
 

@@ -11,8 +11,8 @@ def scheduler() -> None:
 
     Example: FINETUNE_CRON="0 3 * * *" argenseg scheduler
     """
+    from worker.context import JobContext
     from worker.finetune import scheduler as scheduling
-    from worker.queue.jobs import JobContext
 
     with JobContext.open(start()) as context, stop_on_signal() as stop:
         scheduling.run(context, stop)

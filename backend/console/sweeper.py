@@ -12,7 +12,7 @@ def sweeper() -> None:
     Example: argenseg sweeper
     """
     from worker import sweeper as sweeping
-    from worker.queue.jobs import JobContext
+    from worker.context import JobContext
 
     with JobContext.open(start()) as context, stop_on_signal() as stop:
         sweeping.run(context, stop)

@@ -5,6 +5,7 @@ import click
 from backend.console import command_line
 from backend.console.opened_project import opened_project, project_option
 from backend.operations.projects import versions as versioning
+from worker.projects import pinning
 
 
 @click.group()
@@ -42,7 +43,7 @@ def pin_version(number: int, version: str | None, label_studio_url: str | None, 
     Example: argenseg versions pin --project 3
     """
     with opened_project(number, label_studio_url, api_key) as (project, console):
-        versioning.pin(project, version or project.version)
+        pinning.pin(project, version or project.version)
         console.print(f"Annotators now see {version or project.version}.", soft_wrap=True)
         if version in (None, project.version) and (lacking := project.tasks_without_prediction()):
             console.print(f"{lacking} tasks have no prediction of it: argenseg predict --project {number}")

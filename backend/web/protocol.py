@@ -23,8 +23,9 @@ from labeling.prompts.label_config import parse_label_config
 from labeling.settings import Settings
 from labeling.store import PredictionRequest, Store
 from labeling.versions import model_version, weights_name
+from worker.projects.active_model import active_model
+from worker.projects.requests import ProjectRequests, enqueue_requests
 from worker.queue.queues import enqueue_prediction, wait_for_job
-from worker.wishes import Wishes, enqueue_wishes, label_studio_url, live_model
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def set_up_project(services: Services, message: SetupRequest) -> str:
     Label Studio shows the masks of exactly this version. So for a label config that cannot be predicted it is the last
     one whose masks were sent, and while the store does not answer the one that was told last: they stay visible.
     """
-    url = label_studio_url(services.settings)
+    url = services.settings.installation_url
     services.background.submit(services.store.projects.upsert, url, message.project, message.label_config)
     try:
         config = parse_label_config(message.label_config)
@@ -82,7 +83,7 @@ def set_up_project(services: Services, message: SetupRequest) -> str:
 
 
 def _serving_model(settings: Settings, store: Store, project_id: int) -> str:
-    return live_model(settings, store, store.projects.find(project_id, label_studio_url(settings)))
+    return active_model(settings, store, store.projects.find(project_id, settings.installation_url))
 
 
 def _last_sent_version(store: Store, url: str, project_id: int) -> str | None:
@@ -100,31 +101,33 @@ def _say_once(project_id: int, note: str) -> None:
 def predict_tasks(services: Services, message: PredictRequest) -> list[Any]:
     """One result for each task, in their order: a prediction, or `[]`."""
     try:
-        wishes = Wishes(services.settings, services.store, message.project, message.label_config, as_pinned=True)
+        requests = ProjectRequests(
+            services.settings, services.store, message.project, message.label_config, as_pinned=True
+        )
     except (LabelConfigError, StoreError) as error:
         logger.warning("Project %d: nothing is predicted. %s", message.project, error)
         return [NOT_YET for _ in message.tasks]
     if message.context is not None:
-        asked = read_interaction(message.context.result or [], wishes.config)
+        asked = read_interaction(message.context.result or [], requests.config)
         if asked is not None:
-            return [answer_at_once(services, wishes, task, asked) for task in message.tasks]
+            return [answer_at_once(services, requests, task, asked) for task in message.tasks]
         if message.context.result:  # some other tool's
             return [NOT_YET for _ in message.tasks]
-    elif len(message.tasks) == 1 and not wishes.is_blind(message.tasks[0]):
-        return [answer_at_once(services, wishes, message.tasks[0])]
-    want_all(services, wishes, message.tasks)
+    elif len(message.tasks) == 1 and not requests.is_blind(message.tasks[0]):
+        return [answer_at_once(services, requests, message.tasks[0])]
+    request_all(services, requests, message.tasks)
     return [NOT_YET for _ in message.tasks]
 
 
-def answer_at_once(services: Services, wishes: Wishes, task: Task, asked: Interaction | None = None) -> Any:
+def answer_at_once(services: Services, requests: ProjectRequests, task: Task, asked: Interaction | None = None) -> Any:
     """The prediction of a task that somebody looks at, if it is ready within the budget; else it is pushed later.
 
     What the page itself asked for waits longer: its answer cannot be pushed. An erased task has none.
     """
-    if wishes.is_erased(task):
+    if requests.is_erased(task):
         return NOT_YET
     try:
-        wish = wishes.want(task, delivery="sync", asked=asked)
+        wish = requests.request(task, delivery="sync", asked=asked)
         if wish.status == "requested":
             wait_for_mask(services, wish)
         elif wish.status == "failed":
@@ -158,15 +161,15 @@ def wait_for_mask(services: Services, wish: PredictionRequest) -> None:
             logger.warning("Redis failed while prediction %d was waited for: %s", wish.id, error)
 
 
-def want_all(services: Services, wishes: Wishes, tasks: list[Task]) -> None:
+def request_all(services: Services, requests: ProjectRequests, tasks: list[Task]) -> None:
     """Record a wish for each task. Their jobs are queued after the answer; the sweeper finds those that were not."""
     rows: list[PredictionRequest] = []
     try:
-        for row in wishes.want_all(tasks):
+        for row in requests.request_all(tasks):
             rows.append(replace(row, task_data={}, result=None))  # thousands of them may wait for their jobs
     except StoreError as error:
         logger.warning("%d of %d tasks were wanted, then: %s", len(rows), len(tasks), error)
-    services.background.submit(enqueue_wishes, services.connection, rows)
+    services.background.submit(enqueue_requests, services.connection, rows)
 
 
 def known_versions(services: Services) -> list[str]:

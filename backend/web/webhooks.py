@@ -15,7 +15,6 @@ from backend.web.messages import read_json
 from backend.web.services import Services
 from worker.events.spool import spool_folder, write_event
 from worker.queue.queues import enqueue_event
-from worker.wishes import label_studio_url
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ def keep_event(services: Services, action: str, payload: dict[str, Any]) -> int 
 
     A store that takes it too late is told of it twice, under the same key: it keeps it once.
     """
-    url, key = label_studio_url(services.settings), uuid.uuid4().hex
+    url, key = services.settings.installation_url, uuid.uuid4().hex
     event_id = services.background.call(
         _STORE_S, services.store.events.record, action, payload, label_studio_url=url, idempotency_key=key
     )

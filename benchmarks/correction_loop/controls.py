@@ -20,10 +20,10 @@ from benchmarks.correction_loop.rounds import LoopOptions, Results, say, say_fig
 from benchmarks.correction_loop.truth_sets import draw_masks, write_set
 from labeling.gate import GateRules, decide
 from labeling.settings import Settings
+from worker.context import JobContext
 from worker.finetune.progress import run_folder
 from worker.finetune.promotion import roll_back
 from worker.finetune.run import LEASE_S, drive
-from worker.queue.jobs import JobContext
 from worker.queue.queues import connect
 
 

@@ -18,7 +18,7 @@ from benchmarks.correction_loop.measurement import LABEL_CONFIG
 from labeling.label_studio.client import LabelStudioClient
 from labeling.settings import Settings
 from labeling.store import FinetuneRun, Project, Store
-from worker.wishes import Wishes
+from worker.projects.requests import ProjectRequests
 
 TITLE = "Correction loop"
 START_S = 1200.0
@@ -110,8 +110,8 @@ class Installation:
     def _runs(self, after: int) -> list[FinetuneRun]:
         return sorted((run for run in self.store.finetunes.newest() if run.id > after), key=lambda run: run.id)
 
-    def _wishes(self) -> Wishes:
-        return Wishes(self.settings, self.store, self.number, LABEL_CONFIG)
+    def _wishes(self) -> ProjectRequests:
+        return ProjectRequests(self.settings, self.store, self.number, LABEL_CONFIG)
 
     def _call(self, method: str, path: str, **request: Any) -> Any:
         return self.client.call(method, path, what=f"{method} {path} failed", **request)

@@ -32,7 +32,7 @@ _MAX_NAME_CHARACTERS = 40
 Made = TypeVar("Made")
 
 
-def process_event(store: Store, event_id: int) -> int:
+def record_corrections(store: Store, event_id: int) -> int:
     """Make an event into corrections, and return how many. Doing so again changes nothing.
 
     Whatever the payload holds, it does not raise: what was wrong is kept with the event. StoreError means that the

@@ -12,7 +12,7 @@ from labeling.store import Store
 from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo
 from tests.e2e.test_operations import Installation
 from tests.worker.label_studio_double import CONFIG, box
-from worker.queue.jobs import JobContext
+from worker.context import JobContext
 from worker.reconcile import reconcile
 from worker.reconcile.sync_outcome import SyncOutcome
 

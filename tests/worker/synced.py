@@ -5,8 +5,9 @@ from typing import Any
 
 from labeling.store import CorrectionFilter
 from tests.worker.label_studio_double import LabelStudioDouble
+from worker.context import JobContext
 from worker.events import spool
-from worker.queue.jobs import JobContext, process_event
+from worker.events.process import process_event
 
 URL = "http://label-studio.test"
 

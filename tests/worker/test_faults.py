@@ -48,7 +48,8 @@ sys.exit(run(Settings(), "tests.worker.segmenters:paced"))
 PUBLISHER = """
 from labeling.settings import Settings
 from worker.publishing import publisher
-from worker.queue.jobs import JobContext, publish_functions
+from worker.context import JobContext
+from worker.queue.jobs import publish_functions
 from worker.queue.leased_worker import LeasedWorker
 from worker.queue.queues import PUBLISH
 publisher.RETRY_INTERVALS_S[:] = [1] * 5
@@ -60,7 +61,7 @@ SWEEPER = """
 import threading
 from labeling.settings import Settings
 from worker import sweeper
-from worker.queue.jobs import JobContext
+from worker.context import JobContext
 sweeper.SWEEP_INTERVAL_S, sweeper.sweep.__defaults__ = 1.0, (1.0,)
 with JobContext.open(Settings()) as context:
     sweeper.run(context, threading.Event())
@@ -180,7 +181,7 @@ def test_everything_is_killed_in_mid_run(
     backend = start_process(BACKEND)
     wait_until(lambda: answers(settings.port), 120)
     predict_tasks(settings, bad)
-    kill(backend)  # most jobs of its wishes were not queued yet
+    kill(backend)  # most jobs of its requests were not queued yet
     assert sum(store.progress.counts().values()) == TASKS
     start_process(SWEEPER)
     publisher, worker = start_process(PUBLISHER), start_process(WORKER)

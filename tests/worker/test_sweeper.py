@@ -10,9 +10,9 @@ from labeling.store import Store
 from tests.worker.conftest import RedisServer, Want
 from tests.worker.publishing.test_publisher import make_ready
 from worker import sweeper
+from worker.context import JobContext
 from worker.events import spool
 from worker.queue import jobs, queues
-from worker.queue.jobs import JobContext
 from worker.queue.queues import (
     GPU,
     PREDICT,

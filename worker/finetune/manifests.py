@@ -11,9 +11,9 @@ from labeling.datasets.build import DataSetOptions, build_data_set
 from labeling.datasets.images import ImageKeeper
 from labeling.store import FinetuneRun, Store
 from labeling.versions import weights_name
+from worker.context import JobContext
 from worker.errors import WorkerError
 from worker.finetune.base_data import add_base_data
-from worker.queue.jobs import JobContext
 
 logger = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
-from backend.operations.projects.open_project import OpenProject
 from labeling.errors import LabelingError
 from labeling.label_studio.messages import Task
 from labeling.store import Project, ProjectRun, RunOptions, RunOutcome, Store
-from worker.wishes import enqueue_wishes
+from worker.projects.open_project import OpenProject
+from worker.projects.requests import enqueue_requests
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def open_tasks(project: OpenProject, *, lacking: str, holding: str | None = None
     )
     for page in pages:
         tasks = {task.id: task for task in map(Task.model_validate, page.tasks)}  # one that holds two may come twice
-        yield [task for task in tasks.values() if not project.wishes.leaves_out(task)]
+        yield [task for task in tasks.values() if not project.requests.leaves_out(task)]
 
 
 @contextmanager
@@ -96,9 +96,9 @@ def _want(project: OpenProject, run: ProjectRun, wanted: list[int], on_tick: Cal
         if not _is_open(project.store, project.project, run):  # argenseg predict --cancel
             break
         asked = under_way(project, [task.id for task in tasks])
-        rows = list(project.wishes.want_all([task for task in tasks if task.id not in asked], run_id=run.id))
+        rows = list(project.requests.request_all([task for task in tasks if task.id not in asked], run_id=run.id))
         wanted += [row.id for row in rows]
-        enqueue_wishes(project.connection, rows)
+        enqueue_requests(project.connection, rows)
         project.store.project_runs.add_tasks(run.id, len(rows))
         waiting |= asked | {row.task_id for row in rows if row.status in _UNDER_WAY}
         on_tick()

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from backend.operations.projects.open_project import OpenProject, open_project
-from backend.operations.projects.versions import pin
 from labeling.errors import LabelConfigError, LabelStudioError
 from labeling.settings import Settings
 from labeling.store import ModelVersion, Project, Store
 from labeling.versions import model_version
 from worker.finetune.open_tasks import TICK_S, open_tasks, predicted, under_way, wait
-from worker.wishes import Wishes, label_studio_url, live_model
+from worker.projects.active_model import active_model
+from worker.projects.open_project import OpenProject, open_project
+from worker.projects.pinning import pin
+from worker.projects.requests import ProjectRequests
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +33,9 @@ def promote(
 ) -> list[str]:
     """Make a version (None: the model of the settings) live for a project, or for all that have none of their own.
 
-    A project's open tasks are predicted with it first, beside what the version before it does; then new wishes are for
-    it, and then annotators see it. Where Label Studio is not known, or nothing moves for half an hour, it goes live all
-    the same and open tasks follow as workers get to them. Where masks would be hidden, annotators go on seeing what
+    A project's open tasks are predicted with it first, beside what the version before it does; then new requests are
+    for it, and then annotators see it. Where Label Studio is not known, or nothing moves for half an hour, it goes live
+    all the same and open tasks follow as workers get to them. Where masks would be hidden, annotators go on seeing what
     they saw: returns a sentence for each such project. `on_tick` is called while it waits; what it raises ends it, and
     what was not computed by then is taken back.
     StoreError, LabelStudioError and LabelConfigError as these parts fail; of several projects, those are left out, and
@@ -60,7 +61,7 @@ def promote(
 def roll_back(
     settings: Settings, store: Store, project: Project | None, *, on_tick: Callable[[], None] = lambda: None
 ) -> tuple[ModelVersion | None, list[str]]:
-    """Go back to what served before, and return it. New wishes are for it at once; annotators see its predictions,
+    """Go back to what served before, and return it. New requests are for it at once; annotators see its predictions,
     which are there still, as soon as open tasks that came since have some too. Errors, `on_tick` and the sentences that
     are returned too as for `promote`.
     """
@@ -82,7 +83,7 @@ def served_projects(settings: Settings, store: Store, project: Project | None) -
     if settings.label_studio_url is None or settings.label_studio_api_key is None:
         return []
     meant = store.models.projects_on_default() if project is None else [project]
-    return [each for each in meant if each.label_studio_url == label_studio_url(settings)]
+    return [each for each in meant if each.label_studio_url == settings.installation_url]
 
 
 def promote_command(name: str | None, project: Project | None) -> str:
@@ -127,7 +128,7 @@ def _left_out(project: Project, may_fail: bool, left_out: list[str] | None) -> I
 def _with_model(settings: Settings, found: OpenProject, version: ModelVersion | None) -> OpenProject:
     model = settings.model if version is None else version.folder
     label_config = found.project.label_config
-    return replace(found, wishes=Wishes(settings, found.store, found.number, label_config, model=model))
+    return replace(found, requests=ProjectRequests(settings, found.store, found.number, label_config, model=model))
 
 
 @contextmanager
@@ -191,7 +192,7 @@ def _shown_version(project: OpenProject) -> str:
 
 
 def _serving_version(settings: Settings, project: OpenProject) -> str:
-    return model_version(live_model(settings, project.store, project.project), project.wishes.config)
+    return model_version(active_model(settings, project.store, project.project), project.requests.config)
 
 
 def _lacking(project: OpenProject, shown: str) -> set[int]:

@@ -16,6 +16,7 @@ from labeling.errors import LabelingError, StoreError
 from labeling.gate import GateRules, decide, find_too_few
 from labeling.store import FinetuneRun, FinetuneStatus, Store
 from labeling.versions import weights_name
+from worker.context import JobContext
 from worker.errors import WorkerError
 from worker.finetune.children import run_child
 from worker.finetune.learnt_from import LearntFrom, held_out
@@ -25,9 +26,8 @@ from worker.finetune.progress import run_folder
 from worker.finetune.promotion import promote, promote_command
 from worker.finetune.report import write_refusal, write_report
 from worker.finetune.scenes_holdout import SCENES, write_scenes_holdout
-from worker.queue.jobs import JobContext
+from worker.projects.active_model import active_model
 from worker.queue.queues import GPU, is_urgent, open_queue
-from worker.wishes import live_model
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ def _learn_and_judge(hold: Hold) -> tuple[bool, dict[str, object], list[str]]:
     context, store, settings = hold.context, hold.context.store, hold.context.settings
     folder = run_folder(settings, hold.run)
     folder.mkdir(parents=True, exist_ok=True)
-    run = store.finetunes.begin(hold.run.id, None, live_model(settings, store, hold.run.project))
+    run = store.finetunes.begin(hold.run.id, None, active_model(settings, store, hold.run.project))
     assert run.base is not None
     base = run.base  # what served when the run began: it may be live itself by now, cut off while it was promoted
     manifest = build_manifest(context, run, folder, on_tick=hold.tick)
@@ -222,7 +222,7 @@ def _check_overtaken(context: JobContext, run: FinetuneRun) -> None:
     by_hand = f"To promote it by hand: {promote_command(name, project)}"
     if store.models.was_active(name, project):
         raise Overtaken(f"{name} was live and was taken back meanwhile; {serves} serves. {by_hand}")
-    if live_model(context.settings, store, project) != run.base:
+    if active_model(context.settings, store, project) != run.base:
         raise Overtaken(f"Another version, {serves}, serves meanwhile; {name} was not compared with it. {by_hand}")
 
 

@@ -18,9 +18,9 @@ from croniter import CroniterError, croniter
 from labeling.errors import LabelingError, SettingsError
 from labeling.settings import Settings
 from labeling.store import FinetuneRun, FinetuneSchedule, Project, Store
+from worker.context import JobContext
 from worker.finetune.run import LEASE_S, drive
 from worker.queue.heartbeats import SCHEDULER, beat
-from worker.queue.jobs import JobContext
 
 logger = logging.getLogger(__name__)
 

@@ -21,11 +21,11 @@ from labeling.label_studio.images import fetch_image
 from labeling.prompts.focus import Window
 from labeling.prompts.label_config import parse_label_config
 from labeling.store import PredictionRequest
+from worker.context import JobContext
 from worker.errors import ModelCrashed, ModelLoadError, ModelOutOfMemory, QueueFull, WorkerError
 from worker.gpu_worker.batches import BatchedModel, CostedQuestion, Outcome
 from worker.gpu_worker.model_child import Question
 from worker.gpu_worker.model_process import SegmentedPrompt
-from worker.queue.jobs import JobContext
 from worker.queue.queues import enqueue_publish
 
 logger = logging.getLogger(__name__)

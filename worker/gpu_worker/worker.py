@@ -18,12 +18,12 @@ from rq.worker import WorkerStatus
 
 from labeling.errors import StoreError
 from labeling.settings import Settings
+from worker.context import JobContext
 from worker.errors import ForbiddenJob, ModelLoadError, ModelStopped
 from worker.gpu_worker.batches import BatchedModel
 from worker.gpu_worker.model_child import ARGENSEG, ModelOptions
 from worker.gpu_worker.model_process import ModelProcess
 from worker.gpu_worker.predictor import Predictor, Result
-from worker.queue.jobs import JobContext
 from worker.queue.leased_worker import LeasedWorker
 from worker.queue.queues import GPU, PREDICT, is_urgent
 

@@ -11,7 +11,8 @@ from labeling.errors import LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.store import Erased, Project
 from labeling.store.annotation_syncs import FOUND
-from worker.queue.jobs import JobContext, take_event
+from worker.context import JobContext
+from worker.events.process import process_missed_event
 from worker.reconcile.sync_outcome import SyncOutcome
 
 _TASKS_AT_A_TIME = 100
@@ -71,7 +72,7 @@ class AnnotationReader:
         return False
 
     def _record(self, payload: dict[str, Any]) -> None:
-        take_event(self.context, payload, self.project.label_studio_url)
+        process_missed_event(self.context, payload, self.project.label_studio_url)
 
     def _read_task(self, task: dict[str, Any]) -> SyncOutcome:
         context, project, task_id = self.context, self.project, int(task["id"])

@@ -7,8 +7,8 @@ from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.messages import Task
 from labeling.prompts.plan import plan_prompts
 from labeling.store import PredictionRequest, Store
+from worker.projects.requests import ProjectRequests
 from worker.publishing.held_predictions import find_untouched
-from worker.wishes import Wishes
 
 _LEFT_ALONE = ("requested", "ready", "failed", "postponed_for_draft")
 
@@ -18,7 +18,7 @@ class ChangedTasks:
     """Those of one project, under the version that `wishes` are of."""
 
     store: Store
-    wishes: Wishes
+    requests: ProjectRequests
 
     def want_again(self, tasks: list[dict[str, Any]]) -> list[PredictionRequest]:
         """Wish for those of Label Studio's tasks that ask something else, or show another image, than what we sent.
@@ -27,18 +27,18 @@ class ChangedTasks:
         """
         unlabeled = [Task.model_validate(task) for task in tasks if task.get("total_annotations") == 0]
         answered = self.store.progress.answered_tasks(
-            self.wishes.project, self.wishes.model_version, [task.id for task in unlabeled]
+            self.requests.project, self.requests.model_version, [task.id for task in unlabeled]
         )
-        known = self.store.progress.statuses(self.wishes.project, self.wishes.model_version, list(answered))
+        known = self.store.progress.statuses(self.requests.project, self.requests.model_version, list(answered))
         changed = []
         for task in unlabeled:
-            digest = plan_prompts(self.wishes.config, task.data).digest()
+            digest = plan_prompts(self.requests.config, task.data).digest()
             if task.id not in answered or known.get((task.id, digest)) in _LEFT_ALONE:
                 continue
-            before, image_key = answered[task.id], self.wishes.config.image_key
+            before, image_key = answered[task.id], self.requests.config.image_key
             if (before.plan_digest, before.task_data.get(image_key)) != (digest, task.data.get(image_key)):
                 changed.append(task)
-        return list(self.wishes.want_all(changed))
+        return list(self.requests.request_all(changed))
 
     def look_again(self, client: LabelStudioClient) -> list[PredictionRequest]:
         """Wish again for what the publisher held back, where nobody annotates the task any more: that somebody discards
@@ -46,17 +46,17 @@ class ChangedTasks:
         be annotated, of which there would be ever more.
         """
         wanted: list[PredictionRequest] = []
-        all_held_back = self.store.predictions.postponed_for_draft(self.wishes.project, self.wishes.model_version)
-        annotated = self.store.annotations.of_tasks(self.wishes.project, {each.task_id for each in all_held_back})
+        all_held_back = self.store.predictions.postponed_for_draft(self.requests.project, self.requests.model_version)
+        annotated = self.store.annotations.of_tasks(self.requests.project, {each.task_id for each in all_held_back})
         for held_back in all_held_back:
             if "submitted" in annotated.get(held_back.task_id, {}).values():
                 continue
-            found = find_untouched(client, self.wishes.project.project_id, held_back.task_id)
+            found = find_untouched(client, self.requests.project.project_id, held_back.task_id)
             if found is None:
                 continue
             task = Task.model_validate(found)
-            if plan_prompts(self.wishes.config, task.data).digest() == held_back.plan_digest:
-                wanted += self.wishes.want_all([task])
+            if plan_prompts(self.requests.config, task.data).digest() == held_back.plan_digest:
+                wanted += self.requests.request_all([task])
             else:
                 self.store.predictions.cancel_postponed(held_back.id)
                 wanted += self.want_again([found])

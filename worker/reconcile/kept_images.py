@@ -8,8 +8,7 @@ import time
 from argenseg_model.errors import ARGenSegError
 from labeling.datasets.images import ImageKeeper
 from labeling.errors import LabelingError
-from worker.queue.jobs import JobContext
-from worker.wishes import label_studio_url
+from worker.context import JobContext
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +21,7 @@ def keep_images(context: JobContext, stop: threading.Event, kept_before: set[str
     `kept_before`: digests of those that are known to be kept, which are not looked for again; what is found is added.
     """
     keeper, until, kept = ImageKeeper(context.store, context.client, context.settings), time.monotonic() + KEEP_S, 0
-    for project in context.store.projects.of_address(label_studio_url(context.settings)):
+    for project in context.store.projects.of_address(context.settings.installation_url):
         images = [each for each in context.store.images.submitted(project) if each.sha256 not in kept_before]
         random.shuffle(images)  # some may never be had: they must not keep the others from being tried
         for image in images:

@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 
 from labeling.errors import LabelingError
 from labeling.store import Project
+from worker.context import JobContext
 from worker.events import spool
-from worker.queue.jobs import JobContext, process_event
+from worker.events.process import process_event
 from worker.reconcile.annotation_reader import AnnotationReader
 from worker.reconcile.kept_images import keep_images
 from worker.reconcile.sync_outcome import SyncOutcome
 from worker.reconcile.tasks_to_predict import TasksToPredict
-from worker.wishes import label_studio_url
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def sync_project(
 def sync_all(context: JobContext, *, not_within_s: float = 0.0) -> SyncOutcome:
     """`sync_project` for every project of our Label Studio; one that fails is logged, and the others go on."""
     total = SyncOutcome()
-    for project in context.store.projects.of_address(label_studio_url(context.settings)):
+    for project in context.store.projects.of_address(context.settings.installation_url):
         try:
             total += sync_project(context, project, not_within_s=not_within_s) or SyncOutcome()
         except LabelingError as error:
@@ -127,7 +127,7 @@ def run(context: JobContext, stop: threading.Event) -> None:
 
 def _catch_up(context: JobContext) -> None:
     """What webhooks did bring must be known before we look for what they did not."""
-    spool.drain(spool.spool_folder(context.settings), context.store, label_studio_url(context.settings))
+    spool.drain(spool.spool_folder(context.settings), context.store, context.settings.installation_url)
     for event_id in context.store.events.unprocessed(0):
         process_event(context, event_id)
 

@@ -9,11 +9,12 @@ from argenseg_model.errors import ARGenSegError
 from labeling.errors import LabelConfigError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.store import Project
-from worker.queue.jobs import JobContext, take_event
+from worker.context import JobContext
+from worker.events.process import process_missed_event
+from worker.projects.requests import ProjectRequests, enqueue_requests
 from worker.reconcile.changed_tasks import ChangedTasks
 from worker.reconcile.missed_tasks import MissedTasks
 from worker.reconcile.sync_outcome import SyncOutcome
-from worker.wishes import Wishes, enqueue_wishes
 
 logger = logging.getLogger(__name__)
 
@@ -48,22 +49,24 @@ class TasksToPredict:
             return SyncOutcome()
         new = self.missed.event_of(tasks)
         if new is not None:
-            take_event(self.context, new, self.project.label_studio_url)
+            process_missed_event(self.context, new, self.project.label_studio_url)
         changed = [] if self.changed is None else self.changed.want_again(tasks)
-        enqueue_wishes(self.context.connection, changed)
+        enqueue_requests(self.context.connection, changed)
         return SyncOutcome(new_tasks=len(new["tasks"]) if new else 0, changed_tasks=len(changed))
 
     def look_again(self) -> SyncOutcome:
         """Want what was held back while somebody annotated its task, where that was given up."""
         changed = [] if self.changed is None else self.changed.look_again(self.client)
-        enqueue_wishes(self.context.connection, changed)
+        enqueue_requests(self.context.connection, changed)
         return SyncOutcome(changed_tasks=len(changed))
 
 
 def _changed_tasks(context: JobContext, project: Project) -> ChangedTasks | None:
     try:
-        wishes = Wishes(context.settings, context.store, project.project_id, project.label_config, as_pinned=True)
+        requests = ProjectRequests(
+            context.settings, context.store, project.project_id, project.label_config, as_pinned=True
+        )
     except (LabelConfigError, ARGenSegError, OSError) as error:
         logger.info("project %d: changed tasks are not looked for: %s", project.project_id, error)
         return None
-    return ChangedTasks(context.store, wishes)
+    return ChangedTasks(context.store, requests)

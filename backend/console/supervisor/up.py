@@ -13,10 +13,10 @@ from redis.exceptions import RedisError
 from backend.console.supervisor.embedded_redis import data_folder_lock, find_redis_server, redis_command
 from backend.console.supervisor.processes import Command, Supervisor
 from backend.operations.projects.connection import basic_authorization, connect_backend
-from backend.operations.projects.open_project import require_client
 from labeling.credentials import hide_passwords
 from labeling.settings import Settings, environment_of
 from worker.errors import SupervisorError
+from worker.projects.open_project import require_client
 from worker.queue.queues import GPU, connect, live_workers
 
 REDIS_READY_S = 60.0  # it first reads its append-only file

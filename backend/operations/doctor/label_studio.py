@@ -7,8 +7,8 @@ import jwt
 
 from backend.operations.doctor.findings import Finding, failure, ok, warning
 from backend.operations.projects.connection import refuses_backend, refuses_webhook
-from backend.operations.projects.open_project import require_client
 from labeling.settings import Settings
+from worker.projects.open_project import require_client
 
 _TESTED = "1.23"
 _SOON_S = 7 * 24 * 3600

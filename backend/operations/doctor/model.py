@@ -10,10 +10,10 @@ from pathlib import Path
 from PIL import Image
 
 from backend.operations.doctor.findings import Finding, failure, ok, skipped, warning
-from backend.operations.projects.open_project import served_model
 from labeling.settings import Settings
 from labeling.store import Store
 from labeling.versions import weights_name
+from worker.projects.active_model import active_model_of
 
 SEGMENT_LIMIT_S = 300.0
 _WEIGHTS = (".safetensors", ".pt", ".bin")
@@ -34,7 +34,7 @@ def weights(settings: Settings, number: int | None = None) -> Iterator[Finding]:
                     f"{version.name}, which serves {', '.join(serves)}, is not on this host: no {version.folder}.",
                     "A worker here cannot load it: share ARGENSEG_DATA_DIR among hosts, or copy the folder to here.",
                 )
-    model = served_model(settings, number)
+    model = active_model_of(settings, number)
     folder = _folder(model)
     if folder is None and Path(model).is_absolute():
         yield failure(f"{model} is not there.", "Promote another version (argenseg models), or set ARGENSEG_MODEL.")
@@ -64,7 +64,7 @@ def segmentation(settings: Settings, number: int | None = None, *, is_wanted: bo
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "picture.png"
         Image.new("RGB", (64, 64), "white").save(picture)
-        options = ["--prompt", "everything", "--model", served_model(settings, number), "--device", settings.device]
+        options = ["--prompt", "everything", "--model", active_model_of(settings, number), "--device", settings.device]
         command = [sys.executable, "-c", _SEGMENT, str(picture), *options, "--out", str(Path(folder) / "out")]
         try:
             subprocess.run(command, capture_output=True, text=True, timeout=SEGMENT_LIMIT_S - 10, check=True)

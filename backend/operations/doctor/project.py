@@ -15,13 +15,13 @@ from backend.operations.projects.connection import (
     same_address,
     webhook_faults,
 )
-from backend.operations.projects.open_project import OpenProject, open_project, require_client
-from backend.operations.projects.versions import shown_version
 from labeling.label_studio.images import fetch_image
 from labeling.prompts.label_config import LabelConfig, parse_label_config
 from labeling.settings import Settings
 from labeling.store import Store
-from worker.wishes import model_of_version
+from worker.projects.active_model import model_of_version
+from worker.projects.open_project import OpenProject, open_project, require_client
+from worker.projects.pinning import shown_version
 
 _DELIVERY_S = 10.0
 _SHOWN_PROMPTS = 5
@@ -164,7 +164,7 @@ def version(settings: Settings, project: int) -> Iterator[Finding]:
 
 def _pinned_to_another(settings: Settings, opened: OpenProject, shown: str) -> Finding:
     mend = f"Move the pin to {opened.version}: argenseg predict --project {opened.number} --pin."
-    if model_of_version(settings, opened.store, shown, opened.wishes.config) is None:
+    if model_of_version(settings, opened.store, shown, opened.requests.config) is None:
         text = f"Annotators see {shown}, whose weights are gone or whose prompts were changed: new tasks show no masks."
     else:
         text = f"Annotators see {shown}, new tasks get it too; the live version is {opened.version}."

@@ -1,4 +1,4 @@
-"""Predict a whole project: which tasks lack masks, wishes for them page by page, and what becomes of them."""
+"""Predict a whole project: which tasks lack masks, requests for them page by page, and what becomes of them."""
 
 import time
 from collections import Counter
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from redis import RedisError
 
-from backend.operations.projects.open_project import OpenProject
 from labeling.errors import LabelStudioError
 from labeling.label_studio.messages import Task
 from labeling.prompts.plan import plan_prompts
 from labeling.store import Pace, ProjectRun, RunOptions, UnpredictedTask
 from worker.errors import WorkerError
+from worker.projects.open_project import OpenProject
+from worker.projects.requests import enqueue_requests
 from worker.queue.queues import GPU, live_workers, open_queue, remove_predictions
-from worker.wishes import enqueue_wishes
 
 _UNDER_WAY = ("requested", "ready")
 _LEFT_ALONE = (*_UNDER_WAY, "failed")  # failed tasks are retried when somebody asks for it
@@ -79,7 +79,7 @@ def known_pace(project: OpenProject) -> Pace | None:
 
 
 def want_missing(project: OpenProject, run: ProjectRun, *, probed: int = 0) -> Iterator[int]:
-    """Record wishes for the tasks that lack masks, and queue them; yields how many, page by page.
+    """Record requests for the tasks that lack masks, and queue them; yields how many, page by page.
 
     Tasks that are under way, or failed, are left alone. It ends early when somebody cancels the run. With `probed`, the
     first so many tasks come alone: the caller can measure them before it takes the rest.
@@ -95,8 +95,8 @@ def want_missing(project: OpenProject, run: ProjectRun, *, probed: int = 0) -> I
             open_run = project.store.project_runs.find_open(project.project)
             if open_run is None or open_run.id != run.id:
                 return
-            rows = list(project.wishes.want_all(some, run_id=run.id))
-            enqueue_wishes(project.connection, rows)
+            rows = list(project.requests.request_all(some, run_id=run.id))
+            enqueue_requests(project.connection, rows)
             project.store.project_runs.add_tasks(run.id, len(rows))
             counted += len(rows)
             yield len(rows)
@@ -166,7 +166,7 @@ def retry_failed(project: OpenProject) -> tuple[int, int]:
                 raise
             project.store.predictions.forget_failure(failed.prediction_id)
             gone += 1
-    enqueue_wishes(project.connection, project.wishes.want_all(found))
+    enqueue_requests(project.connection, project.requests.request_all(found))
     return len(found), gone
 
 
@@ -185,7 +185,7 @@ def _count_missing(project: OpenProject, options: RunOptions) -> int:
     for page in project.client.task_pages(
         project.number, lacking_version=project.version, only_unlabeled=options.only_unlabeled
     ):
-        tasks = [task for task in map(Task.model_validate, page.tasks) if not project.wishes.leaves_out(task)]
+        tasks = [task for task in map(Task.model_validate, page.tasks) if not project.requests.leaves_out(task)]
         statuses = [status for _, status in _with_statuses(project, tasks) if status not in _LEFT_ALONE]
         count += len(statuses) if options.limit is None else sum(status in _SENT for status in statuses)
     return count
@@ -199,5 +199,5 @@ def _left_to_do(project: OpenProject, tasks: list[Task]) -> list[Task]:
 def _with_statuses(project: OpenProject, tasks: list[Task]) -> list[tuple[Task, str | None]]:
     """Each task with how far its prediction of now got; None: it was never wanted."""
     known = project.store.progress.statuses(project.project, project.version, [task.id for task in tasks])
-    digests = (plan_prompts(project.wishes.config, task.data).digest() for task in tasks)
+    digests = (plan_prompts(project.requests.config, task.data).digest() for task in tasks)
     return [(task, known.get((task.id, digest))) for task, digest in zip(tasks, digests, strict=True)]

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from redis import RedisError
 
-from backend.operations.projects.open_project import OpenProject
 from backend.operations.projects.predict import Progress, look
 from labeling.errors import StoreError
+from worker.projects.open_project import OpenProject
 from worker.queue.queues import GPU, live_workers
 
 

@@ -19,7 +19,8 @@ from labeling.settings import Settings
 from labeling.store import Annotation, AskedPrompt, Correction, Store
 from tests.worker.conftest import bright_square
 from tests.worker.label_studio_double import CONFIG, LabelStudioDouble
-from worker.queue.jobs import JobContext, process_event
+from worker.context import JobContext
+from worker.events.process import process_event
 
 URL = "http://label-studio.test"
 

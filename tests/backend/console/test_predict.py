@@ -16,13 +16,13 @@ from redis import Redis
 from backend.console import predict as cli
 from backend.console.cli import main
 from backend.operations.projects import predict, progress
-from backend.operations.projects.open_project import OpenProject
 from backend.operations.projects.progress import Standing, current_standing, duration
 from labeling.predictions import Prediction
 from labeling.settings import Settings, environment_of
 from labeling.store import RunOptions
 from labeling.store.base import utc_now
 from tests.backend.operations.projects.label_studio_double import LabelStudioDouble
+from worker.projects.open_project import OpenProject
 
 Argenseg = Callable[..., tuple[int, str]]
 ROOT = Path(__file__).parents[3]

@@ -19,7 +19,6 @@ from labeling.prompts.label_config import parse_label_config
 from labeling.settings import Settings
 from labeling.store import Store
 from worker.errors import WorkerError
-from worker.wishes import label_studio_url
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="box" toName="image">'
@@ -102,7 +101,7 @@ def test_the_projects_live_version_is_asked(run: Any, settings: Settings, capsys
     assert json.loads(capsys.readouterr().out)["model"].startswith("starter")
     with Store.open(settings.database_url, settings.blob_url) as store:
         store.models.add("tuned", str(settings.data_dir / "tuned"), "starter")
-        store.models.set_active("tuned", store.projects.upsert(label_studio_url(settings), 3, CONFIG))
+        store.models.set_active("tuned", store.projects.upsert(settings.installation_url, 3, CONFIG))
     run(limit=1)
     assert json.loads(capsys.readouterr().out)["model"] == "tuned"
 

@@ -117,7 +117,7 @@ def test_a_bad_label_config_is_answered_and_explained(
 
 
 def test_a_label_config_that_broke_hides_no_masks(client: FlaskClient, store: Store) -> None:
-    """Label Studio shows the predictions of the version that /setup names: those that were sent, not newer wishes."""
+    """Label Studio shows the predictions of the version that /setup names: those that were sent, not newer requests."""
     good, broken = recorded("setup"), recorded("setup")
     broken["json"]["schema"] = good["json"]["schema"].replace("<Label ", '<Label min_area="many" ')
     send(client, SINGLE)

@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from redis import Redis
 
 from backend.web.app import create_app
-from labeling.corrections.events import process_event
+from labeling.corrections.events import record_corrections
 from labeling.predictions import PredictedRegion, Prediction
 from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
@@ -19,8 +19,9 @@ from labeling.settings import Settings
 from labeling.store import PredictionRequest, Store
 from labeling.versions import model_version
 from tests.backend.web.recorded import REQUESTS, eventually, recorded, recordings, send
+from worker.context import JobContext
+from worker.events.process import process_event
 from worker.queue.queues import GPU, PREDICT, PROCESS_EVENT, PUBLISH, live_rows, open_queue
-from worker.wishes import follow_event
 
 BASIC_AUTH = {"basic_auth_user": "user", "basic_auth_pass": "password"}
 
@@ -167,7 +168,7 @@ def test_new_tasks_are_predicted_before_anyone_opens_them(
 ) -> None:
     send(client, recorded("webhook_tasks_created"))
     for _ in range(2):  # an event may be processed twice
-        assert follow_event(settings, store, connection, 1) == 1
+        process_event(JobContext(settings, store, None, connection), 1)
     (wish,) = wishes(store)
     assert (wish.task_id, wish.status, wish.delivery) == (13, "requested", "push")
     assert [item.prompt for item in wish.plan.items] == ["a", "blue"]
@@ -179,7 +180,7 @@ def test_an_updated_project_is_remembered(
 ) -> None:
     recording = recorded("webhook_project_updated")
     send(client, recording)
-    assert follow_event(settings, store, connection, 1) == 0
+    process_event(JobContext(settings, store, None, connection), 1)
     project = store.projects.find(1, settings.label_studio_url)
     assert project is not None and project.label_config == recording["json"]["project"]["label_config"]
 
@@ -203,7 +204,7 @@ def test_a_corrected_brush_becomes_a_correction(client: FlaskClient, store: Stor
     store.predictions.mark_published(wish.id, 619)
 
     send(client, event)
-    assert process_event(store, 1) >= 1
+    assert record_corrections(store, 1) >= 1
     (correction,) = [row for row in store.corrections.of_project(1) if row.region_id == "br255"]
     assert (correction.kind, correction.annotation_id, correction.label) == ("edited", 7, "red")
     assert correction.mask_before is not None and correction.mask_after is not None

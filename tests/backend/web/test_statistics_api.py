@@ -2,14 +2,16 @@
 
 from flask.testing import FlaskClient
 
-from labeling.corrections.events import process_event
+from labeling.corrections.events import record_corrections
 from labeling.store import Store
 from tests.backend.web.recorded import recorded
 
 
 def test_statistics(client: FlaskClient, store: Store) -> None:
     payload = recorded("webhook_annotation_created_corrected_brush")["json"]
-    process_event(store, store.events.record(payload["action"], payload, label_studio_url="http://label-studio.test"))
+    record_corrections(
+        store, store.events.record(payload["action"], payload, label_studio_url="http://label-studio.test")
+    )
     told = client.get("/api/statistics").json
     assert told["annotations"] == 1
     assert told["time_saved"]["blind_s"]["count"] == 0

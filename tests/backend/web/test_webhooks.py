@@ -16,8 +16,9 @@ from labeling.errors import StoreError
 from labeling.settings import Settings
 from labeling.store import Store
 from tests.backend.web.recorded import eventually, recorded, send
+from worker.context import JobContext
+from worker.events.process import process_event
 from worker.events.spool import drain, spool_folder
-from worker.queue.jobs import JobContext, process_event
 from worker.queue.queues import PROCESS_EVENT, PUBLISH, live_rows
 
 CREATED = recorded("webhook_annotation_created_corrected_brush")

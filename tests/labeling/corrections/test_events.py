@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labeling.corrections.events import process_event
+from labeling.corrections.events import record_corrections
 from labeling.errors import StoreError
 from labeling.predictions import PredictedMask, PredictedRegion, Prediction, build_prediction
 from labeling.prompts.plan import PromptPlan
@@ -45,7 +45,7 @@ def published(store: Store, recorded, plan: PromptPlan) -> np.ndarray:
 
 def process(store: Store, payload: dict[str, Any], action: str | None = None) -> int:
     event_id = store.events.record(action or payload["action"], payload, label_studio_url=URL)
-    return process_event(store, event_id)
+    return record_corrections(store, event_id)
 
 
 def last_event(store: Store, event_id: int = 1) -> Any:
@@ -104,7 +104,7 @@ def test_an_edit_in_the_browser_becomes_a_correction(store: Store, browser_event
 def test_processing_again_changes_nothing(store: Store, browser_event, published: np.ndarray) -> None:
     process(store, browser_event)
     before = [item.region_id for item in store.corrections.of_project(with_history=True)]
-    assert process_event(store, 1) == 4
+    assert record_corrections(store, 1) == 4
     assert [item.region_id for item in store.corrections.of_project(with_history=True)] == before
     assert store.events.unprocessed(0) == []
 
@@ -122,12 +122,12 @@ def test_an_event_of_another_label_studio_does_not_meet_our_predictions(
     store: Store, browser_event, published: np.ndarray
 ) -> None:
     event_id = store.events.record("ANNOTATION_CREATED", browser_event, label_studio_url="http://other")
-    process_event(store, event_id)
+    record_corrections(store, event_id)
     assert [item.kind for item in store.corrections.of_project(1)] == ["added"] * 3
 
 
 def test_without_a_url_the_known_project_is_meant(store: Store, browser_event, published: np.ndarray) -> None:
-    process_event(store, store.events.record("ANNOTATION_CREATED", browser_event))
+    record_corrections(store, store.events.record("ANNOTATION_CREATED", browser_event))
     assert [item.kind for item in store.corrections.of_project(1)] == ["edited", "added", "added", "deleted"]
 
 
@@ -306,7 +306,7 @@ ANNOTATIONS = st.fixed_dictionaries(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_payload_makes_it_raise(store: Store, action: str, payload: dict[str, Any]) -> None:
     event_id = store.events.record(action, payload)
-    process_event(store, event_id)
+    record_corrections(store, event_id)
     assert store.events.get(event_id).processed_at is not None
 
 
@@ -325,10 +325,10 @@ def test_a_disk_that_is_full_leaves_the_event_for_later(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
         with pytest.raises(StoreError, match="free space"):
-            process_event(store, event_id)
+            record_corrections(store, event_id)
     assert store.events.unprocessed(0) == [event_id]
     assert store.corrections.of_project() == []
-    assert process_event(store, event_id) == 4
+    assert record_corrections(store, event_id) == 4
 
 
 def test_a_store_that_does_not_work_leaves_the_event_for_later(
@@ -342,6 +342,6 @@ def test_a_store_that_does_not_work_leaves_the_event_for_later(
 
         patch.setattr(store.annotations, "save", locked)
         with pytest.raises(StoreError):
-            process_event(store, event_id)
+            record_corrections(store, event_id)
     assert store.events.unprocessed(0) == [event_id]
-    assert process_event(store, event_id) == 3
+    assert record_corrections(store, event_id) == 3

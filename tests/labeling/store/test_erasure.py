@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labeling.corrections.events import process_event
+from labeling.corrections.events import record_corrections
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.store import Annotation, Correction, Erased, Project, Store
 
@@ -111,7 +111,7 @@ def test_all_that_an_annotator_submitted(store: Store, project: Project, told) -
     assert [item.annotation_id for item in store.corrections.of_project()] == [8]
     late = payload(9, 6)
     event_id = store.events.record(late["action"], late, label_studio_url=project.label_studio_url)
-    process_event(store, event_id)
+    record_corrections(store, event_id)
     assert store.events.get(event_id).payload == {
         "action": "ANNOTATION_CREATED",
         "annotation": {"id": 9, "erased": True},

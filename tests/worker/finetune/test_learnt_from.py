@@ -10,10 +10,10 @@ import numpy as np
 from argenseg_model.manifest import Manifest, ManifestItem, Split, encode_mask
 from labeling.store import Project, Store
 from tests.worker.finetune.test_manifests import Correct, claim, correct, project
+from worker.context import JobContext
 from worker.finetune.learnt_from import LearntFrom
 from worker.finetune.progress import run_folder
 from worker.finetune.run import drive
-from worker.queue.jobs import JobContext
 
 __all__ = ["correct", "project"]
 ITEM = ManifestItem(

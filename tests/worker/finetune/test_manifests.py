@@ -13,10 +13,10 @@ from argenseg_model.manifest import Manifest
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.store import Annotation, AskedPrompt, Correction, FinetuneRun, Project, Store
 from tests.worker.conftest import LABEL_STUDIO_URL, label_config
+from worker.context import JobContext
 from worker.finetune.manifests import build_manifest
 from worker.finetune.progress import run_folder
 from worker.finetune.run import LEASE_S, drive
-from worker.queue.jobs import JobContext
 
 Correct = Callable[[int], None]
 

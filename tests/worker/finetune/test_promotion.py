@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from backend.operations.projects.open_project import OpenProject
 from labeling.errors import LabelConfigError, LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.messages import Task
@@ -18,9 +17,10 @@ from labeling.predictions import Prediction
 from labeling.settings import Settings
 from labeling.store import Project, Store
 from tests.worker.conftest import LABEL_STUDIO_URL, bright_square, label_config
+from worker.context import JobContext
 from worker.finetune import open_tasks, promotion
-from worker.queue.jobs import JobContext
-from worker.wishes import Wishes
+from worker.projects.open_project import OpenProject
+from worker.projects.requests import ProjectRequests
 
 
 class LabelStudio:
@@ -100,8 +100,8 @@ class LabelStudio:
         """A new task, which is wanted of a version as TASKS_CREATED does."""
         number = max(self.tasks) + 1
         self.tasks[number] = []
-        wishes = Wishes(settings, self.context.store, 5, label_config("bright"), model)
-        list(wishes.want_all([Task(id=number, data={"image": bright_square()})]))
+        requests = ProjectRequests(settings, self.context.store, 5, label_config("bright"), model)
+        list(requests.request_all([Task(id=number, data={"image": bright_square()})]))
         return number
 
 
@@ -116,8 +116,8 @@ def label_studio(context: JobContext, settings: Settings, store: Store, monkeypa
 
     @contextmanager
     def open_project(settings: Settings, number: int) -> Iterator[OpenProject]:
-        wishes = Wishes(settings, store, number, label_config("bright"))
-        yield OpenProject(store, server, context.connection, wishes, "t", 3, server.shown)  # type: ignore[arg-type]
+        requests = ProjectRequests(settings, store, number, label_config("bright"))
+        yield OpenProject(store, server, context.connection, requests, "t", 3, server.shown)  # type: ignore[arg-type]
 
     monkeypatch.setattr(promotion, "open_project", open_project)
     monkeypatch.setattr(promotion, "TICK_S", 0.01)
@@ -227,7 +227,7 @@ def test_what_one_project_forbids_is_said_and_keeps_no_other_one(
         with of_double(settings, 5) as found:
             if number == 4:
                 yield OpenProject(store, Forbidding(), found.connection,  # type: ignore[arg-type]
-                                  Wishes(settings, store, 4, label_config("bright")), "t", 0, "")  # fmt: skip
+                                  ProjectRequests(settings, store, 4, label_config("bright")), "t", 0, "")  # fmt: skip
             else:
                 yield found
 
@@ -267,9 +267,9 @@ def test_a_project_whose_tasks_may_not_be_read_keeps_no_other_one(
     @contextmanager
     def open_project(settings: Settings, number: int) -> Iterator[OpenProject]:
         with of_double(settings, 5) as found:
-            wishes = Wishes(settings, store, number, label_config("bright"))
+            requests = ProjectRequests(settings, store, number, label_config("bright"))
             client = Forbidding() if number == 4 else found.client
-            yield OpenProject(store, client, found.connection, wishes, "t", 3, found.shown)  # type: ignore[arg-type]
+            yield OpenProject(store, client, found.connection, requests, "t", 3, found.shown)  # type: ignore[arg-type]
 
     monkeypatch.setattr(promotion, "open_project", open_project)
     (unseen,) = promotion.promote(settings, store, "starter-1.1", None, on_tick=label_studio.work)

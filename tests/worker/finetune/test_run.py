@@ -17,14 +17,14 @@ from labeling.errors import LabelStudioError, StoreError
 from labeling.settings import Settings
 from labeling.store import FinetuneRun, Store
 from tests.argenseg_model.conftest import byte_bpe, small_model
+from worker.context import JobContext
 from worker.finetune import children, scenes_holdout
 from worker.finetune import run as running
 from worker.finetune.children import ChildFailed
 from worker.finetune.progress import tell_verdict
 from worker.finetune.promotion import promote, roll_back
 from worker.finetune.run import LEASE_S, drive, run_folder
-from worker.queue.jobs import JobContext
-from worker.wishes import Wishes
+from worker.projects.requests import ProjectRequests
 
 __all__ = ["byte_bpe"]
 CONFIG = (
@@ -123,20 +123,20 @@ def test_a_winner_goes_live_and_can_be_rolled_back(
     context: JobContext, store: Store, settings: Settings, claim: Claim, processes: Processes
 ) -> None:
     run = claim()
-    before = Wishes(settings, store, 1, CONFIG)
+    before = ProjectRequests(settings, store, 1, CONFIG)
     drive(context, run, "me", lambda: False)
     ended = store.finetunes.get(run.id)
     assert (ended.status, ended.error, ended.candidate) == ("promoted", None, "starter-1.1")
     version = store.models.get("starter-1.1")
     assert (version.state, version.parent) == ("accepted", "starter")
     assert store.models.active(run.project) == version
-    after = Wishes(settings, store, 1, CONFIG)
+    after = ProjectRequests(settings, store, 1, CONFIG)
     assert after.model_version.startswith("starter-1.1 · ")
     page = (run_folder(settings, run) / "report.html").read_text()
     assert "starter-1.1: passed the gate" in page and "0.500 → 0.700" in page and "<svg" in page
     assert json.loads((run_folder(settings, run) / "report.json").read_text())["gate"]["passed"]
     assert roll_back(settings, store, run.project) == (None, [])
-    assert Wishes(settings, store, 1, CONFIG).model_version == before.model_version
+    assert ProjectRequests(settings, store, 1, CONFIG).model_version == before.model_version
     promote(settings, store, "starter-1.1", None)
     assert store.models.active().name == "starter-1.1"
 

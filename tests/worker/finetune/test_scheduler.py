@@ -13,9 +13,9 @@ from labeling.errors import SettingsError, StoreError
 from labeling.gate import GateRules, HeldOut, find_too_few
 from labeling.settings import Settings
 from labeling.store import Annotation, Correction, CorrectionKind, Exclusion, FinetuneSchedule, Project, Store
+from worker.context import JobContext
 from worker.finetune import scheduler
 from worker.finetune.scheduler import FAILURES, check_cron, want_due
-from worker.queue.jobs import JobContext
 
 NIGHT = datetime(2026, 11, 23, 3, 0, 30, tzinfo=UTC)
 NIGHTLY = FinetuneSchedule("0 3 * * *", None)

@@ -1,12 +1,12 @@
-"""Start Training in Label Studio, and what a promoted version changes for new wishes."""
+"""Start Training in Label Studio, and what a promoted version changes for new requests."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from labeling.store import PredictionRequest, Store
+from worker.context import JobContext
+from worker.events.process import process_event
 from worker.finetune.progress import tell_progress
-from worker.queue.jobs import JobContext
-from worker.wishes import follow_event
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><BrushLabels name="brush" toName="image"><Label value="red"/>'
@@ -18,7 +18,7 @@ def test_start_training_wants_a_run_once(context: JobContext, store: Store) -> N
     project = {"id": 5, "label_config": CONFIG}
     event = store.events.record("START_TRAINING", {"action": "START_TRAINING", "project": project})
     for _ in range(2):
-        follow_event(context.settings, store, context.connection, event)
+        process_event(context, event)
     (run,) = store.finetunes.newest()
     assert (run.project.project_id, run.status, run.slot) == (5, "requested", f"finetune-event-{event}")
 
@@ -38,6 +38,6 @@ def test_start_training_during_a_run_is_told_with_the_run(context: JobContext, s
     project = {"id": 5, "label_config": CONFIG}
     for _ in range(2):
         event = store.events.record("START_TRAINING", {"action": "START_TRAINING", "project": project})
-        follow_event(context.settings, store, context.connection, event)
+        process_event(context, event)
     (run,) = store.finetunes.newest()
     assert "was asked for again meanwhile" in tell_progress(context.settings, run)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from labeling.store import Project, Store
+from worker.context import JobContext
 from worker.finetune import run as running
 from worker.finetune.run import BULK_CYCLE_S, LEASE_S, SHARE_BESIDE_BULK, Hold
-from worker.queue.jobs import JobContext
 from worker.queue.leased_worker import LeasedWorker
 from worker.queue.queues import GPU, PREDICT, enqueue_prediction, open_queue
 

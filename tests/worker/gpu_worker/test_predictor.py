@@ -22,6 +22,7 @@ from labeling.prompts.plan import plan_prompts
 from labeling.regions.kinds import region_mask
 from labeling.store import Store
 from tests.worker.conftest import LABEL_STUDIO_URL, RedisServer, Want, label_config
+from worker.context import JobContext
 from worker.errors import (
     ModelCrashed,
     ModelLoadError,
@@ -35,7 +36,6 @@ from worker.gpu_worker.batches import BatchedModel
 from worker.gpu_worker.model_child import Question
 from worker.gpu_worker.model_process import Segmented, SegmentedPrompt
 from worker.gpu_worker.predictor import MAX_ATTEMPTS, OUTAGE_INTERVALS_S, Predictor, Result
-from worker.queue.jobs import JobContext
 from worker.queue.queues import PUBLISH, PUBLISH_PREDICTION, live_rows
 
 

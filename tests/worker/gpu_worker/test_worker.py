@@ -16,7 +16,7 @@ from rq.serializers import JSONSerializer
 
 from labeling.store import PredictionRequest, Store
 from tests.worker.conftest import RedisServer, Want, wait_until
-from worker.queue.jobs import JobContext
+from worker.context import JobContext
 from worker.queue.queues import GPU, enqueue_prediction, open_queue, wait_for_job
 from worker.sweeper import sweep
 

@@ -11,11 +11,11 @@ from rq.defaults import RQ_KEY_PREFIX
 from labeling.store import Store
 from tests.worker.conftest import RedisServer, Want, wait_until
 from worker import sweeper
+from worker.context import JobContext
 from worker.events import spool
 from worker.finetune import scheduler
 from worker.queue import heartbeats
 from worker.queue.heartbeats import SCHEDULER, SWEEPER, is_alive
-from worker.queue.jobs import JobContext
 
 
 @pytest.mark.parametrize(("process", "run"), [(SWEEPER, sweeper.run), (SCHEDULER, scheduler.run)])

@@ -8,15 +8,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from labeling.errors import StoreError
 from labeling.predictions import Prediction
 from labeling.store import PredictionRequest, Store
-from tests.worker.conftest import LABEL_STUDIO_URL, label_config
+from tests.worker.conftest import LABEL_STUDIO_URL
+from worker.context import JobContext
 from worker.publishing import sending
 from worker.publishing.sending import LEASE_S, sending_key
 from worker.queue import jobs
-from worker.queue.jobs import JobContext
-from worker.queue.queues import GPU, PREDICT, live_rows
 
 
 class SlowLabelStudio:
@@ -86,27 +84,3 @@ def test_a_redis_that_is_down_keeps_nothing_from_being_sent(
     nothing = Redis(unix_socket_path=str(tmp_path / "nothing.sock"))
     context = replace(context, client=label_studio, connection=nothing)  # type: ignore[arg-type]
     assert jobs.publish(context, ready) == "published"
-
-
-def test_an_event_of_new_tasks_makes_them_wanted(context: JobContext, store: Store) -> None:
-    project = {"id": 5, "label_config": label_config("cell")}
-    tasks = [{"id": number, "data": {"image": "/data/upload/1.png"}} for number in (1, 2)]
-    event_id = store.events.record("TASKS_CREATED", {"action": "TASKS_CREATED", "project": project, "tasks": tasks})
-    settings = context.settings.model_copy(update={"model": str(context.settings.data_dir)})
-    jobs.process_event(replace(context, settings=settings), event_id)
-    assert store.progress.counts() == {"requested": 2}
-    assert len(live_rows(context.connection, GPU, PREDICT)) == 2
-    assert store.events.get(event_id).processed_at is not None
-
-
-def test_an_event_that_is_refused_for_good_keeps_no_other_from_being_processed(
-    context: JobContext, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    event_id = store.events.record("TASKS_CREATED", {"action": "TASKS_CREATED"})
-
-    def refuse(*_: Any) -> int:
-        raise StoreError("The database takes no such number.")
-
-    monkeypatch.setattr(jobs, "follow_event", refuse)
-    assert jobs.process_event(context, event_id) == 0
-    assert store.events.unprocessed(0) == []

@@ -9,7 +9,7 @@ import pytest
 from labeling.errors import LabelStudioError
 from tests.worker.label_studio_double import CONFIG, LabelStudioDouble
 from tests.worker.synced import URL, history, project_of, state, truth
-from worker.queue.jobs import process_event
+from worker.events.process import process_event
 from worker.reconcile import reconcile
 from worker.reconcile.sync_outcome import SyncOutcome
 

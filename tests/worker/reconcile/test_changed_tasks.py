@@ -14,11 +14,11 @@ from labeling.regions.cropped_mask import CroppedMask
 from labeling.store import PredictionRequest, Store
 from tests.worker.conftest import LABEL_STUDIO_URL
 from tests.worker.label_studio_double import CONFIG, LabelStudioDouble, box
+from worker.context import JobContext
+from worker.projects.requests import ProjectRequests
 from worker.queue import jobs
-from worker.queue.jobs import JobContext
 from worker.queue.queues import GPU, PREDICT, PUBLISH, PUBLISH_PREDICTION, live_rows
 from worker.reconcile import reconcile
-from worker.wishes import Wishes
 
 
 @dataclass
@@ -71,7 +71,7 @@ def predicted(context: JobContext, store: Store, label_studio: Editable) -> JobC
     """Its tasks were sent their predictions, but for the third, which is not computed."""
     settings = context.settings.model_copy(update={"model": str(context.settings.data_dir)})
     predicted = replace(context, settings=settings, client=label_studio)  # type: ignore[arg-type]
-    for number, row in enumerate(wishes(predicted).want_all([task(label_studio, each) for each in (1, 2, 3)])):
+    for number, row in enumerate(wishes(predicted).request_all([task(label_studio, each) for each in (1, 2, 3)])):
         if number < 2:
             store.predictions.finish(row.id, prediction(row, "before"))
             store.predictions.mark_published(
@@ -81,8 +81,8 @@ def predicted(context: JobContext, store: Store, label_studio: Editable) -> JobC
     return predicted
 
 
-def wishes(context: JobContext) -> Wishes:
-    return Wishes(context.settings, context.store, 5, CONFIG)
+def wishes(context: JobContext) -> ProjectRequests:
+    return ProjectRequests(context.settings, context.store, 5, CONFIG)
 
 
 def prediction(row: PredictionRequest, region_id: str) -> Prediction:

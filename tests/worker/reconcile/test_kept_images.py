@@ -13,7 +13,7 @@ from labeling.errors import StoreError
 from tests.worker.conftest import bright_square
 from tests.worker.label_studio_double import LabelStudioDouble
 from tests.worker.synced import URL, project_of
-from worker.queue.jobs import process_event
+from worker.events.process import process_event
 from worker.reconcile.kept_images import keep_images
 
 

@@ -10,7 +10,8 @@ from labeling.errors import LabelStudioError
 from labeling.store import Project, Store
 from tests.worker.conftest import LABEL_STUDIO_URL
 from tests.worker.label_studio_double import BEGAN, CONFIG, LabelStudioDouble
-from worker.queue.jobs import JobContext, process_event
+from worker.context import JobContext
+from worker.events.process import process_event
 from worker.queue.queues import GPU, PREDICT, live_rows
 from worker.reconcile import reconcile, tasks_to_predict
 from worker.reconcile.sync_outcome import SyncOutcome

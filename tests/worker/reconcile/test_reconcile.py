@@ -23,8 +23,9 @@ from labeling.store import Store, annotation_syncs
 from labeling.store.base import utc_now
 from tests.worker.label_studio_double import CONFIG, LabelStudioDouble, box
 from tests.worker.synced import URL, history, project_of, recover, state, truth
+from worker.context import JobContext
 from worker.events import spool
-from worker.queue.jobs import JobContext, process_event
+from worker.events.process import process_event
 from worker.reconcile import reconcile
 from worker.reconcile.sync_outcome import SyncOutcome
 
@@ -269,10 +270,10 @@ def test_a_thousand_events_in_a_burst_and_kill_9(open_context) -> None:
                 spool.write_event(folder, payload["action"], payload)
 
     code = (
-        "import sys; from labeling.store import Store; from labeling.corrections.events import process_event\n"
+        "import sys; from labeling.store import Store; from labeling.corrections.events import record_corrections\n"
         "with Store.open(sys.argv[1], sys.argv[2]) as store:\n"
         "    while True:\n"
-        "        for event_id in store.unprocessed_events(0): process_event(store, event_id)\n"
+        "        for event_id in store.unprocessed_events(0): record_corrections(store, event_id)\n"
     )
     command = [sys.executable, "-c", code, context.settings.database_url, context.settings.blob_url]
     threads = [threading.Thread(target=send, args=(payloads[number::8],)) for number in range(8)]

@@ -25,12 +25,12 @@ from backend.operations.doctor import (
 )
 from backend.operations.doctor.findings import Finding
 from backend.operations.projects.connection import connect_backend
-from backend.operations.projects.open_project import OpenProject, require_client
 from labeling.settings import Settings, environment_of
 from labeling.store import Store
 from tests.backend.operations.projects.label_studio_double import LabelStudioDouble
 from tests.worker.conftest import RedisServer, Want, bright_square
 from worker.events.spool import spool_folder, write_event
+from worker.projects.open_project import OpenProject, require_client
 from worker.queue.heartbeats import SCHEDULER, SWEEPER, beat
 from worker.queue.queues import connect
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from backend.operations.projects.open_project import OpenProject, open_project
 from labeling.settings import Settings
 from tests.backend.operations.projects.label_studio_double import LabelStudioDouble
 from tests.worker.conftest import bright_square, label_config
+from worker.projects.open_project import OpenProject, open_project
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import pytest
 from redis import Redis
 
 from backend.operations.projects import predict
-from backend.operations.projects.open_project import OpenProject, open_project
 from backend.operations.projects.predict import (
     Progress,
     cancel,
@@ -25,6 +24,7 @@ from labeling.store import RunOptions, UnpredictedTask
 from tests.backend.operations.projects.label_studio_double import LabelStudioDouble
 from tests.worker.conftest import bright_square
 from worker.errors import WorkerError
+from worker.projects.open_project import OpenProject, open_project
 from worker.queue.queues import GPU, PREDICT, live_rows, open_queue
 
 
@@ -172,11 +172,11 @@ def test_what_others_wanted_is_not_taken_from_a_runs_limit(
     run(project, RunOptions(limit=3))
     finish(project, label_studio, 1)
     label_studio.add_tasks(bright_square(), bright_square())
-    list(project.wishes.want_all([Task.model_validate(label_studio.tasks[new]) for new in (6, 7)]))
+    list(project.requests.request_all([Task.model_validate(label_studio.tasks[new]) for new in (6, 7)]))
     assert cancel(project) == 4
     begun = run_to_resume(project)
-    assert begun.requested == 1
-    list(project.wishes.want_all([Task.model_validate(label_studio.tasks[2])]))  # somebody else wants one of them
+    assert begun.wanted == 1
+    list(project.requests.request_all([Task.model_validate(label_studio.tasks[2])]))  # somebody else wants one of them
     assert cancel(project) == 1
     begun = run_to_resume(project)
     assert begun.requested == 1
@@ -188,10 +188,10 @@ def test_what_others_wanted_is_not_taken_from_a_runs_limit(
 def test_what_is_taken_back_while_a_run_is_listing_is_not_counted(
     project: OpenProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the wishes and their count, too; and what is put off, when the run goes on and is cancelled again."""
+    """Between the requests and their count, too; and what is put off, when the run goes on and is cancelled again."""
     begun = project.store.project_runs.begin(project.project, project.version, RunOptions(limit=3))
     with monkeypatch.context() as patch:
-        patch.setattr(predict, "enqueue_wishes", lambda *_: cancel(project))
+        patch.setattr(predict, "enqueue_requests", lambda *_: cancel(project))
         assert list(want_missing(project, begun)) == [3]
     assert run_to_resume(project).requested == 0
     begun = project.store.project_runs.resume(project.project, begun.id, project.version)

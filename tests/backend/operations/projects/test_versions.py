@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from backend.operations.projects.open_project import OpenProject, open_project
-from backend.operations.projects.versions import list_versions, pin, prunable, prune, prune_copies, second_copies
+from backend.operations.projects.versions import list_versions, prunable, prune, prune_copies, second_copies
 from labeling.predictions import PredictedRegion, Prediction
 from labeling.prompts.plan import plan_prompts
 from labeling.regions.cropped_mask import CroppedMask
@@ -12,13 +11,15 @@ from labeling.settings import Settings
 from labeling.store import SentPrediction, TaskRequest
 from tests.backend.operations.projects.label_studio_double import LabelStudioDouble
 from worker.errors import WorkerError
+from worker.projects.open_project import OpenProject, open_project
+from worker.projects.pinning import pin
 
 OLD = "tiny · 000000"
 
 
 def send(project: OpenProject, label_studio: LabelStudioDouble, task: int, version: str) -> int:
     """A prediction that we sent; its id in Label Studio."""
-    wish = TaskRequest(task, {}, plan_prompts(project.wishes.config, {}))
+    wish = TaskRequest(task, {}, plan_prompts(project.requests.config, {}))
     (row,) = project.store.requests.add_all(project.project, [wish], version, delivery="push")
     project.store.predictions.finish(row.id, Prediction([], None, version))
     held = label_studio.add_prediction(task, version)
@@ -28,7 +29,7 @@ def send(project: OpenProject, label_studio: LabelStudioDouble, task: int, versi
 
 def answer(project: OpenProject, task: int, version: str, *region_ids: str) -> None:
     """A prediction that answered an opened page: nobody told us Label Studio's number of it."""
-    wish = TaskRequest(task, {}, plan_prompts(project.wishes.config, {}))
+    wish = TaskRequest(task, {}, plan_prompts(project.requests.config, {}))
     (row,) = project.store.requests.add_all(project.project, [wish], version, delivery="sync")
     shape = CroppedMask.of(np.ones((4, 4), bool))
     regions = tuple(PredictedRegion(name, "l0", "x", 0.5, shape) for name in region_ids)
@@ -65,7 +66,7 @@ def test_the_pin_moves_only_to_what_is_there(project: OpenProject, label_studio:
 
 
 def test_what_label_studio_stored_twice(project: OpenProject, label_studio: LabelStudioDouble) -> None:
-    wish = TaskRequest(1, {}, plan_prompts(project.wishes.config, {}))
+    wish = TaskRequest(1, {}, plan_prompts(project.requests.config, {}))
     (row,) = project.store.requests.add_all(project.project, [wish], project.version, delivery="sync")
     regions = tuple(PredictedRegion(name, "l0", "x", 0.5, CroppedMask.of(np.ones((4, 4), bool))) for name in "ab")
     project.store.predictions.finish(row.id, Prediction([{"id": "a"}, {"id": "b"}], 0.5, project.version, regions))

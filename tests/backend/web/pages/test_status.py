@@ -5,20 +5,21 @@ from dataclasses import replace
 from flask import Flask
 from flask.testing import FlaskClient
 
+from labeling.label_studio.messages import Task
 from labeling.prompts.interaction import Interaction
 from labeling.settings import Settings
 from labeling.store import PredictionRequest, Store
 from tests.backend.web.recorded import eventually
-from worker.wishes import Task, Wishes
+from worker.projects.requests import ProjectRequests
 
 CONFIG = '<View><Image name="image" value="$image"/><Brush name="brush" toName="image" prompt="every cell"/></View>'
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
 def want(settings: Settings, store: Store, tasks: int) -> list[PredictionRequest]:
-    """Wishes for tasks 1, 2, … of project 3."""
-    wishes = Wishes(settings, store, 3, CONFIG)
-    return list(wishes.want_all([Task(id=number, data={"image": "a.png"}) for number in range(1, tasks + 1)]))
+    """Requests for tasks 1, 2, … of project 3."""
+    requests = ProjectRequests(settings, store, 3, CONFIG)
+    return list(requests.request_all([Task(id=number, data={"image": "a.png"}) for number in range(1, tasks + 1)]))
 
 
 def test_without_projects_it_says_what_to_do(client: FlaskClient, connection: object) -> None:
@@ -71,9 +72,9 @@ def test_what_an_outage_holds_up_is_told_with_its_reason(
 def test_what_the_page_was_not_answered_is_told_with_its_reason(
     client: FlaskClient, settings: Settings, store: Store, connection: object
 ) -> None:
-    wishes, task = Wishes(settings, store, 3, CONFIG), Task(id=7, data={"image": "a.png"})
+    requests, task = ProjectRequests(settings, store, 3, CONFIG), Task(id=7, data={"image": "a.png"})
     for _ in range(2):
-        asked = wishes.want(task, delivery="sync", asked=Interaction("every nucleus"))
+        asked = requests.request(task, delivery="sync", asked=Interaction("every nucleus"))
         assert "not answered" not in client.get("/status").text
     store.predictions.fail(asked.id, "The image is <b>broken</b>.")
     page = " ".join(client.get("/status").text.split())

@@ -1,4 +1,4 @@
-"""A project of Label Studio as these commands see it: its title, its version of now, and the ways to work on it."""
+"""A project of Label Studio with all that it takes to work on it: its client, our store and queue, its requests."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +11,8 @@ from labeling.label_studio.messages import Task
 from labeling.settings import Settings
 from labeling.store import Project, Store
 from worker.errors import WorkerError
+from worker.projects.requests import ProjectRequests
 from worker.queue.queues import connect
-from worker.wishes import Wishes, label_studio_url, live_model
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class OpenProject:
     store: Store
     client: LabelStudioClient
     connection: "Redis"
-    wishes: Wishes
+    requests: ProjectRequests
     title: str
     task_count: int
     shown: str
@@ -38,16 +38,16 @@ class OpenProject:
     @property
     def project(self) -> Project:
         """Our record of it."""
-        return self.wishes.project
+        return self.requests.project
 
     @property
     def version(self) -> str:
         """The model version of now: the one that tasks are predicted with."""
-        return self.wishes.model_version
+        return self.requests.model_version
 
     def tasks_without_prediction(self, *, only_unlabeled: bool = False) -> int:
         """How many tasks lack a prediction of the version of now in Label Studio; blind and erased ones need none."""
-        leaves_some_out = self.wishes.leaves_some_out
+        leaves_some_out = self.requests.leaves_some_out
         pages = self.client.task_pages(
             self.number,
             lacking_version=self.version,
@@ -56,7 +56,7 @@ class OpenProject:
         )
         if not leaves_some_out:
             return next((page.remaining for page in pages), 0)
-        return sum(not self.wishes.leaves_out(Task.model_validate(task)) for page in pages for task in page.tasks)
+        return sum(not self.requests.leaves_out(Task.model_validate(task)) for page in pages for task in page.tasks)
 
 
 @contextmanager
@@ -69,24 +69,17 @@ def open_project(settings: Settings, number: int) -> Iterator[OpenProject]:
     found = client.get_project(number)
     with Store.open(settings.database_url, settings.blob_url) as store:
         shown = str(found.get("model_version") or "")
-        wishes = Wishes(settings, store, number, str(found["label_config"]), shown_version=shown)
+        requests = ProjectRequests(settings, store, number, str(found["label_config"]), shown_version=shown)
         yield OpenProject(
             store=store,
             client=client,
             connection=connect(settings),
-            wishes=wishes,
+            requests=requests,
             title=str(found.get("title") or ""),
             task_count=int(found.get("task_number") or 0),
             shown=shown,
         )
     client.close()
-
-
-def served_model(settings: Settings, number: int | None) -> str:
-    """The model that serves project `number` now; None: a project that has no live version of its own."""
-    with Store.open(settings.database_url, settings.blob_url) as store:
-        project = None if number is None else store.projects.find(number, label_studio_url(settings))
-        return live_model(settings, store, project)
 
 
 def require_client(settings: Settings) -> LabelStudioClient:

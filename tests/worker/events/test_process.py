@@ -1,18 +1,22 @@
-"""What follows from an event: new tasks are wanted, label configs remembered, and nonsense does no harm."""
+"""What follows from an event: new tasks are requested, label configs remembered, and nonsense does no harm."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
 
-from labeling.errors import LabelConfigError
-from labeling.label_studio.messages import Task
+from labeling.errors import StoreError
 from labeling.settings import Settings
 from labeling.store import RunOptions, Store
-from worker.queue.queues import connect
-from worker.wishes import DEFAULT_LABEL_STUDIO_URL, Wishes, follow_event
+from tests.worker.conftest import label_config
+from worker.context import JobContext
+from worker.events import process
+from worker.events.process import process_event
+from worker.projects.requests import ProjectRequests
+from worker.queue.queues import GPU, PREDICT, connect, live_rows
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><BrushLabels name="brush" toName="image">'
@@ -22,7 +26,7 @@ CONFIG = (
 
 @pytest.fixture
 def nobody(tmp_path: Path) -> "Redis":
-    """No Redis at all: wishes are rows, whatever becomes of their jobs."""
+    """No Redis at all: requests are rows, whatever becomes of their jobs."""
     return connect(Settings(redis_url=f"unix://{tmp_path}/nobody.sock"))
 
 
@@ -40,14 +44,16 @@ def kept(plain: Settings) -> Any:
 
 @pytest.fixture
 def follow(plain: Settings, kept: Store, nobody: "Redis") -> Callable[[str, dict[str, Any]], int]:
-    return lambda action, payload: follow_event(plain, kept, nobody, kept.events.record(action, payload))
+    return lambda action, payload: process_event(
+        JobContext(plain, kept, None, nobody), kept.events.record(action, payload)
+    )
 
 
-def test_new_tasks(follow: Callable[..., int], kept: Store) -> None:
+def test_new_tasks_are_requested_some_at_a_time(follow: Callable[..., int], plain: Settings, kept: Store) -> None:
     tasks = [{"id": number, "data": {"image": f"{number}.png"} if number % 2 else {}} for number in range(1, 451)]
-    assert follow("TASKS_CREATED", {"project": {"id": 3, "label_config": CONFIG}, "tasks": tasks}) == 450
+    assert follow("TASKS_CREATED", {"project": {"id": 3, "label_config": CONFIG}, "tasks": tasks}) == 0
     assert kept.progress.counts(3) == {"requested": 225, "failed": 225}
-    assert kept.projects.find(3, DEFAULT_LABEL_STUDIO_URL) is not None
+    assert kept.projects.find(3, plain.installation_url) is not None
 
 
 @pytest.mark.parametrize(
@@ -60,39 +66,12 @@ def test_new_tasks(follow: Callable[..., int], kept: Store) -> None:
         ("ANNOTATION_CREATED", {"project": {"id": 1, "label_config": CONFIG}}),
     ],
 )
-def test_nothing_follows(action: str, payload: dict[str, Any], follow: Callable[..., int], kept: Store) -> None:
+def test_nothing_is_requested_by_nonsense_or_an_annotation(
+    action: str, payload: dict[str, Any], follow: Callable[..., int], kept: Store
+) -> None:
     assert follow(action, payload) == 0
-    assert kept.progress.counts() == {} and kept.projects.find(1) is None
-
-
-def test_a_bad_config_has_no_wishes(plain: Settings, kept: Store) -> None:
-    with pytest.raises(LabelConfigError, match="no image"):
-        Wishes(plain, kept, 1, "<View/>")
-
-
-def test_a_task_without_an_image_says_so(plain: Settings, kept: Store) -> None:
-    wish = Wishes(plain, kept, 1, CONFIG).want(Task(id=1, data={"image": " "}), delivery="sync")
-    assert wish.status == "failed" and wish == kept.predictions.get(wish.id)
-    assert 'no text under "image"' in (wish.error or "")
-
-
-def test_the_blind_slice_gets_only_what_its_annotator_asks_for(plain: Settings, kept: Store) -> None:
-    wishes = Wishes(plain.model_copy(update={"blind_share": 0.25}), kept, 1, CONFIG)
-    tasks = [Task(id=number, data={"image": "a.png"}) for number in range(1, 101)]
-    seeing = {task.id for task in tasks if not wishes.is_blind(task)}
-    assert 60 < len(seeing) < 90
-    assert {wish.task_id for wish in wishes.want_all(tasks)} == seeing
-    assert not any(Wishes(plain, kept, 1, CONFIG).is_blind(task) for task in tasks)
-
-
-def test_a_task_that_was_erased_is_left_out(plain: Settings, kept: Store) -> None:
-    before = Wishes(plain, kept, 1, CONFIG)
-    assert not before.leaves_some_out
-    kept.erasure.erase(before.project, "task", 7, "asked for")
-    wishes = Wishes(plain, kept, 1, CONFIG)
-    tasks = [Task(id=number, data={"image": "a.png"}) for number in (7, 8)]
-    assert [wishes.leaves_out(task) for task in tasks] == [True, False] and wishes.leaves_some_out
-    assert [wish.task_id for wish in wishes.want_all(tasks)] == [8]
+    assert kept.progress.counts() == {}
+    assert (kept.projects.find(1) is not None) == (action == "ANNOTATION_CREATED")  # it has corrections to keep
 
 
 def make_model(store: Store, folder: Path, name: str) -> str:
@@ -101,7 +80,7 @@ def make_model(store: Store, folder: Path, name: str) -> str:
     (folder / "config.json").write_text(f'{{"model_name": "{name}"}}')
     store.models.add(name, str(folder), "base")
     store.models.set_active(name)
-    return Wishes(Settings(), store, 3, CONFIG).model_version
+    return ProjectRequests(Settings(), store, 3, CONFIG).model_version
 
 
 def created(number: int, shown: str, config: str = CONFIG) -> dict[str, Any]:
@@ -113,7 +92,7 @@ def test_new_tasks_of_a_pinned_project_get_the_version_that_is_seen(
     follow: Callable[..., int], plain: Settings, kept: Store, tmp_path: Path
 ) -> None:
     old = make_model(kept, tmp_path / "tuned", "tuned-1")
-    base = Wishes(plain, kept, 3, CONFIG, plain.model).model_version
+    base = ProjectRequests(plain, kept, 3, CONFIG, plain.model).model_version
     new = make_model(kept, tmp_path / "tuned again", "tuned-2")
 
     def version_of_task(number: int, shown: str, config: str = CONFIG) -> set[str]:
@@ -125,8 +104,8 @@ def test_new_tasks_of_a_pinned_project_get_the_version_that_is_seen(
     project = kept.projects.find(3)
     assert project is not None and project.shown_version == "ARGenSeg"
     follow("PROJECT_UPDATED", {"project": created(0, old)["project"]})
-    assert Wishes(plain, kept, 3, CONFIG, as_pinned=True).model_version == old  # as when a task is opened
-    assert Wishes(plain, kept, 3, CONFIG).model_version == new
+    assert ProjectRequests(plain, kept, 3, CONFIG, as_pinned=True).model_version == old  # as when a task is opened
+    assert ProjectRequests(plain, kept, 3, CONFIG).model_version == new
 
     kept.project_runs.begin(project, new, RunOptions())
     assert version_of_task(4, old) == {old, new}, "the run may end with a pin on the new one"
@@ -135,3 +114,27 @@ def test_new_tasks_of_a_pinned_project_get_the_version_that_is_seen(
     assert version_of_task(5, old, CONFIG.replace("red", "blue")) not in ({old}, {new}), "the old prompts are gone"
     kept.models.delete("tuned-1")
     assert version_of_task(6, old) == {new}, "the old weights are gone"
+
+
+def test_an_event_of_new_tasks_makes_them_wanted(context: JobContext, store: Store) -> None:
+    project = {"id": 5, "label_config": label_config("cell")}
+    tasks = [{"id": number, "data": {"image": "/data/upload/1.png"}} for number in (1, 2)]
+    event_id = store.events.record("TASKS_CREATED", {"action": "TASKS_CREATED", "project": project, "tasks": tasks})
+    settings = context.settings.model_copy(update={"model": str(context.settings.data_dir)})
+    process_event(replace(context, settings=settings), event_id)
+    assert store.progress.counts() == {"requested": 2}
+    assert len(live_rows(context.connection, GPU, PREDICT)) == 2
+    assert store.events.get(event_id).processed_at is not None
+
+
+def test_an_event_that_is_refused_for_good_keeps_no_other_from_being_processed(
+    context: JobContext, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event_id = store.events.record("TASKS_CREATED", {"action": "TASKS_CREATED"})
+
+    def refuse(*_: Any) -> None:
+        raise StoreError("The database takes no such number.")
+
+    monkeypatch.setattr(process, "FOLLOWERS", {"TASKS_CREATED": refuse})
+    assert process_event(context, event_id) == 0
+    assert store.events.unprocessed(0) == []

@@ -1,0 +1,37 @@
+"""What a worker process is made of."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from redis import Redis
+
+from labeling.label_studio.client import LabelStudioClient
+from labeling.settings import Settings
+from labeling.store import PredictionRequest, Store
+from worker.queue.queues import connect
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """What a worker process hands to its jobs, made once in its main."""
+
+    settings: Settings
+    store: Store
+    client: LabelStudioClient | None
+    connection: "Redis"
+
+    @classmethod
+    @contextmanager
+    def open(cls, settings: Settings) -> Iterator["JobContext"]:
+        """The context of a worker process. StoreError if the store cannot be used."""
+        with Store.open(settings.database_url, settings.blob_url) as store:
+            yield cls(settings, store, LabelStudioClient.from_settings(settings), connect(settings, retries=20))
+
+    def model_of(self, wanted: PredictionRequest) -> str:
+        """The model (a folder, hub id, or "starter") that the request is to be computed with.
+
+        That of a deleted version cannot be loaded, but no other one may answer under its name.
+        """
+        version = self.store.models.find(wanted.model_version.rpartition(" · ")[0], with_deleted=True)
+        return self.settings.model if version is None else version.folder
