@@ -59,14 +59,14 @@ class Database:
             with _store_errors(), closing(self.engine.raw_connection()) as connection:
                 connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def migrate(self) -> None:
-        """Bring the schema to the newest revision. Any number of processes may call this at once."""
+    def migrate(self, revision: str = "head") -> None:
+        """Bring the schema to the newest revision, or to another. Any number of processes may call this at once."""
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
         try:
             with _store_errors(), self._migration_lock(), self.engine.connect() as connection:
                 config.attributes["connection"] = connection.execution_options(writes=True)
-                alembic.command.upgrade(config, "head")
+                alembic.command.upgrade(config, revision)
         except CommandError as error:
             raise StoreError(f"The database was made by a newer argenseg ({error}). Update argenseg.") from error
 
