@@ -250,10 +250,10 @@ def test_a_poisoned_annotation_costs_itself_alone(store: Store, browser_event, a
     process(store, browser_event | {"annotation": [browser_event["annotation"] | {"id": 9} | poison, good]}, action)
     is_deletion = action == "ANNOTATIONS_DELETED"
     everything = store.annotations.find(CorrectionFilter(with_history=True))
-    assert [review.state for review in everything if review.annotation_id == 8] == [
+    assert [annotation.state for annotation in everything if annotation.annotation_id == 8] == [
         "deleted" if is_deletion else "submitted"
     ]
-    is_kept = any(review.annotation_id == 9 and review.unread for review in everything)
+    is_kept = any(annotation.annotation_id == 9 and annotation.unread for annotation in everything)
     assert is_deletion or is_kept or "annotation " in last_event(store, 2).error
 
 
@@ -268,8 +268,8 @@ def test_an_event_of_deleted_tasks_with_a_poisoned_one(store: Store, browser_eve
 def test_a_lead_time_that_is_none(store: Store, browser_event, told) -> None:
     browser_event["annotation"]["lead_time"] = told
     assert process(store, browser_event) == 3
-    (review,) = store.annotations.find()
-    assert (review.lead_time_s, review.capped_lead_time_s) == (None, None)
+    (annotation,) = store.annotations.find()
+    assert (annotation.lead_time_s, annotation.capped_lead_time_s) == (None, None)
 
 
 @pytest.mark.parametrize("told", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "yesterday"])

@@ -1,4 +1,4 @@
-"""From stored reviews to a manifest on disk."""
+"""From stored annotations to a manifest on disk."""
 
 import base64
 import io
@@ -53,7 +53,7 @@ def region(kind: str, mask: np.ndarray, label: str = "red", **changes: Any) -> C
 
 @pytest.fixture
 def save(store: Store, project: Project) -> Save:
-    """Save a review of a task that shows the picture of its number."""
+    """Save an annotation of a task that shows the picture of its number."""
 
     def save(annotation_id: int, task_id: int, *corrections: Correction, **changes: Any) -> None:
         fields: dict[str, Any] = {
@@ -64,8 +64,8 @@ def save(store: Store, project: Project) -> Save:
             "prediction_id": 3,
             "asked": (RED,),
         }
-        review = Annotation(annotation_id, task_id, corrections=corrections, **fields | changes)
-        store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), project, [review])
+        annotation = Annotation(annotation_id, task_id, corrections=corrections, **fields | changes)
+        store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), project, [annotation])
         store.images.record(project, task_id, noise(task_id))
 
     return save
@@ -288,8 +288,10 @@ def test_a_project_of_another_label_studio_with_the_same_number(
 ) -> None:
     save(1, 1, region("edited", square))
     other = store.projects.upsert("http://other", project.project_id, project.label_config)
-    review = Annotation(2, 2, "submitted", (region("edited", square),), asked=(RED,), lead_time_s=3.0, prediction_id=1)
-    store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), other, [review])
+    annotation = Annotation(
+        2, 2, "submitted", (region("edited", square),), asked=(RED,), lead_time_s=3.0, prediction_id=1
+    )
+    store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), other, [annotation])
     store.images.record(other, 2, noise(2))
     assert len(build("all", project_id=1).manifest.items) == 2
     own = build("own", project_id=1, label_studio_url=project.label_studio_url)

@@ -66,7 +66,7 @@ def test_a_task_goes_with_all_that_was_predicted_seen_and_said(
     told(7, 4)
     told(8, 5, np.roll(square, 1))
     store.datasets.save("abc", f"a mask of {SECRET}".encode(), None, {"annotations": ["1/7", "1/8"]})
-    told(7, 4)  # the same again: known already, so that no review refers to this event
+    told(7, 4)  # the same again: known already, so that no annotation refers to this event
     assert blobs(tmp_path) == 2 + 2 + 4 + 1
 
     gone = store.erasure.erase(project, "task", 4, "asked for")
@@ -117,7 +117,7 @@ def test_all_that_an_annotator_submitted(store: Store, project: Project, told) -
         "annotation": {"id": 9, "erased": True},
         "project": {"id": 1},
     }
-    assert [review.annotation_id for review in store.annotations.find()] == [8]
+    assert [annotation.annotation_id for annotation in store.annotations.find()] == [8]
 
 
 def test_an_event_between_the_look_and_the_save(store: Store, project: Project, told) -> None:
