@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any
 
 from flask import Blueprint, Response, jsonify
-from redis import RedisError
 
 from backend.web.double_opens import JUST_NOW_S, LIMIT_S, is_shown_without
 from backend.web.messages import read_message
@@ -24,6 +23,7 @@ from labeling.settings import Settings
 from labeling.store.records import WantedPrediction
 from labeling.store.store import Store
 from labeling.versions import model_version, weights_name
+from worker.errors import QueueUnreachable
 from worker.projects.active_model import active_model
 from worker.projects.requests import ProjectRequests, enqueue_requests
 from worker.queue.queues import enqueue_prediction, wait_for_job
@@ -158,8 +158,8 @@ def wait_for_mask(services: Services, wish: WantedPrediction) -> None:
         try:
             settings = services.settings
             wait_for_job(job, settings.interactive_wait_s if wish.interactive else settings.predict_wait_s)
-        except RedisError as error:
-            logger.warning("Redis failed while prediction %d was waited for: %s", wish.id, error)
+        except QueueUnreachable as error:
+            logger.warning("Prediction %d is not waited for any more: %s", wish.id, error)
 
 
 def request_all(services: Services, requests: ProjectRequests, tasks: list[Task]) -> None:

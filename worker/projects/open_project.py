@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from redis import Redis
-
 from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.messages import Task
 from labeling.settings import Settings
@@ -13,7 +11,7 @@ from labeling.store.records import Project
 from labeling.store.store import Store
 from worker.errors import WorkerError
 from worker.projects.requests import ProjectRequests
-from worker.queue.queues import connect
+from worker.queue.connection import Connection, connect
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class OpenProject:
 
     store: Store
     client: LabelStudioClient
-    connection: "Redis"
+    connection: "Connection"
     requests: ProjectRequests
     title: str
     task_count: int

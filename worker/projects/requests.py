@@ -4,8 +4,6 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from redis import Redis, RedisError
-
 from labeling.corrections.blind_slice import is_blind
 from labeling.label_studio.messages import Task
 from labeling.prompts.interaction import Interaction
@@ -17,6 +15,7 @@ from labeling.store.store import Store
 from labeling.versions import model_version
 from worker.errors import WorkerError
 from worker.projects.active_model import active_model, model_of_version
+from worker.queue.connection import Connection
 from worker.queue.queues import enqueue_prediction, enqueue_publish
 
 logger = logging.getLogger(__name__)
@@ -129,7 +128,7 @@ class ProjectRequests:
         )
 
 
-def enqueue_requests(connection: "Redis", requested: Iterable[WantedPrediction]) -> int:
+def enqueue_requests(connection: "Connection", requested: Iterable[WantedPrediction]) -> int:
     """Queue the jobs of requests that nobody waits for, and return how many. The sweeper finds those left out."""
     queued = 0
     try:
@@ -141,6 +140,6 @@ def enqueue_requests(connection: "Redis", requested: Iterable[WantedPrediction])
             else:
                 continue
             queued += 1
-    except (RedisError, WorkerError) as error:
+    except WorkerError as error:
         logger.warning("%d jobs were queued, then: %s. The others are queued later.", queued, error)
     return queued
