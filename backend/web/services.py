@@ -34,7 +34,7 @@ class WaitingRoom:
 class Services:
     """The parts of the web process. All of them may be used by all of its threads.
 
-    `told_models` is the model behind what /setup told last, by project number.
+    `reported_models` is the model behind what /setup told last, by project number.
     """
 
     settings: Settings
@@ -42,4 +42,4 @@ class Services:
     connection: "Connection"
     background: Background
     waiting_room: WaitingRoom
-    told_models: dict[int, str] = field(default_factory=dict)
+    reported_models: dict[int, str] = field(default_factory=dict)
