@@ -172,7 +172,7 @@ def finetune_run(bench: Bench) -> Iterator[None]:
             )
         )  # fmt: skip
     Manifest.write(folder / "manifest.jsonl", items)
-    run = bench.store.want_finetune("bench", None, manifest=str(folder / "manifest.jsonl"))
+    run = bench.store.finetunes.request("bench", None, manifest=str(folder / "manifest.jsonl"))
     assert run is not None
     scheduler = bench.start(SCHEDULER, finetune_steps=100_000, gate_min_images=HOLDOUT)
     log = run_folder(bench.settings, run) / "log.jsonl"

@@ -32,7 +32,7 @@ from backend.console.demo.label_studio import LabelStudioServer, find_label_stud
 from backend.console.supervisor.up import is_ready
 from labeling.label_studio.client import LabelStudioClient
 from labeling.settings import Settings, environment_of
-from labeling.store.store import Store
+from labeling.store import Store
 
 ROOT = Path(__file__).parents[1]
 CONFIG = (
@@ -154,10 +154,10 @@ def verify(installation: Installation, project: int, tasks: int) -> None:
     versions = {prediction["model_version"] for predictions in held for prediction in predictions}
     regions = [region["id"] for predictions in held for item in predictions for region in item["result"]]
     with Store.open(settings.database_url, settings.blob_url) as store:
-        known = store.find_project(project)
+        known = store.projects.find(project)
         assert known is not None
-        rows = [store.get_prediction(row) for row in range(1, tasks + 1)]
-        counts = store.counts()
+        rows = [store.predictions.get(row) for row in range(1, tasks + 1)]
+        counts = store.progress.counts()
     shown = client.get_project(project)["model_version"]
     print(f"tasks by how many predictions they hold: {dict(numbers)}; versions: {versions}; annotators see {shown!r}")
     print(f"{len(regions)} regions, {len(set(regions))} different ids; the store: {counts}")

@@ -31,8 +31,7 @@ from backend.console.supervisor.embedded_redis import find_redis_server, redis_c
 from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
 from labeling.settings import Settings, environment_of
-from labeling.store.records import TaskWish, WantedPrediction
-from labeling.store.store import Store
+from labeling.store import PredictionRequest, Store, TaskRequest
 from worker.queue.connection import connect
 from worker.queue.queues import GPU, enqueue_prediction, open_queue, wait_for_job
 
@@ -88,31 +87,31 @@ class Bench:
         for worker in workers:
             worker.wait(60)
 
-    def want(self, tasks: int, side: int = 64) -> list[WantedPrediction]:
+    def want(self, tasks: int, side: int = 64) -> list[PredictionRequest]:
         """Wishes for new tasks with small pictures, each another one."""
-        project = self.store.upsert_project("http://localhost:8080", 5, LABEL_CONFIG)
+        project = self.store.projects.upsert("http://localhost:8080", 5, LABEL_CONFIG)
         config = parse_label_config(LABEL_CONFIG)
         wishes = []
         for task in range(self._next_task, self._next_task + tasks):
             data = {"image": picture(task, side)}
-            wishes.append(TaskWish(task, data, plan_prompts(config, data)))
+            wishes.append(TaskRequest(task, data, plan_prompts(config, data)))
         self._next_task += tasks
-        return self.store.want_predictions(project, wishes, "bench · 1", delivery="push")
+        return self.store.requests.add_all(project, wishes, "bench · 1", delivery="push")
 
-    def answer(self, wish: WantedPrediction) -> float:
+    def answer(self, wish: PredictionRequest) -> float:
         """Queue it at the front, as for an open page, and wait; returns the milliseconds that took."""
         began = time.perf_counter()
         assert wait_for_job(enqueue_prediction(self.connection, wish.id, front=True), 30)
         return (time.perf_counter() - began) * 1000
 
-    def finish(self, wishes: list[WantedPrediction]) -> float:
+    def finish(self, wishes: list[PredictionRequest]) -> float:
         """Queue them and wait until all are computed; returns the seconds that took."""
         began = time.perf_counter()
         for wish in wishes:
             enqueue_prediction(self.connection, wish.id)
         last = {wish.id for wish in wishes}
         while last:
-            last = {row for row in last if self.store.get_prediction(row).status == "wanted"}
+            last = {row for row in last if self.store.predictions.get(row).status == "requested"}
             time.sleep(0.05)
         return time.perf_counter() - began
 
@@ -225,10 +224,10 @@ def recovery(bench: Bench) -> None:
         wishes = bench.want(100)
         for wish in wishes:
             enqueue_prediction(bench.connection, wish.id)
-        wait_for(lambda: bench.store.get_prediction(wishes[20].id).status == "ready")
+        wait_for(lambda: bench.store.predictions.get(wishes[20].id).status == "ready")
         pair[0].kill()
         began = time.perf_counter()
-        wait_for(lambda: all(bench.store.get_prediction(wish.id).status == "ready" for wish in wishes))
+        wait_for(lambda: all(bench.store.predictions.get(wish.id).status == "ready" for wish in wishes))
         print(
             f"recovery: all of a killed worker's tasks are computed {time.perf_counter() - began:.1f} s after its end"
         )

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from labeling.label_studio.client import LabelStudioClient
 from labeling.settings import Settings
-from labeling.store.records import WantedPrediction
-from labeling.store.store import Store
+from labeling.store import PredictionRequest, Store
 from worker.queue.connection import Connection, connect
 
 
@@ -27,10 +26,10 @@ class JobContext:
         with Store.open(settings.database_url, settings.blob_url) as store:
             yield cls(settings, store, LabelStudioClient.from_settings(settings), connect(settings, retries=20))
 
-    def model_of(self, wanted: WantedPrediction) -> str:
+    def model_of(self, wanted: PredictionRequest) -> str:
         """The model (a folder, hub id, or "starter") that the request is to be computed with.
 
         That of a deleted version cannot be loaded, but no other one may answer under its name.
         """
-        version = self.store.find_model(wanted.model_version.rpartition(" · ")[0], with_deleted=True)
+        version = self.store.models.find(wanted.model_version.rpartition(" · ")[0], with_deleted=True)
         return self.settings.model if version is None else version.folder

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labeling.settings import Settings
-from labeling.store.correction_records import Erasure, ErasureScope
-from labeling.store.records import Project
-from labeling.store.store import Store
+from labeling.store import Erasure, ErasureScope, Project, Store
 
 _SOURCE = re.compile(r'"(?:correction|negative):([^"]+)"')  # in a line of a manifest
 
@@ -28,7 +26,7 @@ def erase(
 
     Of a run that learnt from it go the training set and all pictures; its weights and figures stay.
     """
-    erasure = store.erase(project, scope, number, reason)
+    erasure = store.erasure.erase(project, scope, number, reason)
     for sha256 in erasure.images:
         (settings.image_cache / sha256).unlink(missing_ok=True)
     runs = []

@@ -45,11 +45,11 @@ def sweep(context: JobContext, stale_s: float = STALE_S, *, on_tick: Callable[[]
     parts: list[Callable[[], int]] = [
         lambda: _drain_spool(context, on_tick),
         lambda: _process_events(context, stale_s, on_tick),
-        lambda: _enqueue_lost(context, store.stale_predictions(stale_s), GPU, PREDICT, on_tick),
+        lambda: _enqueue_lost(context, store.requests.stale(stale_s), GPU, PREDICT, on_tick),
     ]
     if context.client is not None:
         parts.append(
-            lambda: _enqueue_lost(context, store.unpublished_predictions(stale_s), PUBLISH, PUBLISH_PREDICTION, on_tick)
+            lambda: _enqueue_lost(context, store.predictions.unpublished(stale_s), PUBLISH, PUBLISH_PREDICTION, on_tick)
         )
     return sum(_attempt(part) for part in parts)
 
@@ -89,7 +89,7 @@ def _drain_spool(context: JobContext, on_tick: Callable[[], None]) -> int:
 
 
 def _process_events(context: JobContext, stale_s: float, on_tick: Callable[[], None]) -> int:
-    event_ids = context.store.unprocessed_events(stale_s)
+    event_ids = context.store.events.unprocessed(stale_s)
     for event_id in event_ids:
         on_tick()
         process_event(context, event_id)

@@ -19,8 +19,7 @@ from labeling.logs import configure_logs
 from labeling.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from labeling.store.records import Project
-    from labeling.store.store import Store
+    from labeling.store import Project, Store
 
 _ENDLESS = 100_000  # columns
 
@@ -50,7 +49,7 @@ def start(*, log_level: str | None = None, **options: Any) -> Settings:
 @contextmanager
 def open_store(settings: Settings) -> Iterator["Store"]:
     """The settings' store, closed at the end. StoreError if it cannot be used."""
-    from labeling.store.store import Store
+    from labeling.store import Store
 
     with Store.open(settings.database_url, settings.blob_url) as store:
         yield store
@@ -58,7 +57,7 @@ def open_store(settings: Settings) -> Iterator["Store"]:
 
 def known_project(settings: Settings, store: "Store", number: int) -> "Project":
     """Project `number` of the settings' Label Studio; LabelingError if this installation never saw it."""
-    found = store.find_project(number, settings.installation_url)
+    found = store.projects.find(number, settings.installation_url)
     if found is None:
         raise LabelingError(f"Project {number} is not known here. Connect it to the backend, or open one of its tasks.")
     return found

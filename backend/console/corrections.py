@@ -17,16 +17,8 @@ from labeling.datasets.export import collect, export_coco, export_hugging_face
 from labeling.datasets.images import ImageKeeper
 from labeling.errors import LabelingError
 from labeling.settings import Settings
-from labeling.store.correction_records import (
-    CorrectionFilter,
-    CorrectionRecord,
-    ErasureScope,
-    Exclusion,
-    ExclusionScope,
-)
-from labeling.store.corrections import TASK_DELETED
-from labeling.store.records import Project
-from labeling.store.store import Store
+from labeling.store import CorrectionFilter, CorrectionRecord, ErasureScope, Exclusion, ExclusionScope, Project, Store
+from labeling.store.exclusions import TASK_DELETED
 from worker.context import JobContext
 from worker.erasure import erase
 from worker.events import spool
@@ -81,7 +73,7 @@ def list_command(as_json: bool, as_csv: bool, **options: Any) -> None:
     """
     settings = start(log_level="WARNING")
     with Store.open(settings.database_url, settings.blob_url) as store:
-        found = store.find_corrections(_wanted(settings, options))
+        found = store.corrections.find(_wanted(settings, options))
         others = [] if found else _other_addresses(settings, store)
     if as_json:
         for item in found:
@@ -109,9 +101,9 @@ def show(annotation: int, project: int | None) -> None:
         project, settings.label_studio_url, annotation_id=annotation, with_history=True, with_excluded=True
     )
     with Store.open(settings.database_url, settings.blob_url) as store:
-        reviews = store.list_reviews(wanted)
+        reviews = store.annotations.find(wanted)
         images = [
-            store.images_of_tasks(review.project, [review.task_id]).get(review.task_id) if review.task_id else None
+            store.images.of_tasks(review.project, [review.task_id]).get(review.task_id) if review.task_id else None
             for review in reviews
         ]
     if not reviews:
@@ -153,7 +145,7 @@ def export(folder: Path, form: str, label_studio_url: str | None, api_key: str |
                 click.echo(f"left out {count}: {reason}", err=True)
             return
         whole = replace(wanted, model_version=None, began_from=wanted.model_version)
-        found = collect(context.store, keeper, context.store.list_reviews(whole))
+        found = collect(context.store, keeper, context.store.annotations.find(whole))
         for task_id, reason in found.left_out:
             click.echo(f"left out task {task_id}: {reason}", err=True)
         if form == "huggingface":
@@ -179,8 +171,8 @@ def exclude(scope: str, value: str, project: int, reason: str, undo: bool) -> No
     with Store.open(settings.database_url, settings.blob_url) as store:
         row = _project(store, project, settings.installation_url)
         if not undo:
-            store.exclude(row, Exclusion(cast(ExclusionScope, scope), _exclusion_value(scope, value), reason))
-        elif not store.include(row, cast(ExclusionScope, scope), value):
+            store.exclusions.add(row, Exclusion(cast(ExclusionScope, scope), _exclusion_value(scope, value), reason))
+        elif not store.exclusions.remove(row, cast(ExclusionScope, scope), value):
             raise LabelingError(f"There is no exclusion of {scope} {value} that could be taken back.")
     click.echo(f"{scope} {value} is {'in again' if undo else 'excluded'}")
 
@@ -194,7 +186,7 @@ def exclusions(project: int) -> None:
     """
     settings = start(log_level="WARNING")
     with Store.open(settings.database_url, settings.blob_url) as store:
-        found = store.list_exclusions(_project(store, project, settings.installation_url))
+        found = store.exclusions.of_project(_project(store, project, settings.installation_url))
     by_person = [each for each in found if each.reason != TASK_DELETED]
     rows = ((each.scope, each.value, "deleted" if each.erased else "excluded", each.reason) for each in by_person)
     print_table(("what", "number", "how", "why"), rows)
@@ -264,7 +256,7 @@ def move(before: str, now: str) -> None:
         raise LabelingError("--to is an address such as https://ls.example.com.")
     with Store.open(settings.database_url, settings.blob_url) as store:
         spool.drain(spool.spool_folder(settings), store, before)  # events that came from there
-        moved = store.move_projects(before, settings.label_studio_url)
+        moved = store.projects.move(before, settings.label_studio_url)
     numbers = ", ".join(str(each.project_id) for each in moved)
     click.echo(f"What was collected of project {numbers} belongs to {hide_passwords(settings.label_studio_url)} now.")
 
@@ -290,12 +282,12 @@ def _shown(item: CorrectionRecord) -> list[object]:
 
 def _other_addresses(settings: Settings, store: Store) -> list[str]:
     """Where all that is known comes from, if nothing of it is from the Label Studio of the settings."""
-    urls = {each.label_studio_url for each in store.list_projects()}
+    urls = {each.label_studio_url for each in store.projects.all()}
     return [] if settings.label_studio_url in (None, *urls) else sorted(map(hide_passwords, urls))
 
 
 def _project(store: Store, project_id: int, url: str) -> Project:
-    found = store.find_project(project_id, url)
+    found = store.projects.find(project_id, url)
     if found is None:
         where = hide_passwords(url)
         raise LabelingError(f"Project {project_id} of {where} is not known. Is LABEL_STUDIO_URL that of the project?")
@@ -306,11 +298,11 @@ def _projects(context: JobContext, project_id: int | None) -> list[Project]:
     """One project, made known if it is not yet, or all known ones."""
     url = context.settings.installation_url
     if project_id is None:
-        return context.store.projects_of(url)
-    known = context.store.find_project(project_id, url)
+        return context.store.projects.of_address(url)
+    known = context.store.projects.find(project_id, url)
     if known is None and context.client is not None:
         config = str(context.client.get_project(project_id)["label_config"])
-        known = context.store.upsert_project(url, project_id, config)
+        known = context.store.projects.upsert(url, project_id, config)
     return [known or _project(context.store, project_id, url)]
 
 

@@ -9,9 +9,7 @@ import click
 
 from backend.console.command_line import known_project, print_table, start, stop_on_signal
 from labeling.settings import Settings
-from labeling.store.model_records import FinetuneRun, FinetuneSchedule
-from labeling.store.records import Project
-from labeling.store.store import Store
+from labeling.store import FinetuneRun, FinetuneSchedule, Project, Store
 from worker.context import JobContext
 from worker.finetune import scheduler as scheduling
 from worker.finetune.progress import tell_progress, tell_verdict
@@ -52,21 +50,23 @@ def finetune(
     with JobContext.open(settings) as context:
         found = None if project is None else known_project(settings, context.store, project)
         if stop:
-            click.echo(f"{context.store.stop_finetunes(found)} runs were asked to stop.")
+            click.echo(f"{context.store.finetunes.stop(found)} runs were asked to stop.")
         elif use_default or schedule is not None or every is not None:
             _set_schedule(settings, context.store, found, schedule, every, use_default)
         elif from_corrections or manifest is not None:
             _want(context, found, manifest, queue)
         else:
-            _print_runs(settings, context.store.list_finetunes())
+            _print_runs(settings, context.store.finetunes.newest())
             click.echo(_tell_schedules(settings, context.store))
 
 
 def _want(context: JobContext, project: Project | None, manifest: Path | None, queue: bool) -> None:
     store, settings = context.store, context.settings
-    corrections = 0 if project is None else store.count_corrections(project)
+    corrections = 0 if project is None else store.corrections.count(project)
     path = None if manifest is None else str(manifest.absolute())
-    run = store.want_finetune(f"finetune-by-hand-{uuid.uuid4().hex}", project, corrections=corrections, manifest=path)
+    run = store.finetunes.request(
+        f"finetune-by-hand-{uuid.uuid4().hex}", project, corrections=corrections, manifest=path
+    )
     if run is None and not queue and (run := _find_open_run(store, project, path)) is not None:
         click.echo(f"Run {run.id} is open already: going on with it.")
         if run.not_before is not None:
@@ -77,14 +77,14 @@ def _want(context: JobContext, project: Project | None, manifest: Path | None, q
         with stop_on_signal() as stop:
             run = _drive_here(context, run, stop)
     _print_runs(settings, [run])
-    if not queue and run.status == "wanted":
+    if not queue and run.status == "requested":
         click.echo("It was interrupted. A scheduler goes on with it, or the same command again.")
     if run.status == "failed":
         raise click.exceptions.Exit(1)
 
 
 def _find_open_run(store: Store, project: Project | None, manifest: str | None) -> FinetuneRun | None:
-    same = (run for run in store.list_finetunes() if run.project == project and run.manifest == manifest)
+    same = (run for run in store.finetunes.newest() if run.project == project and run.manifest == manifest)
     return next((run for run in same if run.status not in _ENDED), None)
 
 
@@ -92,12 +92,12 @@ def _drive_here(context: JobContext, run: FinetuneRun, stop: threading.Event) ->
     """Drive what is wanted until our run has ended, here or in a scheduler that was faster."""
     holder = scheduling.new_holder()
     while run.status not in _ENDED and not stop.is_set():
-        claimed = context.store.claim_finetune(holder, LEASE_S)
+        claimed = context.store.finetunes.claim(holder, LEASE_S)
         if claimed is not None:
             drive(context, claimed, holder, stop.is_set)
         else:
             stop.wait(scheduling.TICK_S)
-        run = context.store.get_finetune(run.id)
+        run = context.store.finetunes.get(run.id)
     return run
 
 
@@ -110,15 +110,15 @@ def _set_schedule(
     if use_default:
         if cron is not None or every is not None:
             raise click.UsageError("--use-default forgets the project's schedule: give no other one with it.")
-        store.set_finetune_schedule(project, None)
+        store.finetunes.set_schedule(project, None)
     else:
-        schedule = store.find_finetune_schedule(project) or _default_schedule(settings)
+        schedule = store.finetunes.find_schedule(project) or _default_schedule(settings)
         if cron is not None:
             schedule = replace(schedule, cron=scheduling.check_cron(cron) if cron else None)
         if every is not None:
             schedule = replace(schedule, corrections=every or None)
-        store.set_finetune_schedule(project, schedule)
-    own = store.find_finetune_schedule(project)
+        store.finetunes.set_schedule(project, schedule)
+    own = store.finetunes.find_schedule(project)
     told = _tell_schedule(own or _default_schedule(settings))
     click.echo(f"Project {project.project_id}: {told}{'' if own else ', by default'}.")
 
@@ -129,7 +129,7 @@ def _default_schedule(settings: Settings) -> FinetuneSchedule:
 
 def _tell_schedules(settings: Settings, store: Store) -> str:
     """One line: the default, and the projects that have a schedule of their own."""
-    own = [(each.project_id, store.find_finetune_schedule(each)) for each in store.list_projects()]
+    own = [(each.project_id, store.finetunes.find_schedule(each)) for each in store.projects.all()]
     told = [f"project {number}: {_tell_schedule(schedule)}" for number, schedule in own if schedule is not None]
     return "Schedule: " + "; ".join([*told, f"by default: {_tell_schedule(_default_schedule(settings))}"])
 

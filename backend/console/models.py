@@ -7,9 +7,7 @@ import click
 
 from backend.console.command_line import known_project, open_store, print_table, start
 from labeling.settings import Settings
-from labeling.store.model_records import ModelVersion
-from labeling.store.records import Project
-from labeling.store.store import Store
+from labeling.store import ModelVersion, Project, Store
 from worker.finetune.promotion import promote as promote_version
 from worker.finetune.promotion import roll_back, served_projects
 
@@ -30,8 +28,8 @@ def list_models() -> None:
     settings = start(log_level="WARNING")
     with open_store(settings) as store:
         headers = ("version", "learnt from", "state", "serves", "IoU before → after", "made")
-        print_table(headers, [_model_row(store, version) for version in store.list_models()])
-        if store.live_model() is None:
+        print_table(headers, [_model_row(store, version) for version in store.models.all()])
+        if store.models.active() is None:
             click.echo(f"By default {settings.model} serves (ARGENSEG_MODEL).")
 
 
@@ -40,7 +38,7 @@ def list_models() -> None:
 def show(name: str) -> None:
     """A version's report. Example: argenseg models show starter-1.1"""
     with open_store(start(log_level="WARNING")) as store:
-        version = store.get_model(name)
+        version = store.models.get(name)
         click.echo(f"{version.name}: {version.state}, learnt from {version.parent}, in {version.folder}")
         report = version.report or {}
         for reason in report.get("gate", {}).get("reasons", ["It was not judged."]):
@@ -64,7 +62,7 @@ def promote(name: str, project: int | None, yes: bool) -> None:
     settings = start()
     with open_store(settings) as store:
         found = None if project is None else known_project(settings, store, project)
-        asks = _say_promotion(settings, store, None if name == "base" else store.get_model(name), found)
+        asks = _say_promotion(settings, store, None if name == "base" else store.models.get(name), found)
         if asks and not yes:
             click.confirm("Go on?", abort=True)
         unseen = promote_version(settings, store, None if name == "base" else name, found)
@@ -94,7 +92,7 @@ def rollback(project: int | None) -> None:
 def delete(name: str) -> None:
     """Delete the weights of a version that serves nothing. Example: argenseg models delete starter-1.1 --yes"""
     with open_store(start(log_level="WARNING")) as store:
-        version = store.delete_model(name)
+        version = store.models.delete(name)
         shutil.rmtree(version.folder, ignore_errors=True)
     click.echo(f"The weights of {name} are gone.")
 
@@ -134,5 +132,5 @@ def _say_promotion(settings: Settings, store: Store, version: ModelVersion | Non
 def _model_row(store: Store, version: ModelVersion) -> tuple[object, ...]:
     checks = ((version.report or {}).get("gate") or {}).get("checks") or []
     iou = f"{checks[0]['live']:.3f} → {checks[0]['candidate']:.3f}" if checks else "–"
-    serves = ", ".join(store.live_projects(version.name))
+    serves = ", ".join(store.models.active_for(version.name))
     return version.name, version.parent, version.state, serves, iou, f"{version.created_at:%Y-%m-%d %H:%M}"

@@ -14,7 +14,7 @@ from backend.console.progress import follow
 from backend.operations.projects import predict as predicting
 from backend.operations.projects.predict import Outlook
 from backend.operations.projects.progress import duration
-from labeling.store.operations_records import PredictionRun, RunOptions
+from labeling.store import ProjectRun, RunOptions
 from worker.projects import pinning
 from worker.projects.open_project import OpenProject
 
@@ -66,7 +66,12 @@ def predict(
     with opened_project(number, label_studio_url, api_key) as (project, console):
         if list_failed:
             _say_failures(project, console, shown_tasks=None)
-            _say(predicting.reasons(project.store.delayed_tasks(project.project)), "put off", console, shown_tasks=None)
+            _say(
+                predicting.reasons(project.store.progress.delayed_tasks(project.project)),
+                "put off",
+                console,
+                shown_tasks=None,
+            )
         elif cancel:
             console.print(
                 f"{predicting.cancel(project)} tasks are taken back. What is begun is still computed and sent."
@@ -82,13 +87,13 @@ def predict(
 def _predict(
     project: OpenProject,
     console: Console,
-    begun: PredictionRun | None,
+    begun: ProjectRun | None,
     options: RunOptions,
     no_wait: bool,
     dry_run: bool,
 ) -> None:
     """`begun`: the run to go on with, which is open or was cancelled."""
-    earlier = 0 if begun is None else begun.wanted
+    earlier = 0 if begun is None else begun.requested
     limit = None if options.limit is None else max(options.limit - earlier, 0)  # two may have gone on with it at once
     before = predicting.outlook(project, options, limit)
     console.print(f"Project {project.number} {project.title!r}, version {project.version}", soft_wrap=True)
@@ -98,11 +103,11 @@ def _predict(
     with _interruptible(project, console):
         already_failed = predicting.look(project).failed
         if begun is None:
-            run = project.store.begin_run(project.project, project.version, options)
+            run = project.store.project_runs.begin(project.project, project.version, options)
         elif begun.outcome is None:
             run = begun
         else:
-            run = project.store.resume_run(project.project, begun.id, project.version)
+            run = project.store.project_runs.resume(project.project, begun.id, project.version)
         total, is_estimated = before.under_way, before.seconds is not None or not before.workers
         for wanted in predicting.want_missing(project, run, probed=0 if is_estimated else _PROBED_TASKS):
             total += wanted
@@ -139,7 +144,7 @@ def _outlook_text(project: OpenProject, before: Outlook) -> str:
 def _estimate(project: OpenProject, console: Console, before: Outlook) -> None:
     """Wait for the first few tasks, and tell from them how long all will take."""
     deadline = time.monotonic() + _PROBE_S
-    while predicting.look(project).wanted > before.under_way and time.monotonic() < deadline:
+    while predicting.look(project).requested > before.under_way and time.monotonic() < deadline:
         time.sleep(0.2)
     if (pace := predicting.known_pace(project)) is not None:
         seconds = (before.tasks + before.ahead) * pace.seconds_per_task
@@ -156,13 +161,13 @@ def _retry(project: OpenProject, console: Console, *, no_wait: bool) -> None:
                 sys.exit(1)
 
 
-def _finish(project: OpenProject, console: Console, run: PredictionRun) -> None:
+def _finish(project: OpenProject, console: Console, run: ProjectRun) -> None:
     """Compare what arrived with what was wanted, move the pin if that was asked for, and say what annotators see.
 
     Exits 1 where tasks failed, or lack their masks in Label Studio all the same; or where the run was cancelled, or
     another one took its place.
     """
-    last = project.store.find_last_run(project.project)
+    last = project.store.project_runs.find_last(project.project)
     if last is None or last.id != run.id:  # of somebody else, or of a promotion
         again = f"argenseg predict --project {project.number}{' --pin' if run.options.pin else ''}"
         console.print(f"Another run over the project took over from this one. When it has ended: {again}")
@@ -185,7 +190,7 @@ def _finish(project: OpenProject, console: Console, run: PredictionRun) -> None:
         console.print(f"They are not pinned, because {why}, or pin all the same: {pin}", soft_wrap=True)
     elif held:
         _say_what_is_seen(project, console, pin)
-    project.store.end_runs(project.project, "finished")  # till now, new tasks got its version too
+    project.store.project_runs.end(project.project, "finished")  # till now, new tasks got its version too
     if failed or lacking:
         sys.exit(1)
 

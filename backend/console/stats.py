@@ -11,8 +11,7 @@ from backend.console.command_line import echo_csv, print_table, start
 from labeling.corrections.intervals import Figure
 from labeling.corrections.statistics import Row, Statistics, compute_statistics
 from labeling.errors import LabelingError
-from labeling.store.correction_records import CorrectionFilter
-from labeling.store.store import Store
+from labeling.store import CorrectionFilter, Store
 
 
 @click.command()
@@ -29,9 +28,9 @@ def stats(project: int | None, since: datetime | None, as_json: bool, as_csv: bo
     url = settings.label_studio_url
     wanted = CorrectionFilter(project, url, since=since.replace(tzinfo=UTC) if since else None)
     with Store.open(settings.database_url, settings.blob_url) as store:
-        if project is not None and store.find_project(project, url) is None:
+        if project is not None and store.projects.find(project, url) is None:
             raise LabelingError(f"Project {project} is not known: no prediction and no event of it was ever seen.")
-        statistics = compute_statistics(store.list_reviews(wanted), blind_share=settings.blind_share)
+        statistics = compute_statistics(store.annotations.find(wanted), blind_share=settings.blind_share)
     if as_json:
         click.echo(json.dumps(asdict(statistics)))
     elif as_csv:

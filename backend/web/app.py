@@ -13,7 +13,7 @@ from backend.web.pages import finetune, status
 from backend.web.services import Services, WaitingRoom
 from labeling.errors import LabelingError
 from labeling.settings import Settings
-from labeling.store.store import Store
+from labeling.store import Store
 from labeling.versions import weights_name
 from worker.queue.connection import Connection
 
@@ -44,7 +44,7 @@ def create_app(settings: Settings, store: Store, connection: "Connection") -> Fl
         if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":  # a browser
             return redirect("/status")
         name, share = weights_name(settings.model)[0], settings.blind_share
-        return jsonify(status="UP", model=name, blind_share=share, predictions=store.counts())
+        return jsonify(status="UP", model=name, blind_share=share, predictions=store.progress.counts())
 
     return app
 

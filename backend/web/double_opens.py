@@ -12,7 +12,7 @@ import time
 from contextlib import closing
 
 from labeling.settings import Settings
-from labeling.store.records import WantedPrediction
+from labeling.store import PredictionRequest
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ _STORED_S = 2.0
 _TICK_S = 0.1
 
 
-def is_shown_without(settings: Settings, sent: WantedPrediction) -> bool:
+def is_shown_without(settings: Settings, sent: PredictionRequest) -> bool:
     """Whether a page shows this prediction, which answered another page a moment ago, if its own answer is empty.
 
     Asks Label Studio, and waits up to two seconds until it has stored it. LabelStudioError as that fails.

@@ -23,7 +23,7 @@ from backend.web.services import Services, WaitingRoom
 from backend.web.webhooks import take_event
 from labeling.label_studio.messages import PredictRequest, SetupRequest
 from labeling.settings import read_settings
-from labeling.store.store import Store
+from labeling.store import Store
 from worker.queue.connection import connect
 
 

@@ -11,7 +11,7 @@ from backend.web.double_opens import JUST_NOW_S, LIMIT_S, is_shown_without
 from backend.web.services import Services
 from labeling.errors import LabelConfigError, StoreError
 from labeling.label_studio.messages import PredictRequest
-from labeling.store.records import WantedPrediction
+from labeling.store import PredictionRequest
 from worker.errors import QueueUnreachable
 from worker.projects.asked import record_asked
 from worker.projects.requests import enqueue_requests
@@ -37,7 +37,7 @@ def predict_tasks(services: Services, message: PredictRequest) -> list[Any]:
     return [answer_now(services, row) for row in asked.awaited] or nothing
 
 
-def answer_now(services: Services, row: WantedPrediction | None) -> Any:
+def answer_now(services: Services, row: PredictionRequest | None) -> Any:
     """The prediction of a task that somebody looks at, if it is ready within the budget; else it is pushed later.
 
     What the page itself asked for waits longer: its answer cannot be pushed. None is what could not be recorded.
@@ -47,10 +47,10 @@ def answer_now(services: Services, row: WantedPrediction | None) -> Any:
     if row.status == "failed":
         logger.warning("Task %d cannot be predicted: %s", row.task_id, row.error)
         return NOT_YET
-    if row.status == "wanted":
+    if row.status == "requested":
         wait_for_mask(services, row)
     try:
-        delivered = services.store.deliver_now(row.id)
+        delivered = services.store.predictions.deliver_now(row.id)
     except StoreError as error:
         logger.warning("Task %d: %s", row.task_id, error)
         return NOT_YET
@@ -63,7 +63,7 @@ def answer_now(services: Services, row: WantedPrediction | None) -> Any:
     return {"result": sent.result, "score": sent.score, "model_version": sent.model_version}
 
 
-def wait_for_mask(services: Services, row: WantedPrediction) -> None:
+def wait_for_mask(services: Services, row: PredictionRequest) -> None:
     """Put the request at the front of the queue and wait for it, as long as there is a place, and Redis answers."""
     job = services.background.call(_ENQUEUE_S, enqueue_prediction, services.connection, row.id, front=True)
     if job is None:

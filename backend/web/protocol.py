@@ -16,7 +16,7 @@ from labeling.errors import LabelConfigError, StoreError
 from labeling.label_studio.messages import PredictRequest, SetupRequest
 from labeling.prompts.label_config import parse_label_config
 from labeling.settings import Settings
-from labeling.store.store import Store
+from labeling.store import Store
 from labeling.versions import model_version, weights_name
 from worker.projects.active_model import active_model
 
@@ -55,7 +55,7 @@ def set_up_project(services: Services, message: SetupRequest) -> str:
     one whose masks were sent, and while the store does not answer the one that was told last: they stay visible.
     """
     url = services.settings.installation_url
-    services.background.submit(services.store.upsert_project, url, message.project, message.label_config)
+    services.background.submit(services.store.projects.upsert, url, message.project, message.label_config)
     try:
         config = parse_label_config(message.label_config)
     except LabelConfigError as error:
@@ -73,12 +73,12 @@ def set_up_project(services: Services, message: SetupRequest) -> str:
 
 
 def _serving_model(settings: Settings, store: Store, project_id: int) -> str:
-    return active_model(settings, store, store.find_project(project_id, settings.installation_url))
+    return active_model(settings, store, store.projects.find(project_id, settings.installation_url))
 
 
 def _last_sent_version(store: Store, url: str, project_id: int) -> str | None:
-    project = store.find_project(project_id, url)
-    counts = store.version_counts(project) if project else {}
+    project = store.projects.find(project_id, url)
+    counts = store.progress.version_counts(project) if project else {}
     sent = (version for version, by_status in counts.items() if {"published", "delivered"} & by_status.keys())
     return next(sent, None)
 
@@ -91,7 +91,7 @@ def _say_once(project_id: int, note: str) -> None:
 def known_versions(services: Services) -> list[str]:
     """The versions of all predictions, newest first; if there are none, the model's name."""
     try:
-        versions = services.store.model_versions()
+        versions = services.store.progress.versions()
     except StoreError as error:
         logger.warning("The versions are not known: %s", error)
         versions = []

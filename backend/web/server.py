@@ -12,7 +12,7 @@ from gunicorn.workers.base import Worker
 
 from backend.web.app import create_app
 from labeling.settings import Settings
-from labeling.store.store import Store
+from labeling.store import Store
 from labeling.versions import weights_name
 from worker.queue.connection import connect
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from backend.web.background import Background
 from labeling.settings import Settings
-from labeling.store.store import Store
+from labeling.store import Store
 from worker.queue.connection import Connection
 
 _THREADS_KEPT_FREE = 2  # so that /health is answered while others wait for masks

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, abort, jsonify, request
 
 from backend.web.services import Services
 from labeling.corrections.statistics import compute_statistics
-from labeling.store.correction_records import CorrectionFilter
+from labeling.store import CorrectionFilter
 
 
 def make_blueprint(services: Services) -> Blueprint:
@@ -18,10 +18,10 @@ def make_blueprint(services: Services) -> Blueprint:
         url, number = services.settings.label_studio_url, None
         if (asked := request.args.get("project")) is not None:
             number = int(asked[:18]) if asked.isdecimal() else -1
-            if services.store.find_project(number, url) is None:
+            if services.store.projects.find(number, url) is None:
                 abort(404, "This project is not known: no prediction and no event of it was ever seen.")
         wanted = CorrectionFilter(number, label_studio_url=url)
         share = services.settings.blind_share
-        return jsonify(asdict(compute_statistics(services.store.list_reviews(wanted), blind_share=share)))
+        return jsonify(asdict(compute_statistics(services.store.annotations.find(wanted), blind_share=share)))
 
     return statistics

@@ -51,7 +51,7 @@ def keep_event(services: Services, action: str, payload: dict[str, Any]) -> int 
     """
     url, key = services.settings.installation_url, uuid.uuid4().hex
     event_id = services.background.call(
-        _STORE_S, services.store.record_event, action, payload, label_studio_url=url, idempotency_key=key
+        _STORE_S, services.store.events.record, action, payload, label_studio_url=url, idempotency_key=key
     )
     if event_id is not None:
         return event_id

@@ -45,12 +45,12 @@ def run_shuffled(plan: Plan, out: Path, runs: int, settings: Settings) -> list[d
         for number in range(len(records), runs):
             shuffled = write_set(out / f"shuffled-{number}", plan, _shuffle(masks, number))
             holder = f"shuffled-{number}"
-            context.store.want_finetune(holder, None, manifest=str(shuffled.folder / "manifest.jsonl"))
-            run = context.store.claim_finetune(holder, LEASE_S)
+            context.store.finetunes.request(holder, None, manifest=str(shuffled.folder / "manifest.jsonl"))
+            run = context.store.finetunes.claim(holder, LEASE_S)
             if run is None:
                 raise LoopError(f"A process that was killed holds the last run: try again in {LEASE_S:.0f} s.")
             drive(context, run, holder, lambda: False)
-            ended = context.store.get_finetune(run.id)
+            ended = context.store.finetunes.get(run.id)
             if ended.status == "promoted":
                 roll_back(settings, context.store, None)
             elif ended.status != "refused":

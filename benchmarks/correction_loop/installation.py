@@ -17,9 +17,7 @@ from benchmarks.correction_loop.images import TruthImage
 from benchmarks.correction_loop.measurement import LABEL_CONFIG
 from labeling.label_studio.client import LabelStudioClient
 from labeling.settings import Settings
-from labeling.store.model_records import FinetuneRun
-from labeling.store.records import Project
-from labeling.store.store import Store
+from labeling.store import FinetuneRun, Project, Store
 from worker.projects.requests import ProjectRequests
 
 TITLE = "Correction loop"
@@ -53,7 +51,7 @@ class Installation:
 
     def live_model(self) -> str:
         """The folder (or name) of the model that serves the project."""
-        version = self.store.live_model(self.project)
+        version = self.store.models.active(self.project)
         return self.settings.model if version is None else version.folder
 
     def wait(self, what: str, is_done: Callable[[], bool]) -> None:
@@ -110,7 +108,7 @@ class Installation:
         return run
 
     def _runs(self, after: int) -> list[FinetuneRun]:
-        return sorted((run for run in self.store.list_finetunes() if run.id > after), key=lambda run: run.id)
+        return sorted((run for run in self.store.finetunes.newest() if run.id > after), key=lambda run: run.id)
 
     def _wishes(self) -> ProjectRequests:
         return ProjectRequests(self.settings, self.store, self.number, LABEL_CONFIG)

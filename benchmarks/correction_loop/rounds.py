@@ -13,8 +13,7 @@ from benchmarks.correction_loop.annotator import correct
 from benchmarks.correction_loop.images import Plan, TruthImage
 from benchmarks.correction_loop.installation import Installation, LoopError
 from benchmarks.correction_loop.measurement import TAG, measure, measure_otsu
-from labeling.store.correction_records import CorrectionFilter
-from labeling.store.model_records import FinetuneRun
+from labeling.store import CorrectionFilter, FinetuneRun
 
 
 @dataclass(frozen=True)
@@ -129,8 +128,8 @@ def say_figures(record: dict[str, Any]) -> None:
 def _candidate(found: Installation, run: FinetuneRun) -> str:
     if run.candidate is None:
         raise LoopError(f"Fine-tune run {run.id} made no model.")
-    return found.store.get_model(run.candidate).folder
+    return found.store.models.get(run.candidate).folder
 
 
 def _reviews(found: Installation) -> list[Any]:
-    return list(found.store.list_reviews(CorrectionFilter(project_id=found.number)))
+    return list(found.store.annotations.find(CorrectionFilter(project_id=found.number)))

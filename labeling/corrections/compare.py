@@ -15,8 +15,7 @@ from labeling.corrections.matching import match_regions
 from labeling.errors import LabelingError
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.kinds import count_vertices
-from labeling.store.correction_records import AskedPrompt, Correction, CorrectionKind, Review
-from labeling.store.records import PredictedRegionRecord
+from labeling.store import Annotation, AskedPrompt, Correction, CorrectionKind, PredictedRegionRecord
 
 LEAD_TIME_CAP_S = 600.0  # Label Studio counts idle time too: a lunch break is no work
 LEAD_TIME_CAP_PER_CHANGE_S = 60.0
@@ -87,7 +86,7 @@ def event_annotations(payload: dict[str, Any]) -> list[dict[str, Any]]:
     return annotations
 
 
-def review_annotation(annotation: dict[str, Any], predicted: PredictedRegions) -> Review:
+def review_annotation(annotation: dict[str, Any], predicted: PredictedRegions) -> Annotation:
     """Compare an annotation with what was predicted; a skipped one (`was_cancelled`) says nothing about masks.
 
     A region whose id we predicted is `accepted` if its pixels (from 128 on) and its label are those predicted, else
@@ -107,7 +106,7 @@ def review_annotation(annotation: dict[str, Any], predicted: PredictedRegions) -
     changes = [] if skipped else _changes(regions, unread, kept, began_from, predicted)
     corrections = tuple(change.correction(predicted) for change in changes)
     lead_time_s = _lead_time_s(annotation.get("lead_time"))
-    return Review(
+    return Annotation(
         annotation_id=annotation_id,
         task_id=task_id,
         state="skipped" if skipped else "submitted",

@@ -10,10 +10,16 @@ from labeling.corrections.compare import SentPrediction, event_annotations, labe
 from labeling.errors import LabelConfigError, LabelingError, StoreError
 from labeling.prompts.label_config import LabelConfig, parse_label_config
 from labeling.prompts.plan import PromptPlan, plan_prompts
+from labeling.store import (
+    Annotation,
+    AskedPrompt,
+    EventRecord,
+    PredictedRegionRecord,
+    PredictionRequest,
+    Project,
+    Store,
+)
 from labeling.store.annotation_syncs import FOUND
-from labeling.store.correction_records import AskedPrompt, EventRecord, Review
-from labeling.store.records import PredictedRegionRecord, Project, WantedPrediction
-from labeling.store.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +38,7 @@ def record_corrections(store: Store, event_id: int) -> int:
     Whatever the payload holds, it does not raise: what was wrong is kept with the event. StoreError means that the
     store did not work; the event stays unprocessed, and its turn comes again.
     """
-    event = store.get_event(event_id)
+    event = store.events.get(event_id)
     try:
         outcome = _process(store, event)
     except StoreError as error:
@@ -42,7 +48,7 @@ def record_corrections(store: Store, event_id: int) -> int:
     except Exception as error:  # a payload can be wrong in any way, and must not come back for ever
         logger.exception("event %d (%s) could not be processed", event_id, event.action)
         outcome = _Outcome(errors=(f"{type(error).__name__}: {error}",))
-    store.mark_event_processed(event_id, _text(outcome.errors), _text(outcome.notes))
+    store.events.mark_processed(event_id, _text(outcome.errors), _text(outcome.notes))
     return outcome.corrections
 
 
@@ -56,19 +62,19 @@ class _Outcome:
 def _process(store: Store, event: EventRecord) -> _Outcome:
     if event.action not in {*_REVIEWED, _DELETED, _TASKS_DELETED}:
         number = _project_number(event)
-        known = None if number is None else store.find_project(number, event.label_studio_url)
+        known = None if number is None else store.projects.find(number, event.label_studio_url)
         if known is not None:  # it may carry tasks that were erased
-            store.scrub_event(event, known)
+            store.erasure.scrub_event(event, known)
         return _Outcome(notes=("not about annotations",))
     project = _project(store, event)
-    event = store.scrub_event(event, project)
+    event = store.erasure.scrub_event(event, project)
     if event.action == _TASKS_DELETED:
         task_ids, errors = _each(event.payload["tasks"], "task", lambda task: label_studio_number(task["id"]))
-        store.leave_out_deleted_tasks(project, task_ids)
+        store.exclusions.leave_out_deleted_tasks(project, task_ids)
         return _Outcome(errors=errors, notes=(f"tasks {task_ids} were deleted",))
     if event.action == _DELETED:
         deleted, errors = _each(event_annotations(event.payload), "annotation", _deletion)
-        store.save_reviews(event.id, project, deleted)
+        store.annotations.save(event.id, project, deleted)
         notes = (f"annotations {[review.annotation_id for review in deleted]} were deleted",)
         return _Outcome(errors=errors, notes=notes)
     regions = _ProjectRegions(store, project, event.payload)
@@ -76,10 +82,10 @@ def _process(store: Store, event: EventRecord) -> _Outcome:
     annotations = [item for item in event_annotations(event.payload) if item.get("erased") is not True]
     reviews, errors = _each(annotations, "annotation", lambda item: review_annotation(item, regions))
     reviews = [replace(review, image_reference=regions.image_of(review.task_id)) for review in reviews]
-    new = store.save_reviews(event.id, project, reviews)
+    new = store.annotations.save(event.id, project, reviews)
     for review in reviews:
         if review.task_id is not None and review.image_reference is not None:
-            store.record_image(project, review.task_id, review.image_reference)
+            store.images.record(project, review.task_id, review.image_reference)
     noted = [note for review in reviews for note in _notes(review)]
     noted += [f"{len(reviews) - new} annotations were known already, or erased"] if new < len(reviews) else []
     return _Outcome(sum(len(review.corrections) for review in reviews), errors, tuple(noted))
@@ -99,11 +105,11 @@ def _each(
     return made, tuple(errors)
 
 
-def _deletion(annotation: dict[str, Any]) -> Review:
-    return Review(label_studio_number(annotation["id"]), None, "deleted")
+def _deletion(annotation: dict[str, Any]) -> Annotation:
+    return Annotation(label_studio_number(annotation["id"]), None, "deleted")
 
 
-def _notes(review: Review) -> list[str]:
+def _notes(review: Annotation) -> list[str]:
     notes = [f"annotation {review.annotation_id} was skipped by its annotator"] if review.state == "skipped" else []
     unread = f"annotation {review.annotation_id} has {review.unread} regions that are no readable masks"
     return [*notes, unread] if review.unread else notes
@@ -114,12 +120,12 @@ def _project(store: Store, event: EventRecord) -> Project:
     number = _project_number(event)
     if number is None:
         raise LabelingError("The event names no project.")
-    known = store.find_project(number, event.label_studio_url)
+    known = store.projects.find(number, event.label_studio_url)
     label_config = event.payload["project"].get("label_config") or (known.label_config if known else "")
     if known is not None and known.label_config == label_config:
         return known
     url = event.label_studio_url or (known.label_studio_url if known else "")
-    return store.upsert_project(url, number, str(label_config))
+    return store.projects.upsert(url, number, str(label_config))
 
 
 def _project_number(event: EventRecord) -> int | None:
@@ -133,7 +139,7 @@ class _ProjectRegions:
 
     def __init__(self, store: Store, project: Project, payload: dict[str, Any]) -> None:
         self._store, self._project = store, project
-        self._predictions: dict[int, WantedPrediction] = {}
+        self._predictions: dict[int, PredictionRequest] = {}
         found = payload.get("task", payload.get("tasks"))
         tasks = found if isinstance(found, list) else [found]
         self._task_data = {
@@ -154,17 +160,19 @@ class _ProjectRegions:
         return self._config.input_tags if self._config else ()
 
     def find(self, task_id: int, region_id: str) -> PredictedRegionRecord | None:
-        return self._store.find_predicted_region(self._project, task_id, region_id)
+        return self._store.predictions.find_region(self._project, task_id, region_id)
 
     def of_prediction(self, prediction_id: int) -> list[PredictedRegionRecord]:
-        return self._store.predicted_regions(prediction_id)
+        return self._store.predictions.regions(prediction_id)
 
     def drawn(self, region: PredictedRegionRecord) -> dict[str, Any] | None:
         regions = self._wanted(region.prediction_id).result or []
         return next((item for item in regions if item.get("id") == region.region_id), None)
 
     def sent_prediction(self, task_id: int, label_studio_prediction_id: int, *, or_newest: bool) -> int | None:
-        return self._store.find_sent_prediction(self._project, task_id, label_studio_prediction_id, or_newest=or_newest)
+        return self._store.predictions.find_sent(
+            self._project, task_id, label_studio_prediction_id, or_newest=or_newest
+        )
 
     def prediction(self, prediction_id: int) -> SentPrediction:
         wanted = self._wanted(prediction_id)
@@ -181,9 +189,9 @@ class _ProjectRegions:
         reference = data.get(self._config.image_key) if self._config else None
         return reference if isinstance(reference, str) and reference else None
 
-    def _wanted(self, prediction_id: int) -> WantedPrediction:
+    def _wanted(self, prediction_id: int) -> PredictionRequest:
         if prediction_id not in self._predictions:
-            self._predictions[prediction_id] = self._store.get_prediction(prediction_id)
+            self._predictions[prediction_id] = self._store.predictions.get(prediction_id)
         return self._predictions[prediction_id]
 
 

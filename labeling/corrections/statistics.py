@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from labeling.corrections.blind_slice import is_blind
 from labeling.corrections.intervals import Figure, median, median_ratio, share
-from labeling.store.correction_records import CorrectionKind, CorrectionRecord, ReviewRecord
+from labeling.store import AnnotationRecord, CorrectionKind, CorrectionRecord
 
 CALIBRATION_BINS = 10
 
@@ -77,7 +77,7 @@ class Statistics:
     skipped: int
 
 
-def compute_statistics(reviews: Iterable[ReviewRecord], *, blind_share: float = 0.0) -> Statistics:
+def compute_statistics(reviews: Iterable[AnnotationRecord], *, blind_share: float = 0.0) -> Statistics:
     """Figures of annotations in their current state, without what is excluded."""
     everything = list(reviews)
     submitted = [review for review in everything if review.state == "submitted"]
@@ -133,7 +133,7 @@ def _tasks(items: Sequence[CorrectionRecord]) -> list[_Task]:
     return [(item.project_id, item.task_id) for item in items]
 
 
-def _count(tallies: dict[tuple[str | None, str, str | None, str], _Tally], review: ReviewRecord) -> None:
+def _count(tallies: dict[tuple[str | None, str, str | None, str], _Tally], review: AnnotationRecord) -> None:
     """Add an annotation that began from a prediction; the others say nothing about predictions."""
     if review.prediction_id is None and not any(item.prompt is not None for item in review.corrections):
         return
@@ -165,7 +165,7 @@ def _count(tallies: dict[tuple[str | None, str, str | None, str], _Tally], revie
             tally.predicted.append(item)
 
 
-def _calibration(reviews: Sequence[ReviewRecord]) -> tuple[CalibrationBin, ...]:
+def _calibration(reviews: Sequence[AnnotationRecord]) -> tuple[CalibrationBin, ...]:
     bins: dict[int, list[CorrectionRecord]] = defaultdict(list)
     for item in (item for review in reviews for item in review.corrections):
         if item.score is not None and item.prompt is not None:
@@ -182,7 +182,7 @@ def _calibration(reviews: Sequence[ReviewRecord]) -> tuple[CalibrationBin, ...]:
     )
 
 
-def _time_saved(reviews: Sequence[ReviewRecord], blind_share: float) -> TimeSaved:
+def _time_saved(reviews: Sequence[AnnotationRecord], blind_share: float) -> TimeSaved:
     assisted: list[float] = []
     blind: list[float] = []
     for review in reviews:

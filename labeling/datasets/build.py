@@ -16,8 +16,7 @@ from labeling.datasets.evidence import WEIGHTS, Evidence, LeftOut, evidence_of
 from labeling.datasets.images import ANOTHER_IMAGE, ImageKeeper, KeptImage
 from labeling.datasets.splits import HOLDOUT_SHARE, place_images
 from labeling.errors import ImageFetchError, LabelingError, StoreError
-from labeling.store.correction_records import CorrectionFilter, ImageSplit, ReviewRecord
-from labeling.store.store import Store
+from labeling.store import AnnotationRecord, CorrectionFilter, ImageSplit, Store
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,8 @@ def build_data_set(
         with_excluded=True,
     )
     left_out: Counter[str] = Counter()
-    answers, images = _collect(store, keeper, store.list_reviews(whole), wanted.label, left_out, on_tick)
-    sides = store.place_images(
+    answers, images = _collect(store, keeper, store.annotations.find(whole), wanted.label, left_out, on_tick)
+    sides = store.datasets.place_images(
         lambda known: place_images(known, [images[sha256].hashed for sha256 in sorted(images)], options.holdout_share)
     )
     items: list[ManifestItem] = []
@@ -109,14 +108,14 @@ def build_data_set(
         "items": len(items),
         "holdout": manifest.split("holdout").digest(),
     }
-    store.save_data_set(digest, (folder / "manifest.jsonl").read_bytes(), options.parent_digest, lineage)
+    store.datasets.save(digest, (folder / "manifest.jsonl").read_bytes(), options.parent_digest, lineage)
     return DataSet(digest, manifest, dict(left_out), lineage)
 
 
 def _collect(
     store: Store,
     keeper: ImageKeeper,
-    reviews: Iterable[ReviewRecord],
+    reviews: Iterable[AnnotationRecord],
     label: str | None,
     left_out: Counter[str],
     on_tick: Callable[[], None],
@@ -148,8 +147,8 @@ def _collect(
     return answers, images
 
 
-def _find_image(store: Store, keeper: ImageKeeper, review: ReviewRecord, task_id: int) -> KeptImage | str:
-    known = store.images_of_tasks(review.project, [task_id]).get(task_id)
+def _find_image(store: Store, keeper: ImageKeeper, review: AnnotationRecord, task_id: int) -> KeptImage | str:
+    known = store.images.of_tasks(review.project, [task_id]).get(task_id)
     if known is None:
         return "the task's image is not known"
     try:
@@ -174,7 +173,7 @@ def _item(
     size = image.height, image.width
 
     def mask_of(each: Evidence) -> NDArray[np.bool_]:
-        return _union((store.read_mask(digest) for digest in each.masks), size)
+        return _union((store.corrections.read_mask(digest) for digest in each.masks), size)
 
     try:
         answer = agreed(evidence, mask_of)
@@ -218,5 +217,5 @@ def _write_image(store: Store, path: Path, sha256: str) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
-    unfinished.write_bytes(store.read_image(sha256))
+    unfinished.write_bytes(store.images.read(sha256))
     unfinished.replace(path)

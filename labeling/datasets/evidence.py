@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from labeling.store.correction_records import CorrectionRecord, ReviewRecord
+from labeling.store import AnnotationRecord, CorrectionRecord
 
 Care = Literal["edited", "accepted", "untouched"]
 WEIGHTS: dict[Care, float] = {"edited": 1.0, "accepted": 0.5, "untouched": 0.25}
@@ -43,7 +43,7 @@ class LeftOut:
     reason: str
 
 
-def evidence_of(review: ReviewRecord) -> Iterator[Evidence | LeftOut]:
+def evidence_of(review: AnnotationRecord) -> Iterator[Evidence | LeftOut]:
     """What a submitted annotation says, prompt by prompt. `review` must hold its excluded corrections too."""
     name = f"{review.project.project_id}/{review.annotation_id}"
     if review.excluded is not None:
@@ -79,7 +79,7 @@ def evidence_of(review: ReviewRecord) -> Iterator[Evidence | LeftOut]:
             yield _evidence(review, name, prompt, label, [item for item in typed if item.prompt == prompt], care)
 
 
-def _care(review: ReviewRecord, touching: Iterable[CorrectionRecord]) -> Care:
+def _care(review: AnnotationRecord, touching: Iterable[CorrectionRecord]) -> Care:
     if any(item.kind != "accepted" for item in touching):
         return "edited"
     is_empty = review.prediction_id is None and not review.corrections and not review.ground_truth
@@ -87,7 +87,7 @@ def _care(review: ReviewRecord, touching: Iterable[CorrectionRecord]) -> Care:
 
 
 def _evidence(
-    review: ReviewRecord, name: str, prompt: str, label: str | None, regions: list[CorrectionRecord], care: Care
+    review: AnnotationRecord, name: str, prompt: str, label: str | None, regions: list[CorrectionRecord], care: Care
 ) -> Evidence:
     masks = tuple(item.mask_after for item in regions if item.mask_after is not None)
     return Evidence(prompt, label, masks, care, name, review.annotator_id, review.at, review.ground_truth)

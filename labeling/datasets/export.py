@@ -22,8 +22,7 @@ from labeling.datasets.images import ANOTHER_IMAGE, ImageKeeper, KeptImage, exif
 from labeling.datasets.splits import place_images
 from labeling.errors import LabelingError, StoreError
 from labeling.regions.kinds import draw_regions
-from labeling.store.correction_records import CorrectionRecord, ReviewRecord
-from labeling.store.store import Store
+from labeling.store import AnnotationRecord, CorrectionRecord, Store
 
 Masks = Literal["rle", "polygons"]
 
@@ -50,15 +49,15 @@ class Collected:
     left_out: tuple[tuple[int, str], ...]
 
 
-def collect(store: Store, keeper: ImageKeeper, reviews: Iterable[ReviewRecord]) -> Collected:
+def collect(store: Store, keeper: ImageKeeper, reviews: Iterable[AnnotationRecord]) -> Collected:
     """The images of submitted annotations, fetched where they are not kept; several annotations' regions add up."""
-    by_task: dict[tuple[int, int], list[ReviewRecord]] = {}
+    by_task: dict[tuple[int, int], list[AnnotationRecord]] = {}
     for review in reviews:
         if review.state == "submitted" and review.task_id is not None:
             by_task.setdefault((review.project.id, review.task_id), []).append(review)
     images, left_out = [], []
     for (_, task_id), found in by_task.items():
-        known = store.images_of_tasks(found[0].project, [task_id]).get(task_id)
+        known = store.images.of_tasks(found[0].project, [task_id]).get(task_id)
         try:
             if known is None:
                 raise LabelingError("its image is not known: no event carried the task's data")
@@ -85,7 +84,7 @@ def export_coco(store: Store, images: Sequence[ExportedImage], folder: Path, mas
     annotations: list[dict[str, Any]] = []
     for number, image in enumerate(images, 1):
         for region in image.regions:
-            mask = store.read_mask(region.mask_after or "")
+            mask = store.corrections.read_mask(region.mask_after or "")
             left, top, width, height = _box(mask)
             annotations.append(
                 {
@@ -122,10 +121,10 @@ def export_hugging_face(store: Store, images: Sequence[ExportedImage], folder: P
     `label`, `mask` (COCO's RLE) and `kind`. Returns the number of regions.
     """
     hashed = [image.image.hashed for image in images]
-    sides = store.place_images(lambda known: place_images(known, sorted(hashed, key=lambda each: each.sha256)))
+    sides = store.datasets.place_images(lambda known: place_images(known, sorted(hashed, key=lambda each: each.sha256)))
     lines = []
     for image in images:
-        masks = [store.read_mask(region.mask_after or "") for region in image.regions]
+        masks = [store.corrections.read_mask(region.mask_after or "") for region in image.regions]
         objects = {
             "bbox": [_box(mask) for mask in masks],
             "label": [region.label or "" for region in image.regions],
@@ -170,7 +169,7 @@ def _write_images(store: Store, images: Sequence[ExportedImage], folder: Path) -
     folder.mkdir(parents=True, exist_ok=True)
     for image in images:
         unfinished = folder / f".{image.file_name}.part"
-        unfinished.write_bytes(_upright(store.read_image(image.image.hashed.sha256), image.image.suffix))
+        unfinished.write_bytes(_upright(store.images.read(image.image.hashed.sha256), image.image.suffix))
         unfinished.replace(folder / image.file_name)
 
 

@@ -13,9 +13,7 @@ from labeling.errors import ImageFetchError, StoreError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.images import fetch_image
 from labeling.settings import Settings
-from labeling.store.correction_records import ReviewRecord, TaskImage
-from labeling.store.records import Project
-from labeling.store.store import Store
+from labeling.store import AnnotationRecord, Project, Store, TaskImage
 
 ANOTHER_IMAGE = "the task shows another image now than when it was annotated"
 
@@ -30,7 +28,7 @@ class KeptImage:
     suffix: str
     reference: str
 
-    def was_annotated_in(self, review: ReviewRecord) -> bool:
+    def was_annotated_in(self, review: AnnotationRecord) -> bool:
         """Whether an annotation was made on this image, by all that is known."""
         if review.image_sha256 is not None:
             return review.image_sha256 == self.hashed.sha256
@@ -53,13 +51,13 @@ class ImageKeeper:
         content = self._kept(image.sha256)
         if content is None:
             content = self._fetch(project, image).read_bytes()
-        sha256 = self.store.keep_image(content)
+        sha256 = self.store.images.keep(content)
         if image.sha256 not in (None, sha256):
             raise ImageFetchError("The image is another one now than when it was predicted.")
         picture = load_image(content)
         width, height = picture.size
         hashed = HashedImage(sha256, perceptual_hash(picture))
-        self.store.record_image(project, image.task_id, image.reference, sha256=sha256, width=width, height=height)
+        self.store.images.record(project, image.task_id, image.reference, sha256=sha256, width=width, height=height)
         return KeptImage(hashed, width, height, _suffix(content), image.reference)
 
     def fetch(self, project: Project, image: TaskImage) -> None:
@@ -70,7 +68,7 @@ class ImageKeeper:
         path = self._fetch(project, image)
         content = path.read_bytes()
         width, height = load_image(content).size
-        if not self.store.keep_task_image(project, image, content, width, height):
+        if not self.store.images.keep_of_task(project, image, content, width, height):
             path.unlink(missing_ok=True)  # of the cache
 
     def _fetch(self, project: Project, image: TaskImage) -> Path:
@@ -80,7 +78,7 @@ class ImageKeeper:
 
     def _kept(self, sha256: str | None) -> bytes | None:
         try:
-            return None if sha256 is None else self.store.read_image(sha256)
+            return None if sha256 is None else self.store.images.read(sha256)
         except StoreError as error:
             if error.is_transient:
                 raise

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from labeling.datasets.perceptual_hash import NEAR_BITS, distances
-from labeling.store.correction_records import ImageSplit
+from labeling.store import ImageSplit
 
 HOLDOUT_SHARE = 0.2
 

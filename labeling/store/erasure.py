@@ -2,30 +2,40 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from labeling.store.annotations.tables import AnnotationRow, CorrectionRow
 from labeling.store.blobs import BlobStore
-from labeling.store.correction_records import Erasure, ErasureScope, EventRecord, Exclusion
-from labeling.store.correction_tables import (
-    CorrectionRow,
-    DataSetRow,
-    EventRow,
-    ExclusionRow,
-    ReviewRow,
-    TaskImageRow,
-)
 from labeling.store.database import Database
-from labeling.store.exclusions import add_exclusion
-from labeling.store.records import Project
-from labeling.store.tables import PredictedRegionRow, PredictionRow
+from labeling.store.datasets import DataSetRow
+from labeling.store.events import EventRecord, EventRow
+from labeling.store.exclusions import Exclusion, ExclusionRow, add_exclusion
+from labeling.store.predictions.tables import PredictedRegionRow, PredictionRow
+from labeling.store.projects import Project
+from labeling.store.task_images import TaskImageRow
+
+ErasureScope = Literal["task", "annotation", "annotator"]
 
 _EVENTS_AT_A_TIME = 20  # in one transaction: a webhook waits half a second for its turn to write
 _MASKS_AT_A_TIME = 500  # in one query: databases limit the parameters
 _NO_SYNC = {"synchronize_session": False}
 _SCOPES: tuple[ErasureScope, ...] = ("task", "annotation", "annotator")  # in the order of Erased's fields
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """What was erased: `annotations` as "project/annotation", `images` by the SHA-256 of their files.
+
+    `data_sets` counts the copies of manifests that held any of it.
+    """
+
+    annotations: frozenset[str]
+    predictions: int
+    images: tuple[str, ...]
+    data_sets: int
 
 
 @dataclass(frozen=True)
@@ -66,11 +76,12 @@ class Erased:
         return {"id": annotation.get("id"), "erased": True} if is_meant else annotation
 
 
+@dataclass
 class ErasureStore:
-    """The part of `Store` that is about erasing."""
+    """Erasing, and what was erased."""
 
-    _database: Database
-    _blobs: BlobStore
+    database: Database
+    blobs: BlobStore
 
     def erase(self, project: Project, scope: ErasureScope, number: int, reason: str) -> Erasure:
         """Erase a task, an annotation, or all annotations of an annotator (Label Studio's numbers) from the store.
@@ -80,7 +91,7 @@ class ErasureStore:
         None of it comes back: neither by webhook nor by reading Label Studio, and the task is not predicted any more.
         What is in Label Studio stays there. Done again, it finishes what was cut short.
         """
-        with self._database.writing() as session:
+        with self.database.writing() as session:
             add_exclusion(session, project, Exclusion(scope, str(number), reason, erased=True))
             annotations, masks = _delete_annotations(session, project, scope, number)
             predictions, images = 0, list[str]()
@@ -92,8 +103,8 @@ class ErasureStore:
             orphans = masks - _used_masks(session, masks)
         self._scrub_events(project)
         for digest in (*orphans, *images, *manifests):
-            self._blobs.delete(digest)
-        self._database.empty_log()
+            self.blobs.delete(digest)
+        self.database.empty_log()
         return Erasure(frozenset(names), predictions, tuple(images), len(manifests))
 
     def erased(self, project: Project) -> Erased:
@@ -101,7 +112,7 @@ class ErasureStore:
         query = select(ExclusionRow.scope, ExclusionRow.value).where(
             ExclusionRow.project_row_id == project.id, ExclusionRow.erased
         )
-        with self._database.reading() as session:
+        with self.database.reading() as session:
             found = session.execute(query).all()
         return Erased(*(frozenset(int(value) for scope, value in found if scope == of) for of in _SCOPES))
 
@@ -110,20 +121,20 @@ class ErasureStore:
         payload = self.erased(project).scrub(event.payload)
         if payload is event.payload:
             return event
-        with self._database.writing() as session:
+        with self.database.writing() as session:
             session.get_one(EventRow, event.id).payload = payload
         return replace(event, payload=payload)
 
     def _scrub_events(self, project: Project) -> None:
         erased = self.erased(project)
-        with self._database.reading() as session:
+        with self.database.reading() as session:
             event_ids = list(session.scalars(select(EventRow.id)))
         for start in range(0, len(event_ids), _EVENTS_AT_A_TIME):
             some = EventRow.id.in_(event_ids[start : start + _EVENTS_AT_A_TIME])
-            with self._database.writing() as session:
+            with self.database.writing() as session:
                 for event in session.scalars(select(EventRow).where(some)):
-                    told = event.payload.get("project")
-                    is_same_project = isinstance(told, dict) and told.get("id") == project.project_id
+                    named = event.payload.get("project")
+                    is_same_project = isinstance(named, dict) and named.get("id") == project.project_id
                     if is_same_project and event.label_studio_url in (None, project.label_studio_url):
                         event.payload = erased.scrub(event.payload)
 
@@ -132,13 +143,19 @@ def _delete_annotations(
     session: Session, project: Project, scope: ErasureScope, number: int
 ) -> tuple[set[int], set[str]]:
     """Their ids and masks."""
-    column = {"task": ReviewRow.task_id, "annotation": ReviewRow.annotation_id, "annotator": ReviewRow.annotator_id}
-    meant = select(ReviewRow.annotation_id).where(ReviewRow.project_row_id == project.id, column[scope] == number)
-    reviews = (ReviewRow.project_row_id == project.id) & ReviewRow.annotation_id.in_(meant)
-    query = select(CorrectionRow.mask_before, CorrectionRow.mask_after).join(CorrectionRow.review).where(reviews)
+    column = {
+        "task": AnnotationRow.task_id,
+        "annotation": AnnotationRow.annotation_id,
+        "annotator": AnnotationRow.annotator_id,
+    }
+    meant = select(AnnotationRow.annotation_id).where(
+        AnnotationRow.project_row_id == project.id, column[scope] == number
+    )
+    rows = (AnnotationRow.project_row_id == project.id) & AnnotationRow.annotation_id.in_(meant)
+    query = select(CorrectionRow.mask_before, CorrectionRow.mask_after).join(CorrectionRow.annotation).where(rows)
     masks = {digest for row in session.execute(query) for digest in row if digest is not None}
     annotations = set(session.scalars(meant))
-    session.execute(delete(ReviewRow).where(reviews), execution_options=_NO_SYNC)
+    session.execute(delete(AnnotationRow).where(rows), execution_options=_NO_SYNC)
     return annotations, masks
 
 

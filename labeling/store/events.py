@@ -1,25 +1,57 @@
 """Webhook events as they came."""
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Index, String, func, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Mapped, mapped_column
 
 from labeling.errors import StoreError
-from labeling.store.correction_records import EventRecord
-from labeling.store.correction_tables import EventRow
+from labeling.store.base import Base, utc_now
 from labeling.store.database import Database
-from labeling.store.tables import utc_now
 
 
+class EventRow(Base):
+    """A webhook's payload, stored before it was answered."""
+
+    __tablename__ = "events"
+    __table_args__ = (Index("ix_events_processed", "processed_at", "received_at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    action: Mapped[str] = mapped_column(String(64))
+    payload: Mapped[dict[str, Any]]
+    label_studio_url: Mapped[str | None] = mapped_column(String(500))
+    idempotency_key: Mapped[str | None] = mapped_column(String(36), unique=True, index=True)
+    received_at: Mapped[datetime] = mapped_column(default=utc_now)
+    processed_at: Mapped[datetime | None]
+    error: Mapped[str | None]
+    note: Mapped[str | None]
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """A webhook's payload as it came. `note` says what was skipped in it."""
+
+    id: int
+    action: str
+    payload: dict[str, Any]
+    label_studio_url: str | None
+    received_at: datetime
+    processed_at: datetime | None
+    error: str | None
+    note: str | None
+
+
+@dataclass
 class EventStore:
-    """The part of `Store` that is about events."""
+    """Webhook events."""
 
-    _database: Database
-    _webhook_database: Database  # with a short busy timeout
+    database: Database
+    webhook_database: Database  # with a short busy timeout
 
-    def record_event(
+    def record(
         self,
         action: str,
         payload: dict[str, Any],
@@ -39,19 +71,19 @@ class EventStore:
             idempotency_key=idempotency_key,
         )
         try:
-            with self._webhook_database.writing() as session:
+            with self.webhook_database.writing() as session:
                 session.add(row)
                 session.flush()
                 return row.id
         except StoreError as error:
             if not isinstance(error.__cause__, IntegrityError):
                 raise
-        with self._webhook_database.reading() as session:
+        with self.webhook_database.reading() as session:
             return session.scalars(select(EventRow.id).where(EventRow.idempotency_key == idempotency_key)).one()
 
-    def get_event(self, event_id: int) -> EventRecord:
+    def get(self, event_id: int) -> EventRecord:
         """StoreError if there is none of this id."""
-        with self._database.reading() as session:
+        with self.database.reading() as session:
             row = session.get(EventRow, event_id)
             if row is None:
                 raise StoreError(f"There is no event {event_id} in the store. Was the database replaced?")
@@ -66,18 +98,30 @@ class EventStore:
                 note=row.note,
             )
 
-    def mark_event_processed(self, event_id: int, error: str | None = None, note: str | None = None) -> None:
+    def mark_processed(self, event_id: int, error: str | None = None, note: str | None = None) -> None:
         """Done with it; `error` says why nothing came of it, `note` what was left out."""
-        with self._database.writing() as session:
+        with self.database.writing() as session:
             done = update(EventRow).where(EventRow.id == event_id)
             session.execute(done.values(processed_at=utc_now(), error=error, note=note))
 
-    def unprocessed_events(self, older_than_s: float) -> list[int]:
+    def unprocessed(self, older_than_s: float) -> list[int]:
         """Ids of events that arrived longer ago than this and were not processed, oldest first."""
         before = utc_now() - timedelta(seconds=older_than_s)
         query = select(EventRow.id).where(EventRow.processed_at.is_(None), EventRow.received_at <= before)
-        with self._database.reading() as session:
+        with self.database.reading() as session:
             return list(session.scalars(query.order_by(EventRow.id)))
+
+    def newest(self) -> int:
+        """The id of the newest stored event, 0 if there is none."""
+        with self.database.reading() as session:
+            return session.scalar(select(func.max(EventRow.id))) or 0
+
+    def has(self, action: str, project_id: int, *, after: int) -> bool:
+        """Whether an event of this kind, of this Label Studio project, was stored after the event `after`."""
+        query = select(EventRow.payload).where(EventRow.id > after, EventRow.action == action)
+        with self.database.reading() as session:
+            projects = [payload.get("project") for payload in session.scalars(query)]
+        return any(isinstance(project, dict) and project.get("id") == project_id for project in projects)
 
 
 def _storable(text: str) -> str:

@@ -1,45 +1,99 @@
 """What no data set or statistic may use."""
 
 from collections.abc import Iterable
-from typing import cast
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, cast
 
-from sqlalchemy import ColumnElement, String, exists, or_, select
+from sqlalchemy import ColumnElement, ForeignKey, String, UniqueConstraint, delete, exists, or_, select
 from sqlalchemy import cast as sql_cast
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from labeling.store.correction_records import Exclusion, ExclusionScope
-from labeling.store.correction_tables import CorrectionRow, ExclusionRow, ReviewRow
+from labeling.store.annotations.tables import AnnotationRow, CorrectionRow
+from labeling.store.base import Base, utc_now
 from labeling.store.database import Database
-from labeling.store.records import Project
+from labeling.store.projects import Project, ProjectRow
+
+TASK_DELETED = "the task was deleted in Label Studio"
+"""Why such a task is left out: an exclusion also holds what comes late of it, and can be taken back."""
+
+ExclusionScope = Literal["task", "annotation", "annotator", "region"]
 
 
+class ExclusionRow(Base):
+    """What no data set or statistic may use; `erased`: it was deleted on request, and must not come back."""
+
+    __tablename__ = "exclusions"
+    __table_args__ = (UniqueConstraint("project_row_id", "scope", "value", name="uq_exclusions_scope_value"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_row_id: Mapped[int] = mapped_column(ForeignKey("projects.id", name="fk_exclusions_project"))
+    scope: Mapped[str] = mapped_column(String(16))
+    value: Mapped[str] = mapped_column(String(200))
+    reason: Mapped[str]
+    erased: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """A task, annotation, annotator or region (annotation/region id) that no data set or statistic may use."""
+
+    scope: ExclusionScope
+    value: str
+    reason: str
+    erased: bool = False
+
+
+@dataclass
 class ExclusionStore:
-    """The part of `Store` that is about leaving out."""
+    """What is left out."""
 
-    _database: Database
+    database: Database
 
-    def exclude(self, project: Project, exclusion: Exclusion) -> None:
+    def add(self, project: Project, exclusion: Exclusion) -> None:
         """Leave something out from now on; doing so again changes the reason."""
-        with self._database.writing() as session:
+        with self.database.writing() as session:
             add_exclusion(session, project, exclusion)
 
-    def include(self, project: Project, scope: ExclusionScope, value: str) -> bool:
+    def remove(self, project: Project, scope: ExclusionScope, value: str) -> bool:
         """Take an exclusion back; False if there is none, or if it stands for something that was erased."""
-        with self._database.writing() as session:
+        with self.database.writing() as session:
             row = session.scalar(select(ExclusionRow).filter_by(project_row_id=project.id, scope=scope, value=value))
             if row is None or row.erased:
                 return False
             session.delete(row)
             return True
 
-    def list_exclusions(self, project: Project) -> list[Exclusion]:
+    def of_project(self, project: Project) -> list[Exclusion]:
         """All of a project, the oldest first."""
         query = select(ExclusionRow).filter_by(project_row_id=project.id).order_by(ExclusionRow.id)
-        with self._database.reading() as session:
+        with self.database.reading() as session:
             return [
                 Exclusion(cast(ExclusionScope, row.scope), row.value, row.reason, row.erased)
                 for row in session.scalars(query)
             ]
+
+    def leave_out_deleted_tasks(self, project: Project, task_ids: Iterable[int]) -> None:
+        """Leave out tasks that Label Studio deleted; what was left out before keeps its reason."""
+        with self.database.writing() as session:
+            session.get_one(ProjectRow, project.id, with_for_update=True)
+            excluded = find_exclusions(session, [project.id])
+            for value in dict.fromkeys(map(str, task_ids)):
+                if (project.id, "task", value) not in excluded:
+                    add_exclusion(session, project, Exclusion("task", value, TASK_DELETED))
+
+    def take_in_restored_tasks(self, project: Project, task_ids: Iterable[int]) -> None:
+        """Label Studio has these tasks: those that it had deleted were restored, or their numbers used again."""
+        deleted = delete(ExclusionRow).where(
+            ExclusionRow.project_row_id == project.id,
+            ExclusionRow.scope == "task",
+            ExclusionRow.value.in_(list(map(str, task_ids))),
+            ExclusionRow.reason == TASK_DELETED,
+            ExclusionRow.erased.is_(False),
+        )
+        with self.database.writing() as session:
+            session.execute(deleted)
 
 
 Exclusions = dict[tuple[int, str, str], str]
@@ -53,7 +107,7 @@ def find_exclusions(session: Session, project_row_ids: Iterable[int], *, erased_
     return {(row.project_row_id, row.scope, row.value): row.reason for row in session.scalars(query)}
 
 
-def exclusion_of(exclusions: Exclusions, row: ReviewRow, region_id: str | None = None) -> str | None:
+def exclusion_of(exclusions: Exclusions, row: AnnotationRow, region_id: str | None = None) -> str | None:
     """Why an annotation is left out, or one region of it."""
     named = {"task": row.task_id, "annotation": row.annotation_id, "annotator": row.annotator_id}
     keys = [(row.project_row_id, scope, str(value)) for scope, value in named.items() if value is not None]
@@ -63,16 +117,16 @@ def exclusion_of(exclusions: Exclusions, row: ReviewRow, region_id: str | None =
 
 
 def is_excluded() -> ColumnElement[bool]:
-    """The same as `exclusion_of`, for queries over ReviewRow and CorrectionRow."""
-    annotation = sql_cast(ReviewRow.annotation_id, String)
+    """The same as `exclusion_of`, for queries over AnnotationRow and CorrectionRow."""
+    annotation = sql_cast(AnnotationRow.annotation_id, String)
     names = {
-        "task": sql_cast(ReviewRow.task_id, String),
+        "task": sql_cast(AnnotationRow.task_id, String),
         "annotation": annotation,
-        "annotator": sql_cast(ReviewRow.annotator_id, String),
-        "region": annotation.concat("/").concat(CorrectionRow.region_id),
+        "annotator": sql_cast(AnnotationRow.annotator_id, String),
+        "region": annotation.concat("/").concat(CorrectionRow.__table__.c.region_id),
     }
     is_meant = or_(*((ExclusionRow.scope == scope) & (ExclusionRow.value == name) for scope, name in names.items()))
-    return exists().where(ExclusionRow.project_row_id == ReviewRow.project_row_id, is_meant)
+    return exists().where(ExclusionRow.project_row_id == AnnotationRow.project_row_id, is_meant)
 
 
 def add_exclusion(session: Session, project: Project, exclusion: Exclusion) -> None:

@@ -1,47 +1,54 @@
 """Which image a task shows, and its annotations were made on: by its content, as soon as somebody has fetched it."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import CursorResult, ForeignKey, String, UniqueConstraint, or_, select, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from labeling.store.annotations.tables import AnnotationRow
+from labeling.store.base import Base
 from labeling.store.blobs import BlobStore
-from labeling.store.correction_records import TaskImage
-from labeling.store.correction_tables import ReviewRow, TaskImageRow
 from labeling.store.database import Database
-from labeling.store.records import Project
-from labeling.store.tables import ProjectRow
+from labeling.store.exclusions import find_exclusions
+from labeling.store.projects import Project, ProjectRow
 
 
+class TaskImageRow(Base):
+    """Which image a task shows, by its content."""
+
+    __tablename__ = "task_images"
+    __table_args__ = (UniqueConstraint("project_row_id", "task_id", name="uq_task_images_task"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_row_id: Mapped[int] = mapped_column(ForeignKey("projects.id", name="fk_task_images_project"))
+    task_id: Mapped[int]
+    reference: Mapped[str]
+    sha256: Mapped[str | None] = mapped_column(String(64), index=True)
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+
+
+@dataclass(frozen=True)
+class TaskImage:
+    """A task's image. `reference` is what the task's data says, `sha256` of its file, None until it was fetched."""
+
+    task_id: int
+    reference: str
+    sha256: str | None
+    width: int | None
+    height: int | None
+
+
+@dataclass
 class TaskImageStore:
-    """The part of `Store` that is about the images of tasks."""
+    """The images of tasks, and the files of those that are kept."""
 
-    _database: Database
-    _blobs: BlobStore
+    database: Database
+    blobs: BlobStore
 
-    def keep_task_image(self, project: Project, image: TaskImage, content: bytes, width: int, height: int) -> bool:
-        """Keep the file of a task's image; False, and nothing is kept, if the task shows another image by now, or was
-        erased.
-        """
-        digest = self._blobs.put(content)
-        expected = update(TaskImageRow).where(
-            TaskImageRow.project_row_id == project.id,
-            TaskImageRow.task_id == image.task_id,
-            TaskImageRow.reference == image.reference,
-            or_(TaskImageRow.sha256.is_(None), TaskImageRow.sha256 == digest),
-        )
-        with self._database.writing() as session:
-            kept = session.execute(expected.values(sha256=digest, width=width, height=height))
-            if cast(CursorResult[Any], kept).rowcount:
-                _remember_content(session, project, image.task_id, image.reference, digest)
-                return True
-            is_shown = session.scalar(select(TaskImageRow.id).filter_by(sha256=digest).limit(1)) is not None
-        if not is_shown:
-            self._blobs.delete(digest)
-        return False
-
-    def record_image(
+    def record(
         self,
         project: Project,
         task_id: int,
@@ -55,10 +62,10 @@ class TaskImageStore:
 
         Without a digest, one that is known stays, unless the reference is another one now.
         """
-        known = self.images_of_tasks(project, [task_id]).get(task_id)
+        known = self.of_tasks(project, [task_id]).get(task_id)
         if known is not None and known.reference == reference and sha256 in (None, known.sha256):
             return  # a write costs more than this read
-        with self._database.writing() as session:
+        with self.database.writing() as session:
             session.get_one(ProjectRow, project.id, with_for_update=True)
             row = session.scalar(select(TaskImageRow).filter_by(project_row_id=project.id, task_id=task_id))
             if row is None:
@@ -70,35 +77,87 @@ class TaskImageStore:
             if sha256 is not None:
                 _remember_content(session, project, task_id, reference, sha256)
 
-    def images_of_tasks(self, project: Project, task_ids: Iterable[int]) -> dict[int, TaskImage]:
+    def of_tasks(self, project: Project, task_ids: Iterable[int]) -> dict[int, TaskImage]:
         """The images of tasks by task id; tasks of which nothing is known are absent."""
         query = select(TaskImageRow).where(
             TaskImageRow.project_row_id == project.id, TaskImageRow.task_id.in_(list(task_ids))
         )
-        with self._database.reading() as session:
+        with self.database.reading() as session:
             return {
                 row.task_id: TaskImage(row.task_id, row.reference, row.sha256, row.width, row.height)
                 for row in session.scalars(query)
             }
 
+    def submitted(self, project: Project) -> list[TaskImage]:
+        """The images of submitted tasks, but for tasks that are left out; kept or not, with a digest if it is known."""
+        query = (
+            select(TaskImageRow.task_id, TaskImageRow.reference, TaskImageRow.sha256)
+            .join(
+                AnnotationRow,
+                (AnnotationRow.project_row_id == project.id) & (AnnotationRow.task_id == TaskImageRow.task_id),
+            )
+            .where(TaskImageRow.project_row_id == project.id)
+            .where(AnnotationRow.is_current, AnnotationRow.state == "submitted")
+        )
+        with self.database.reading() as session:
+            excluded = find_exclusions(session, [project.id])
+            return [
+                TaskImage(task_id, reference, sha256, None, None)
+                for task_id, reference, sha256 in session.execute(query.distinct().order_by(TaskImageRow.task_id))
+                if (project.id, "task", str(task_id)) not in excluded
+            ]
 
-def remember_images(session: Session, project: Project, reviews: Sequence[ReviewRow]) -> None:
-    """Say of new reviews which image they were made on: what the event said of it, or else what the task shows now."""
-    task_ids = {review.task_id for review in reviews}
+    def keep_of_task(self, project: Project, image: TaskImage, content: bytes, width: int, height: int) -> bool:
+        """Keep the file of a task's image; False, and nothing is kept, if the task shows another image by now, or was
+        erased.
+        """
+        digest = self.blobs.put(content)
+        expected = update(TaskImageRow).where(
+            TaskImageRow.project_row_id == project.id,
+            TaskImageRow.task_id == image.task_id,
+            TaskImageRow.reference == image.reference,
+            or_(TaskImageRow.sha256.is_(None), TaskImageRow.sha256 == digest),
+        )
+        with self.database.writing() as session:
+            kept = session.execute(expected.values(sha256=digest, width=width, height=height))
+            if cast(CursorResult[Any], kept).rowcount:
+                _remember_content(session, project, image.task_id, image.reference, digest)
+                return True
+            is_shown = session.scalar(select(TaskImageRow.id).filter_by(sha256=digest).limit(1)) is not None
+        if not is_shown:
+            self.blobs.delete(digest)
+        return False
+
+    def keep(self, content: bytes) -> str:
+        """Keep an image's file for good, beyond what the image cache does, and return its SHA-256."""
+        return self.blobs.put(content)
+
+    def holds(self, sha256: str) -> bool:
+        """Whether an image's file is kept."""
+        return self.blobs.holds(sha256)
+
+    def read(self, sha256: str) -> bytes:
+        """A kept image's file. StoreError if it is not there."""
+        return self.blobs.get(sha256)
+
+
+def remember_images(session: Session, project: Project, annotations: Sequence[AnnotationRow]) -> None:
+    """Say of new annotations which image they were made on: what the event said of it, or else what its task shows."""
+    task_ids = {annotation.task_id for annotation in annotations}
     query = select(TaskImageRow).where(TaskImageRow.project_row_id == project.id, TaskImageRow.task_id.in_(task_ids))
     shown = {row.task_id: row for row in session.scalars(query)}
-    for review in reviews:
-        image = shown.get(review.task_id or 0)
-        if image is not None and review.image_reference in (None, image.reference):
-            review.image_reference, review.image_sha256 = image.reference, image.sha256
+    for annotation in annotations:
+        image = shown.get(annotation.task_id or 0)
+        if image is not None and annotation.image_reference in (None, image.reference):
+            annotation.image_reference, annotation.image_sha256 = image.reference, image.sha256
 
 
 def _remember_content(session: Session, project: Project, task_id: int, reference: str, sha256: str) -> None:
     """An image was fetched that annotations were made on before."""
-    unknown = update(ReviewRow).where(
-        ReviewRow.project_row_id == project.id,
-        ReviewRow.task_id == task_id,
-        ReviewRow.image_reference == reference,
-        ReviewRow.image_sha256.is_(None),
+    unknown = update(AnnotationRow).where(
+        AnnotationRow.project_row_id == project.id,
+        AnnotationRow.task_id == task_id,
+        AnnotationRow.image_reference == reference,
+        AnnotationRow.image_sha256.is_(None),
     )
     session.execute(unknown.values(image_sha256=sha256))

@@ -16,7 +16,7 @@ from playwright.sync_api import BrowserContext, Route, sync_playwright
 
 from argenseg_model.starter import STARTER_DIR
 from backend.console.demo.label_studio import PASSWORD, USER, LabelStudioServer, find_label_studio, free_ports
-from labeling.store.store import Store
+from labeling.store import Store
 from tests.conftest import cannot_run
 from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo
 from worker.errors import SupervisorError

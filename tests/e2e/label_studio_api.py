@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import httpx
 from PIL import Image
 
-from labeling.store.store import Store
+from labeling.store import Store
 
 Found = TypeVar("Found")
 SHIPPED_IMAGES = resources.files("backend.console.demo") / "images"

@@ -80,7 +80,7 @@ def test_retrieve_predictions_on_200_tasks(demo: RunningDemo) -> None:
     assert {len(api.predictions(task)) for task in tasks} == {1}
     api.retrieve_predictions(project)
     assert "None of its 200 tasks lacks masks" in argenseg(demo, "predict", "--project", str(project), "--dry-run")
-    assert demo.store.counts(project) == {"published": TASKS} and held(api, project) == {version: TASKS}
+    assert demo.store.progress.counts(project) == {"published": TASKS} and held(api, project) == {version: TASKS}
 
 
 def test_two_pages_that_open_a_task_at_once(demo: RunningDemo) -> None:

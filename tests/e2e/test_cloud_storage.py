@@ -54,7 +54,7 @@ def test_an_image_of_a_bucket_is_predicted(demo: RunningDemo, bucket: Bucket, pr
     (task,) = wait_for("the storage's task", lambda: api.task_ids(project))
     (prediction,) = wait_for("the masks of the storage's task", lambda: api.predictions(task))
     assert iou(region_mask(prediction["result"][0]), NUCLEI.truth(IMAGES[0])) > MIN_IOU
-    wait_for("the row", lambda: demo.store.counts(project) == {"published": 1})
+    wait_for("the row", lambda: demo.store.progress.counts(project) == {"published": 1})
     assert bucket.linked[before:] == ([KEY] if presign else [])
 
 
@@ -74,7 +74,7 @@ def test_an_object_that_is_not_there_fails_until_it_is(
     before = set(api.task_ids(project))
     api.call("POST", f"/api/projects/{project}/import", json=[{"image": reference}])
     (task,) = wait_for("the task", lambda: set(api.task_ids(project)) - before)
-    wait_for("the failure", lambda: demo.store.counts(project) == {"failed": 1})
+    wait_for("the failure", lambda: demo.store.progress.counts(project) == {"failed": 1})
     told = " ".join(argenseg(demo, "predict", "--project", str(project), "--failed").split())
     assert reason in told and f"(task {task})" in told
     log = (demo.data_dir.parent / "logs" / "demo.log").read_text(errors="replace")
@@ -84,11 +84,11 @@ def test_an_object_that_is_not_there_fails_until_it_is(
     bucket.put(key, image_file(1))
     argenseg(demo, "predict", "--project", str(project), "--retry-failed")
     (prediction,) = wait_for("its masks", lambda: api.predictions(task))
-    wait_for("the row", lambda: not demo.store.counts(project).get("ready"))
-    record = demo.store.find_project(project, api.url)
-    assert record is not None and demo.store.images_of_tasks(record, [task])[task].reference == reference
+    wait_for("the row", lambda: not demo.store.progress.counts(project).get("ready"))
+    record = demo.store.projects.find(project, api.url)
+    assert record is not None and demo.store.images.of_tasks(record, [task])[task].reference == reference
     argenseg(demo, "corrections", "sync", "--project", str(project), "--all")
-    counts = demo.store.counts(project)
+    counts = demo.store.progress.counts(project)
     assert sum(counts.values()) == 1 and counts.keys() <= {"published", "delivered"}, "it is no other image now"
     assert [each["id"] for each in api.predictions(task)] == [prediction["id"]]
 

@@ -15,7 +15,7 @@ from playwright.sync_api import BrowserContext
 
 from backend.console.demo.lesson import LESSON, true_annotation
 from backend.console.demo.sample_project import SampleProject, SampleTask, is_holdout
-from labeling.store.model_records import FinetuneRun
+from labeling.store import FinetuneRun
 from tests.e2e.label_studio_api import RunningDemo, wait_for
 from tests.e2e.labeling_page import LabelingPage
 from tests.e2e.model_page import start_training
@@ -61,7 +61,7 @@ class Lesson:
 
     def runs(self) -> list[FinetuneRun]:
         """The project's fine-tune runs, the newest first."""
-        runs = self.demo.store.list_finetunes()
+        runs = self.demo.store.finetunes.newest()
         return [run for run in runs if run.project is not None and run.project.project_id == self.id]
 
     def open_tasks(self) -> list[SampleTask]:
@@ -113,12 +113,14 @@ def correct_in_the_browser(lesson: Lesson, browser_context: BrowserContext, vers
     assert 0.5 < overlap < 1.0, "the eraser took nothing, or nearly everything"
     (correction,) = wait_for(
         "the stored correction",
-        lambda: [each for each in lesson.demo.store.list_corrections(lesson.id) if each.annotation_id == annotation],
+        lambda: [
+            each for each in lesson.demo.store.corrections.of_project(lesson.id) if each.annotation_id == annotation
+        ],
     )
     assert (correction.kind, correction.label, correction.model_version) == ("edited", "Nucleus", version)
     assert correction.iou == pytest.approx(overlap) and correction.changed_pixels == (before ^ after).sum()
     assert correction.mask_after is not None
-    assert np.array_equal(lesson.demo.store.read_mask(correction.mask_after), after)
+    assert np.array_equal(lesson.demo.store.corrections.read_mask(correction.mask_after), after)
 
 
 def correct_by_script(lesson: Lesson, tasks: list[SampleTask], version: str) -> None:
@@ -126,7 +128,7 @@ def correct_by_script(lesson: Lesson, tasks: list[SampleTask], version: str) -> 
     ids = [lesson.project.annotate(task.id, true_annotation(lesson.project, task, version)) for task in tasks]
 
     def are_stored() -> bool:
-        return set(ids) <= {each.annotation_id for each in lesson.demo.store.list_corrections(lesson.id)}
+        return set(ids) <= {each.annotation_id for each in lesson.demo.store.corrections.of_project(lesson.id)}
 
     wait_for("the corrections that were submitted by API", are_stored)
 
@@ -155,7 +157,7 @@ def test_a_correction_teaches_the_next_version(
     assert run.report["gate"]["decided"] and run.report["gate"]["checks"][0]["images"] == HOLDOUT_IMAGES
     assert run.candidate in lesson.report_page(run)
     if run.status == "refused":
-        assert store.live_model(run.project) is None and lesson.pinned() == old
+        assert store.models.active(run.project) is None and lesson.pinned() == old
         lesson.run("models", "promote", run.candidate, "--project", str(lesson.id), "--yes")
 
     new = lesson.pinned()
@@ -166,7 +168,7 @@ def test_a_correction_teaches_the_next_version(
     page.screenshot(artifacts / "after-promotion.png")
 
     assert "serves project" in lesson.run("models", "rollback", "--project", str(lesson.id))
-    assert lesson.pinned() == old and store.live_model(run.project) is None
+    assert lesson.pinned() == old and store.models.active(run.project) is None
     open_page(lesson, browser_context, lesson.added[LOOKED_AT], old)
 
 
@@ -179,5 +181,5 @@ def test_too_small_a_holdout_is_said_and_changes_nothing(corrected: Lesson) -> N
     assert run.status == "refused" and "36 more are missing" in told
     assert run.report is not None and run.candidate is None
     assert not run.report["gate"]["decided"] and "36 more are missing" in run.report["gate"]["reasons"][0]
-    assert store.live_model(run.project) is None and corrected.pinned() == old
+    assert store.models.active(run.project) is None and corrected.pinned() == old
     assert "36 more are missing" in corrected.report_page(run)

@@ -104,7 +104,9 @@ def test_one_region_is_changed_one_is_deleted_and_the_others_are_left(
     api.connect(project, demo.backend_url)
     (task,) = api.import_images(project, [IMAGE])
     (prediction,) = wait_for("the prediction of the imported image", lambda: api.predictions(task))
-    assert wait_for("its row", lambda: store.counts(project).get("published")) == 1, "nobody has opened the task yet"
+    assert wait_for("its row", lambda: store.progress.counts(project).get("published")) == 1, (
+        "nobody has opened the task yet"
+    )
     predicted = {str(region["id"]): region for region in prediction["result"]}
     assert len(predicted) > 2 and {region["type"] for region in predicted.values()} == {kind}
 
@@ -117,7 +119,7 @@ def test_one_region_is_changed_one_is_deleted_and_the_others_are_left(
     page.click_region(edit.hold(changed))
     edit.change(page, changed)
     page.screenshot(artifacts / f"{name}s-corrected.png")
-    newest, annotation = store.newest_event(), page.submit()
+    newest, annotation = store.events.newest(), page.submit()
 
     submitted = {region["id"]: region for region in api.call("GET", f"/api/annotations/{annotation}/")["result"]}
     assert submitted.keys() == predicted.keys() - {deleted["id"]}
@@ -128,9 +130,9 @@ def test_one_region_is_changed_one_is_deleted_and_the_others_are_left(
     assert edit.tag != "Bitmask" or (after & ~before).sum() > 50, "nothing was painted"
     stored = wait_for(
         "the stored corrections",
-        lambda: [each for each in store.list_corrections(project) if each.annotation_id == annotation],
+        lambda: [each for each in store.corrections.of_project(project) if each.annotation_id == annotation],
     )
-    assert store.has_event("ANNOTATION_CREATED", project, after=newest), "no webhook told of it"
+    assert store.events.has("ANNOTATION_CREATED", project, after=newest), "no webhook told of it"
     found = {each.region_id: each for each in stored}
     kinds = {changed["id"]: "edited", deleted["id"]: "deleted"} | {each["id"]: "accepted" for each in left}
     assert {region_id: each.kind for region_id, each in found.items()} == kinds
@@ -141,7 +143,7 @@ def test_one_region_is_changed_one_is_deleted_and_the_others_are_left(
     assert edited.mask_after is not None
     # A line may pass so near to a pixel's centre that one finds it inside and the other outside; a PNG leaves no doubt.
     slack = 0.0 if edit.tag == "Bitmask" else 0.02
-    assert iou(store.read_mask(edited.mask_after), after) >= 1.0 - slack
+    assert iou(store.corrections.read_mask(edited.mask_after), after) >= 1.0 - slack
     assert edited.iou == pytest.approx(overlap, abs=slack)
 
 

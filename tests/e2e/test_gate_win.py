@@ -9,7 +9,7 @@ import torch
 from argenseg_model.model import ARGenSeg
 from backend.console.demo.lesson import LESSON, submit_holdout
 from backend.console.demo.sample_project import Sample, SampleProject, label_config
-from labeling.store.records import Project
+from labeling.store import Project
 from tests.e2e.label_studio_api import RunningDemo, wait_for
 from tests.e2e.test_correction_loop import CORRECTED_BY_SCRIPT, HOLDOUT_IMAGES, RUN_S, Lesson, correct_by_script
 
@@ -48,14 +48,14 @@ def served(demo: RunningDemo, tmp_path: Path) -> tuple[Lesson, Project]:
     sample = SampleProject(api.url, api.token, Sample("Tissue: what serves is a bad version", LESSON.folder))
     lesson = Lesson(demo, sample, {})
     api.connect(lesson.id, demo.backend_url)
-    project = store.upsert_project(api.url, lesson.id, label_config())
+    project = store.projects.upsert(api.url, lesson.id, label_config())
     write_worse_model(tmp_path / "worse")
     # what it came from is gone, as after a move to another machine: beside the real starter it would have to make good
     # all that was done to it
-    store.add_model(WORSE, str(tmp_path / "worse"), str(tmp_path / "gone"), project)
-    store.set_live_model(WORSE, project)
+    store.models.add(WORSE, str(tmp_path / "worse"), str(tmp_path / "gone"), project)
+    store.models.set_active(WORSE, project)
     sample.import_images()
-    wait_for("the masks", lambda: store.counts(lesson.id) == {"published": IMAGES}, 300)
+    wait_for("the masks", lambda: store.progress.counts(lesson.id) == {"published": IMAGES}, 300)
     (version,) = {each["model_version"] for task in sample.tasks() for each in api.predictions(task.id)}
     sample.pin(version)
     submit_holdout(sample, version)
@@ -72,12 +72,12 @@ def test_a_win_moves_what_annotators_see_by_itself(served: tuple[Lesson, Project
     enough = HOLDOUT_IMAGES + CORRECTED_BY_SCRIPT
     lesson.run("finetune", "--project", str(lesson.id), "--every", str(enough))
     correct_by_script(lesson, most, old)
-    wait_for("all corrections but one", lambda: store.count_corrections(project) == enough - 1)
+    wait_for("all corrections but one", lambda: store.corrections.count(project) == enough - 1)
     assert lesson.runs() == []
     correct_by_script(lesson, [last], old)
 
     (run,) = wait_for("the run", lesson.runs)
-    wait_for("the verdict", lambda: lesson.pinned() != old or store.get_finetune(run.id).ended_at, RUN_S)
+    wait_for("the verdict", lambda: lesson.pinned() != old or store.finetunes.get(run.id).ended_at, RUN_S)
     new, still_open = lesson.pinned(), lesson.open_tasks()
     drawn = [bool(lesson.prediction(task.id, new)["result"]) for task in still_open]  # were there before it was seen
     run = wait_for("its end", lambda: next((each for each in lesson.runs() if each.ended_at), None))
@@ -87,13 +87,13 @@ def test_a_win_moves_what_annotators_see_by_itself(served: tuple[Lesson, Project
     assert run.report["gate"]["decided"] and run.report["gate"]["checks"][0]["images"] == HOLDOUT_IMAGES
     assert run.candidate is not None and new.startswith(f"{run.candidate} · ") and shown(lesson) == new
     assert len(drawn) == OPEN and sum(drawn) > OPEN / 2
-    assert store.counts(lesson.id) == {"published": IMAGES + OPEN}, "a job was dropped, or done twice"
-    live = store.live_model(project)
+    assert store.progress.counts(lesson.id) == {"published": IMAGES + OPEN}, "a job was dropped, or done twice"
+    live = store.models.active(project)
     assert live is not None and (live.name, live.state) == (run.candidate, "accepted")
     assert "passed the gate" in lesson.report_page(run)
 
     assert "serves project" in lesson.run("models", "rollback", "--project", str(lesson.id))
-    live = store.live_model(project)
+    live = store.models.active(project)
     assert live is not None and live.name == WORSE
     assert lesson.pinned() == old and shown(lesson) == old
     lesson.run("finetune", "--project", str(lesson.id), "--use-default")

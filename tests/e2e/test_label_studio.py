@@ -37,7 +37,7 @@ def test_the_demo_keeps_its_promise(demo: RunningDemo) -> None:
     assert project.task_count() == 12
     version = project.model_version()
     assert demo.label_studio.call("GET", f"/api/projects/{project.id}")["model_version"] == version
-    check_demo(project, version, demo.store.list_corrections, Console())
+    check_demo(project, version, demo.store.corrections.of_project, Console())
 
 
 def test_many_tasks_are_answered_empty_and_their_masks_are_pushed(demo: RunningDemo) -> None:
@@ -67,7 +67,7 @@ def test_a_task_that_is_opened_holds_its_mask_at_once(demo: RunningDemo) -> None
     assert iou(region_mask(prediction["result"][0]), NUCLEI.truth(IMAGES[0])) > MIN_IOU
     api.call("PATCH", f"/api/projects/{project}", json={"model_version": prediction["model_version"]})
     assert api.call("GET", f"/api/tasks/{pinned}", params={"project": project})["predictions"]
-    assert demo.store.counts(project) == {"delivered": 2}
+    assert demo.store.progress.counts(project) == {"delivered": 2}
 
 
 def test_an_imported_image_is_predicted_before_anyone_opens_it(demo: RunningDemo) -> None:
@@ -101,6 +101,6 @@ def test_a_skipped_task_leaves_no_correction(demo: RunningDemo) -> None:
     kept = {"result": api.predictions(task)[0]["result"], "lead_time": 2.0}
     api.call("POST", f"/api/tasks/{task}/annotations/", json=skipped)
     annotation = api.call("POST", f"/api/tasks/{task}/annotations/", json=kept)["id"]
-    (correction,) = wait_for("the correction", lambda: demo.store.list_corrections(project))
+    (correction,) = wait_for("the correction", lambda: demo.store.corrections.of_project(project))
     assert (correction.annotation_id, correction.region_id) == (annotation, kept["result"][0]["id"])
     assert (correction.kind, correction.iou) == ("accepted", 1.0)

@@ -48,13 +48,15 @@ def test_a_mask_is_drawn_erased_a_little_submitted_and_stored(
     annotation = page.submit()
     stored = wait_for(
         "the stored correction",
-        lambda: [each for each in demo.store.list_corrections(project.id) if each.annotation_id == annotation],
+        lambda: [each for each in demo.store.corrections.of_project(project.id) if each.annotation_id == annotation],
     )
     (correction,) = stored
     assert (correction.kind, correction.region_id, correction.label) == ("edited", region["id"], "Nucleus")
     assert correction.model_version == prediction["model_version"]
     assert correction.mask_before is not None and correction.mask_after is not None
-    before, after = (demo.store.read_mask(digest) for digest in (correction.mask_before, correction.mask_after))
+    before, after = (
+        demo.store.corrections.read_mask(digest) for digest in (correction.mask_before, correction.mask_after)
+    )
     assert np.array_equal(before, predicted)
     assert 0.5 < correction.iou < 1.0 and correction.iou == pytest.approx(iou(before, after))
     assert iou(after, still_drawn) > 0.8, "another mask is stored than the annotator saw when submitting"

@@ -39,7 +39,7 @@ def test_a_changed_prompt_and_a_changed_image_get_new_masks(demo: RunningDemo) -
     api.connect(project, demo.backend_url)
     asked, shown, begun = (api.import_images(project, [image])[0] for image in (*IMAGES, IMAGES[0]))
     before = {task: predicted(api, task) for task in (asked, shown, begun)}
-    wait_for("the rows", lambda: demo.store.counts(project).get("published") == 3)
+    wait_for("the rows", lambda: demo.store.progress.counts(project).get("published") == 3)
     draft = api.call("POST", f"/api/tasks/{begun}/drafts", json={"result": [], "lead_time": 1.0})
     data = {task: api.call("GET", f"/api/tasks/{task}")["data"] for task in before}
     api.call("PATCH", f"/api/tasks/{asked}/", json={"data": data[asked] | {"prompt": "every dark cell"}})
@@ -47,7 +47,8 @@ def test_a_changed_prompt_and_a_changed_image_get_new_masks(demo: RunningDemo) -
     api.call("PATCH", f"/api/tasks/{shown}/", json={"data": data[shown] | {"image": data[asked]["image"]}})
     argenseg(demo, "corrections", "sync", "--project", str(project), "--all")
     wait_for(
-        "what is done with them", lambda: demo.store.counts(project) == {"published": 3, "pruned": 2, "held_back": 1}
+        "what is done with them",
+        lambda: demo.store.progress.counts(project) == {"published": 3, "pruned": 2, "postponed_for_draft": 1},
     )
     for task in (asked, shown):
         (held,) = api.predictions(task)
@@ -55,6 +56,6 @@ def test_a_changed_prompt_and_a_changed_image_get_new_masks(demo: RunningDemo) -
     assert [held["id"] for held in api.predictions(begun)] == [before[begun]["id"]], "somebody works on it"
     api.call("DELETE", f"/api/drafts/{draft['id']}/")
     argenseg(demo, "corrections", "sync", "--project", str(project))
-    wait_for("what was held back", lambda: demo.store.counts(project) == {"published": 3, "pruned": 3})
+    wait_for("what was held back", lambda: demo.store.progress.counts(project) == {"published": 3, "pruned": 3})
     (held,) = api.predictions(begun)
     assert held["id"] != before[begun]["id"], "the draft was discarded"

@@ -33,7 +33,7 @@ def kept(demo: RunningDemo) -> dict[str, Any]:
 
 
 def corrections(demo: RunningDemo, project: int) -> list[tuple[int, str, str]]:
-    return [(each.annotation_id, each.region_id, each.kind) for each in demo.store.list_corrections(project)]
+    return [(each.annotation_id, each.region_id, each.kind) for each in demo.store.corrections.of_project(project)]
 
 
 def test_a_second_start_takes_seconds_and_keeps_the_data(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from labeling.settings import Settings
-from labeling.store.store import Store
+from labeling.store import Store
 from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo
 from tests.e2e.test_operations import Installation
 from tests.worker.label_studio_double import CONFIG, box
@@ -33,7 +33,7 @@ def known(store: Store) -> dict[int, tuple[Any, ...]]:
             review.lead_time_s,
             sorted(item.region_id for item in review.corrections),
         )
-        for review in store.list_reviews()
+        for review in store.annotations.find()
     }
 
 
@@ -70,7 +70,7 @@ def sync(api: LabelStudioApi, folder: Path, number: int) -> SyncOutcome | None:
         blob_url=str(folder / "blobs"),
     )
     with JobContext.open(settings) as context:
-        project = context.store.find_project(number, api.url)
+        project = context.store.projects.find(number, api.url)
         assert project is not None
         return reconcile.sync_project(context, project)
 
@@ -123,4 +123,4 @@ def test_a_skip_that_no_webhook_told_of(demo: RunningDemo, tmp_path: Path) -> No
     told = installation.run("corrections", "sync", "--project", str(project), "--all")
     assert "0 annotations were new or changed, 0 were deleted" in told
     with Store.open(f"sqlite:///{tmp_path}/argenseg.db", str(tmp_path / "blobs")) as store:
-        assert [(each.annotation_id, each.state) for each in store.list_reviews()] == [(annotation, "skipped")]
+        assert [(each.annotation_id, each.state) for each in store.annotations.find()] == [(annotation, "skipped")]

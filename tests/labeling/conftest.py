@@ -56,7 +56,7 @@ def sqlite_file(store: Store, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def project(store: Store) -> Project:
-    return store.upsert_project("http://label-studio:8080", 1, CONFIG)
+    return store.projects.upsert("http://label-studio:8080", 1, CONFIG)
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,7 @@ from backend.console.supervisor.embedded_redis import find_redis_server, redis_c
 from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
 from labeling.settings import Settings, environment_of
-from labeling.store.records import Delivery, WantedPrediction
-from labeling.store.store import Store
+from labeling.store import Delivery, PredictionRequest, Store
 from tests.worker.label_studio_double import CONFIG, LabelStudioDouble
 from tests.worker.synced import URL
 from worker.context import JobContext
@@ -121,7 +120,7 @@ def context(settings: Settings, store: Store, redis_connection: Redis) -> JobCon
     return JobContext(settings, store, None, redis_connection)
 
 
-Want = Callable[..., WantedPrediction]
+Want = Callable[..., PredictionRequest]
 
 
 @pytest.fixture
@@ -134,12 +133,12 @@ def want(store: Store) -> Want:
         delivery: Delivery = "push",
         interactive: bool = False,
         image: str | None = None,
-    ) -> WantedPrediction:
+    ) -> PredictionRequest:
         config = label_config(*(prompts or ("bright",)))
-        project = store.upsert_project(LABEL_STUDIO_URL, 5, config)
+        project = store.projects.upsert(LABEL_STUDIO_URL, 5, config)
         data = {"image": bright_square() if image is None else image}
         plan = plan_prompts(parse_label_config(config), data)
-        return store.want_prediction(
+        return store.requests.add(
             project, task_id, data, plan, "threshold · 1", delivery=delivery, interactive=interactive
         )
 
@@ -181,7 +180,7 @@ def open_context(fresh_database: Path) -> Iterator[Callable[[LabelStudioDouble],
             shutil.copy(fresh_database, home)
             configured = Settings(data_dir=home, label_studio_url=URL)
             stores.append(Store.open(configured.database_url, configured.blob_url))
-            stores[-1].upsert_project(URL, 5, CONFIG)
+            stores[-1].projects.upsert(URL, 5, CONFIG)
             return JobContext(configured, stores[-1], label_studio, None)  # type: ignore[arg-type]
 
         yield open_one

@@ -13,7 +13,7 @@ URL = "http://label-studio.test"
 
 
 def project_of(context: JobContext) -> Any:
-    return context.store.find_project(5, URL)
+    return context.store.projects.find(5, URL)
 
 
 def state(context: JobContext) -> dict[int, tuple[Any, ...]]:
@@ -26,7 +26,7 @@ def state(context: JobContext) -> dict[int, tuple[Any, ...]]:
             review.ground_truth,
             sorted((item.region_id, item.kind) for item in review.corrections),
         )
-        for review in context.store.list_reviews()
+        for review in context.store.annotations.find()
     }
 
 
@@ -45,7 +45,7 @@ def truth(label_studio: LabelStudioDouble) -> dict[int, tuple[Any, ...]]:
 
 
 def history(context: JobContext) -> list[tuple[int, str, datetime | None]]:
-    everything = context.store.list_reviews(CorrectionFilter(with_history=True, with_excluded=True))
+    everything = context.store.annotations.find(CorrectionFilter(with_history=True, with_excluded=True))
     return [
         (review.annotation_id, review.state, None if review.state == "deleted" else review.at) for review in everything
     ]
@@ -54,5 +54,5 @@ def history(context: JobContext) -> list[tuple[int, str, datetime | None]]:
 def recover(context: JobContext) -> None:
     """What a sweeper does after a kill, without Redis."""
     spool.drain(spool.spool_folder(context.settings), context.store, URL)
-    for event_id in context.store.unprocessed_events(0):
+    for event_id in context.store.events.unprocessed(0):
         process_event(context, event_id)

@@ -26,7 +26,7 @@ from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
 from labeling.settings import Settings
-from labeling.store.store import Store
+from labeling.store import Store
 from tests.worker.conftest import RedisServer, Want, bright_square, label_config, wait_until
 from tests.worker.publishing.test_publisher import LabelStudio, label_studio, make_ready  # noqa: F401 (a fixture)
 from worker.queue.queues import enqueue_prediction, enqueue_publish
@@ -176,13 +176,13 @@ def test_everything_is_killed_in_mid_run(
     bad = bad_images(image_host)
 
     def computed() -> int:
-        return sum(count for status, count in store.counts().items() if status in ("ready", "published"))
+        return sum(count for status, count in store.progress.counts().items() if status in ("ready", "published"))
 
     backend = start_process(BACKEND)
     wait_until(lambda: answers(settings.port), 120)
     predict_tasks(settings, bad)
     kill(backend)  # most jobs of its requests were not queued yet
-    assert sum(store.counts().values()) == TASKS
+    assert sum(store.progress.counts().values()) == TASKS
     start_process(SWEEPER)
     publisher, worker = start_process(PUBLISHER), start_process(WORKER)
     wait_until(lambda: computed() >= 5, 120)
@@ -197,10 +197,10 @@ def test_everything_is_killed_in_mid_run(
     wait_until(lambda: computed() >= 40)
     redis_server.kill()
     redis_server.start()
-    wait_until(lambda: store.counts() == {"published": TASKS - len(bad), "failed": len(bad)}, 120)
+    wait_until(lambda: store.progress.counts() == {"published": TASKS - len(bad), "failed": len(bad)}, 120)
     good = set(range(1, TASKS + 1)) - set(bad)
     assert Counter(sent["task"] for sent in label_studio.predictions) == dict.fromkeys(good, 1)
-    ended = [store.get_prediction(row) for row in range(1, TASKS + 1)]
+    ended = [store.predictions.get(row) for row in range(1, TASKS + 1)]
     reasons = {row.task_id: row.error for row in ended if row.status == "failed"}
     assert reasons.keys() == bad.keys()
     assert not {task: reason for task, reason in reasons.items() if bad[task][1] not in (reason or "")}
@@ -222,12 +222,12 @@ def test_a_label_studio_that_is_away_and_a_token_that_is_revoked(
     start_process(PUBLISHER)
     wait_until(lambda: label_studio.refused >= 20, 120)
     label_studio.refusal = 401
-    wait_until(lambda: "LABEL_STUDIO_API_KEY" in (store.get_prediction(rows[0].id).error or ""))
-    assert store.counts() == {"ready": 20}
+    wait_until(lambda: "LABEL_STUDIO_API_KEY" in (store.predictions.get(rows[0].id).error or ""))
+    assert store.progress.counts() == {"ready": 20}
     label_studio.refusal = None
-    wait_until(lambda: store.counts() == {"published": 19, "failed": 1})
+    wait_until(lambda: store.progress.counts() == {"published": 19, "failed": 1})
     assert sorted(sent["task"] for sent in label_studio.predictions) == [task for task in range(1, 21) if task != 3]
-    assert "404" in (store.get_prediction(rows[2].id).error or "")
+    assert "404" in (store.predictions.get(rows[2].id).error or "")
 
 
 def test_a_label_studio_that_refuses_connections_for_some_seconds(
@@ -246,17 +246,17 @@ def test_a_label_studio_that_refuses_connections_for_some_seconds(
     start_process(SWEEPER)
     start_process(PUBLISHER)
     publish(*range(1, 11))
-    wait_until(lambda: store.counts() == {"published": 10}, 120)
+    wait_until(lambda: store.progress.counts() == {"published": 10}, 120)
     label_studio.shutdown()
     label_studio.server_close()
     rows = publish(*range(11, 21))
-    wait_until(lambda: all("does not answer" in (store.get_prediction(row).error or "") for row in rows))
-    assert store.counts() == {"published": 10, "ready": 10}
+    wait_until(lambda: all("does not answer" in (store.predictions.get(row).error or "") for row in rows))
+    assert store.progress.counts() == {"published": 10, "ready": 10}
     label_studio.socket = socket.socket()
     label_studio.server_bind()  # to the port that it had
     label_studio.server_activate()
     threading.Thread(target=label_studio.serve_forever, args=(0.02,)).start()
-    wait_until(lambda: store.counts() == {"published": 20})
+    wait_until(lambda: store.progress.counts() == {"published": 20})
     assert Counter(sent["task"] for sent in label_studio.predictions) == dict.fromkeys(range(1, 21), 1)
 
 
@@ -270,7 +270,7 @@ def test_a_job_of_a_stranger_among_ours_runs_nothing(
             job.data = JSONSerializer.dumps(data)
             job.save()
     start_process(WORKER)
-    wait_until(lambda: store.get_prediction(rows[1].id).status == "ready", 120)
+    wait_until(lambda: store.predictions.get(rows[1].id).status == "ready", 120)
     wait_until(lambda: [job.get_status() for job in jobs] == [JobStatus.FAILED, JobStatus.FINISHED, JobStatus.FAILED])
     assert not (tmp_path / "made").exists()
-    assert [store.get_prediction(row.id).attempts for row in rows] == [0, 1, 0]
+    assert [store.predictions.get(row.id).attempts for row in rows] == [0, 1, 0]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from labeling.label_studio.client import LabelStudioClient
-from labeling.store.store import Store
+from labeling.store import Store
 from tests.worker.conftest import RedisServer, Want
 from tests.worker.publishing.test_publisher import make_ready
 from worker import sweeper
@@ -50,13 +50,13 @@ def test_unpublished_predictions_are_queued_again(context: JobContext, store: St
 
 
 def test_events_are_processed_without_redis(context: JobContext, store: Store, redis_server: RedisServer) -> None:
-    event_id = store.record_event("ANNOTATIONS_DELETED", {"action": "ANNOTATIONS_DELETED", "annotations": []})
+    event_id = store.events.record("ANNOTATIONS_DELETED", {"action": "ANNOTATIONS_DELETED", "annotations": []})
     folder = spool.spool_folder(context.settings)
     spool.write_event(folder, "ANNOTATIONS_DELETED", {"action": "ANNOTATIONS_DELETED", "annotations": []})
     redis_server.kill()
     assert sweep(context, stale_s=0) == 3  # one from the spool folder, then both
-    assert store.unprocessed_events(0) == []
-    assert store.get_event(event_id).processed_at is not None
+    assert store.events.unprocessed(0) == []
+    assert store.events.get(event_id).processed_at is not None
 
 
 def test_an_event_that_breaks_our_code_is_kept_with_its_error(
@@ -66,9 +66,9 @@ def test_an_event_that_breaks_our_code_is_kept_with_its_error(
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(jobs.events, "process_event", broken)
-    event_id = store.record_event("ANNOTATION_CREATED", {})
+    event_id = store.events.record("ANNOTATION_CREATED", {})
     assert sweep(context, stale_s=0) == 1
-    assert store.get_event(event_id).error == "ZeroDivisionError: a bug"
+    assert store.events.get(event_id).error == "ZeroDivisionError: a bug"
     assert sweep(context, stale_s=0) == 0
 
 

@@ -1,7 +1,7 @@
 """TASKS_CREATED: new tasks are predicted before anybody opens them."""
 
 from labeling.label_studio.messages import TasksCreated
-from labeling.store.correction_records import EventRecord
+from labeling.store import EventRecord
 from worker.context import JobContext
 from worker.projects.active_model import model_of_version
 from worker.projects.requests import ProjectRequests, enqueue_requests
@@ -19,7 +19,7 @@ def request_new_tasks(context: JobContext, event: EventRecord) -> None:
         settings, store, project.id, project.label_config, as_pinned=True, shown_version=project.model_version
     )
     enqueue_requests(context.connection, list(requests.request_all(created.tasks)))
-    run = store.find_open_run(requests.project)
+    run = store.project_runs.find_open(requests.project)
     if run is not None and run.model_version != requests.model_version:
         model = model_of_version(settings, store, run.model_version, requests.config)
         if model is not None:

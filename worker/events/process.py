@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from labeling.corrections.events import record_corrections
 from labeling.errors import LabelConfigError, LabelingError
-from labeling.store.correction_records import EventRecord
+from labeling.store import EventRecord
 from worker.context import JobContext
 from worker.events.new_tasks import request_new_tasks
 from worker.finetune.start_training import request_training
@@ -31,19 +31,19 @@ def process_event(context: JobContext, event_id: int) -> int:
     where trying later may help: the event stays unprocessed.
     """
     try:
-        _follow(context, context.store.get_event(event_id))
+        _follow(context, context.store.events.get(event_id))
         return record_corrections(context.store, event_id)
     except Exception as error:
         if isinstance(error, LabelingError) and error.is_transient:
             raise
         logger.exception("event %s could not be processed", event_id)
-        context.store.mark_event_processed(event_id, error=f"{type(error).__name__}: {error}")
+        context.store.events.mark_processed(event_id, error=f"{type(error).__name__}: {error}")
         return 0
 
 
 def process_missed_event(context: JobContext, payload: dict[str, Any], label_studio_url: str) -> None:
     """Store an event that no webhook brought, and process it as if one had."""
-    process_event(context, context.store.record_event(payload["action"], payload, label_studio_url=label_studio_url))
+    process_event(context, context.store.events.record(payload["action"], payload, label_studio_url=label_studio_url))
 
 
 def _follow(context: JobContext, event: EventRecord) -> None:

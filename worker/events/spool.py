@@ -14,8 +14,8 @@ from typing import Any
 
 from labeling.errors import RefusedByStore
 from labeling.settings import Settings
+from labeling.store import Store
 from labeling.store.database import to_json_text
-from labeling.store.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def drain(
             _set_aside(path, "it holds no event")
             continue
         try:
-            event_ids.append(store.record_event(action, payload, label_studio_url=origin, idempotency_key=key))
+            event_ids.append(store.events.record(action, payload, label_studio_url=origin, idempotency_key=key))
         except RefusedByStore as error:
             _set_aside(path, str(error))
             continue

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from labeling.errors import StoreError
 from labeling.settings import Settings
-from labeling.store.store import Store
+from labeling.store import Store
 
 
 def remove_leftovers(settings: Settings, store: Store) -> None:
@@ -23,7 +23,7 @@ def remove_leftovers(settings: Settings, store: Store) -> None:
 def _is_learnt_from(store: Store, folder: Path) -> bool:
     """Whether an open run was given the manifest in it."""
     try:
-        given = [run.manifest for run in store.list_finetunes() if run.ended_at is None and run.manifest is not None]
+        given = [run.manifest for run in store.finetunes.newest() if run.ended_at is None and run.manifest is not None]
     except StoreError:
         return True
     return any(Path(manifest).resolve().is_relative_to(folder.resolve()) for manifest in given)
@@ -32,6 +32,6 @@ def _is_learnt_from(store: Store, folder: Path) -> bool:
 def _has_ended(store: Store, folder: Path) -> bool:
     number = folder.name.rpartition("-")[2]
     try:
-        return number.isdecimal() and store.get_finetune(int(number)).ended_at is not None
+        return number.isdecimal() and store.finetunes.get(int(number)).ended_at is not None
     except StoreError:
         return False

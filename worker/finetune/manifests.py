@@ -9,8 +9,7 @@ from pathlib import Path
 from argenseg_model.manifest import Manifest
 from labeling.datasets.build import DataSetOptions, build_data_set
 from labeling.datasets.images import ImageKeeper
-from labeling.store.model_records import FinetuneRun
-from labeling.store.store import Store
+from labeling.store import FinetuneRun, Store
 from labeling.versions import weights_name
 from worker.context import JobContext
 from worker.errors import WorkerError
@@ -61,7 +60,7 @@ def _options(context: JobContext, run: FinetuneRun) -> DataSetOptions:
 
 def _last_digest(store: Store, project_number: int | None, url: str | None) -> str | None:
     """The newest data set that was made of a project's corrections, or of all; the oldest ones name no Label Studio."""
-    for each in reversed(store.list_data_sets()):
+    for each in reversed(store.datasets.all()):
         made = each.lineage.get("options")
         if made and (made["project_id"], made.get("label_studio_url", url)) == (project_number, url):
             return each.digest
@@ -78,4 +77,4 @@ def _keep(store: Store, run: FinetuneRun, manifest: Manifest, path: Path) -> Non
         "annotations": sorted({item.source.partition(":")[2] for item in manifest.items if not item.is_replay}),
         "items": len(manifest.items),
     }
-    store.save_data_set(manifest.digest(), path.read_bytes(), parent, lineage)
+    store.datasets.save(manifest.digest(), path.read_bytes(), parent, lineage)

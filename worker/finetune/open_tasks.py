@@ -7,16 +7,14 @@ from contextlib import contextmanager
 
 from labeling.errors import LabelingError
 from labeling.label_studio.messages import Task
-from labeling.store.operations_records import PredictionRun, RunOptions, RunOutcome
-from labeling.store.records import Project
-from labeling.store.store import Store
+from labeling.store import Project, ProjectRun, RunOptions, RunOutcome, Store
 from worker.projects.open_project import OpenProject
 from worker.projects.requests import enqueue_requests
 
 logger = logging.getLogger(__name__)
 
 TICK_S = 2.0
-_UNDER_WAY = ("wanted", "ready")
+_UNDER_WAY = ("requested", "ready")
 _TASKS_AT_A_TIME = 500  # in one query: databases limit the parameters
 
 
@@ -44,7 +42,7 @@ def predicted(store: Store, project: OpenProject, on_tick: Callable[[], None], p
 
     `on_tick` is called while it waits. An error ends it, here and in the block: what is not computed is taken back.
     """
-    run = store.begin_run(project.project, project.version, RunOptions(only_unlabeled=True))
+    run = store.project_runs.begin(project.project, project.version, RunOptions(only_unlabeled=True))
     wanted: list[int] = []
     try:
         waiting = _want(project, run, wanted, on_tick)
@@ -56,7 +54,7 @@ def predicted(store: Store, project: OpenProject, on_tick: Callable[[], None], p
     except BaseException:
         try:
             _end(store, project.project, run, "cancelled")
-            store.take_back_wishes(wanted)
+            store.requests.cancel(wanted)
         except LabelingError as error:
             logger.warning("Project %d goes on getting masks of %s: %s", project.number, project.version, error)
         raise
@@ -86,12 +84,12 @@ def under_way(project: OpenProject, task_ids: Collection[int]) -> set[int]:
     ids, found = sorted(task_ids), set[int]()
     for start in range(0, len(ids), _TASKS_AT_A_TIME):
         some = ids[start : start + _TASKS_AT_A_TIME]
-        known = project.store.task_statuses(project.project, project.version, some)
+        known = project.store.progress.statuses(project.project, project.version, some)
         found |= {task for (task, _), status in known.items() if status in _UNDER_WAY}
     return found
 
 
-def _want(project: OpenProject, run: PredictionRun, wanted: list[int], on_tick: Callable[[], None]) -> set[int]:
+def _want(project: OpenProject, run: ProjectRun, wanted: list[int], on_tick: Callable[[], None]) -> set[int]:
     """Want what open tasks lack, also what failed before; returns the tasks under way, and adds the wishes' ids."""
     waiting = set[int]()
     for tasks in open_tasks(project, lacking=project.version):
@@ -101,18 +99,18 @@ def _want(project: OpenProject, run: PredictionRun, wanted: list[int], on_tick: 
         rows = list(project.requests.request_all([task for task in tasks if task.id not in asked], run_id=run.id))
         wanted += [row.id for row in rows]
         enqueue_requests(project.connection, rows)
-        project.store.count_into_run(run.id, len(rows))
+        project.store.project_runs.add_tasks(run.id, len(rows))
         waiting |= asked | {row.task_id for row in rows if row.status in _UNDER_WAY}
         on_tick()
     return waiting
 
 
-def _is_open(store: Store, project: Project, run: PredictionRun) -> bool:
-    found = store.find_open_run(project)
+def _is_open(store: Store, project: Project, run: ProjectRun) -> bool:
+    found = store.project_runs.find_open(project)
     return found is not None and found.id == run.id
 
 
-def _end(store: Store, project: Project, run: PredictionRun, outcome: RunOutcome) -> None:
+def _end(store: Store, project: Project, run: ProjectRun, outcome: RunOutcome) -> None:
     """Close our run, not one that somebody began in its place."""
     if _is_open(store, project, run):
-        store.end_runs(project, outcome)
+        store.project_runs.end(project, outcome)

@@ -5,11 +5,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from labeling.settings import Settings
-from labeling.store.model_records import FinetuneRun
+from labeling.store import FinetuneRun
 from worker.finetune.learnt_from import LearntFrom
 
 _STATES = {
-    "wanted": "waits for a scheduler",
+    "requested": "waits for a scheduler",
     "promoted": "promoted: the new version serves",
     "refused": "refused: the version before goes on serving",
     "failed": "failed",
@@ -26,7 +26,7 @@ def tell_progress(settings: Settings, run: FinetuneRun) -> str:
     """Where the run is: "learning, step 40 of 300". Its steps are known only on the machine that runs it."""
     if run.status != "running":
         state = _STATES[run.status]
-        if run.status == "wanted" and run.not_before is not None:
+        if run.status == "requested" and run.not_before is not None:
             state = f"is tried again from {run.not_before:%H:%M} UTC on"
     else:
         state = _tell_step(settings, run)

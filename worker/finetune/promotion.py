@@ -8,9 +8,7 @@ from dataclasses import replace
 
 from labeling.errors import LabelConfigError, LabelStudioError
 from labeling.settings import Settings
-from labeling.store.model_records import ModelVersion
-from labeling.store.records import Project
-from labeling.store.store import Store
+from labeling.store import ModelVersion, Project, Store
 from labeling.versions import model_version
 from worker.finetune.open_tasks import TICK_S, open_tasks, predicted, under_way, wait
 from worker.projects.active_model import active_model
@@ -43,7 +41,7 @@ def promote(
     StoreError, LabelStudioError and LabelConfigError as these parts fail; of several projects, those are left out, and
     named too, that cannot be opened or do not let the version be shown, unless trying later may help.
     """
-    version = None if name is None else store.get_model(name)
+    version = None if name is None else store.models.get(name)
     again = promote_command(name, project)
     served, unseen = served_projects(settings, store, project), list[str]()
     with ExitStack() as runs:
@@ -51,7 +49,7 @@ def promote(
             with _opened(settings, each, version, may_fail=project is None) as target:  # what fails is said below
                 if target is not None:
                     runs.enter_context(predicted(store, target, on_tick, _PATIENCE_S))
-        store.set_live_model(name, project)
+        store.models.set_active(name, project)
         with _going_on_by(again):
             for each in served:
                 with _opened(settings, each, version, may_fail=project is None, left_out=unseen) as target:
@@ -67,7 +65,7 @@ def roll_back(
     which are there still, as soon as open tasks that came since have some too. Errors, `on_tick` and the sentences that
     are returned too as for `promote`.
     """
-    version, unseen = store.withdraw_live_model(project), list[str]()
+    version, unseen = store.models.withdraw_active(project), list[str]()
     again = promote_command(None if version is None else version.name, project)
     with _going_on_by(again):
         for each in served_projects(settings, store, project):
@@ -84,7 +82,7 @@ def served_projects(settings: Settings, store: Store, project: Project | None) -
     """
     if settings.label_studio_url is None or settings.label_studio_api_key is None:
         return []
-    meant = store.projects_on_default() if project is None else [project]
+    meant = store.models.projects_on_default() if project is None else [project]
     return [each for each in meant if each.label_studio_url == settings.installation_url]
 
 
@@ -172,7 +170,9 @@ def _show(settings: Settings, project: OpenProject, on_tick: Callable[[], None],
     if not project.client.prediction_counts(project.number).get(project.version):
         reason = f"Label Studio holds no prediction of {project.version} yet"
     elif lacking:
-        failed = len(lacking & {each.task_id for each in project.store.failed_tasks(project.project, project.version)})
+        failed = len(
+            lacking & {each.task_id for each in project.store.progress.failed_tasks(project.project, project.version)}
+        )
         reason = f"{len(lacking)} open tasks have masks, but none of {project.version} ({failed} of them failed)"
     elif (serving := _serving_version(settings, project)) != project.version:  # somebody was faster, or went back
         reason = f"{serving} serves it by now, not {project.version}"

@@ -12,8 +12,7 @@ from argenseg_model.evaluation import ItemResult, read_rows
 from argenseg_model.manifest import Manifest
 from labeling.errors import LabelingError, StoreError
 from labeling.gate import GateRules, decide, find_too_few
-from labeling.store.model_records import FinetuneRun, FinetuneStatus
-from labeling.store.store import Store
+from labeling.store import FinetuneRun, FinetuneStatus, Store
 from labeling.versions import weights_name
 from worker.context import JobContext
 from worker.errors import QueueUnreachable, WorkerError
@@ -74,7 +73,7 @@ class Hold:
         if now < self.renews_at:
             return
         try:
-            run = self.context.store.renew_finetune(self.run.id, self.holder, LEASE_S)
+            run = self.context.store.finetunes.renew(self.run.id, self.holder, LEASE_S)
         except StoreError as error:
             if not error.is_transient or now >= self.ends_at:
                 raise
@@ -108,9 +107,9 @@ def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callab
     try:
         passed, report, unseen = _learn_and_judge(hold)
         status: FinetuneStatus = "promoted" if passed else "refused"
-        store.end_finetune(run.id, status, holder=holder, error=" ".join(unseen) or None, report=report)
+        store.finetunes.end(run.id, status, holder=holder, error=" ".join(unseen) or None, report=report)
     except Interrupted:
-        store.release_finetune(run.id, holder)
+        store.finetunes.release(run.id, holder)
     except RunLost as error:
         logger.warning("run %d: %s", run.id, error)
     except RunStopped as error:
@@ -119,7 +118,7 @@ def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callab
         if _is_outage(error) and run.attempts < len(OUTAGE_INTERVALS_S):
             wait_s = OUTAGE_INTERVALS_S[run.attempts]
             logger.warning("run %d is put off for %d s: %s", run.id, wait_s, error)
-            store.put_off_finetune(run.id, holder, wait_s, str(error))
+            store.finetunes.postpone(run.id, holder, wait_s, str(error))
             return
         logger.warning("run %d failed: %s", run.id, error)
         _end_early(hold, "failed", str(error))
@@ -133,11 +132,11 @@ def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callab
 def _end_early(hold: Hold, status: FinetuneStatus, error: str) -> None:
     """End a run before its end, and say so if its version serves nonetheless."""
     store, project = hold.context.store, hold.run.project
-    live, candidate = store.live_model(project), store.get_finetune(hold.run.id).candidate
+    live, candidate = store.models.active(project), store.finetunes.get(hold.run.id).candidate
     if live is not None and live.name == candidate:
         option = "" if project is None else f" --project {project.project_id}"
         error = f"{error.rstrip('.')}. But {candidate} serves already: argenseg models rollback{option}"
-    store.end_finetune(hold.run.id, status, holder=hold.holder, error=error)
+    store.finetunes.end(hold.run.id, status, holder=hold.holder, error=error)
 
 
 def _is_outage(error: Exception) -> bool:
@@ -152,7 +151,7 @@ def _learn_and_judge(hold: Hold) -> tuple[bool, dict[str, object], list[str]]:
     context, store, settings = hold.context, hold.context.store, hold.context.settings
     folder = run_folder(settings, hold.run)
     folder.mkdir(parents=True, exist_ok=True)
-    run = store.begin_finetune(hold.run.id, None, active_model(settings, store, hold.run.project))
+    run = store.finetunes.begin(hold.run.id, None, active_model(settings, store, hold.run.project))
     assert run.base is not None
     base = run.base  # what served when the run began: it may be live itself by now, cut off while it was promoted
     manifest = build_manifest(context, run, folder, on_tick=hold.tick)
@@ -161,11 +160,11 @@ def _learn_and_judge(hold: Hold) -> tuple[bool, dict[str, object], list[str]]:
     if (undecided := find_too_few(held_out(whole), snapshot, rules)) is not None:
         logger.info("run %d: %s", run.id, " ".join(undecided.reasons))
         return False, write_refusal(folder, run.id, undecided, LearntFrom.of(whole, manifest, steps=0)), []
-    run = store.begin_finetune(run.id, store.next_model_name(weights_name(base)[0]), base)
+    run = store.finetunes.begin(run.id, store.models.next_name(weights_name(base)[0]), base)
     assert run.candidate is not None
     logger.info("run %d: %s learns from %s", run.id, run.candidate, base)
     model = _train(hold, base, run.candidate, manifest, folder)
-    store.add_model(run.candidate, str(model), base, run.project)
+    store.models.add(run.candidate, str(model), base, run.project)
 
     live_scenes, candidate_scenes = _measure_scenes(hold, base), _measure_scenes(hold, str(model))
     live_rows = _measure(hold, base, manifest, folder / "live") + live_scenes
@@ -187,7 +186,7 @@ def _learn_and_judge(hold: Hold) -> tuple[bool, dict[str, object], list[str]]:
         candidate_rows=candidate_rows,
     )
     report["html"] = str(folder / "report.html")
-    store.judge_model(run.candidate, "accepted" if verdict.passed else "refused", report)
+    store.models.judge(run.candidate, "accepted" if verdict.passed else "refused", report)
     for reason in verdict.reasons:
         logger.info("run %d: %s", run.id, reason)
     if not verdict.passed:
@@ -211,12 +210,12 @@ def _check_overtaken(context: JobContext, run: FinetuneRun) -> None:
     """
     store, project, name = context.store, run.project, run.candidate
     assert name is not None
-    live = store.live_model(project)
+    live = store.models.active(project)
     if live is not None and live.name == name:
         return
     serves = context.settings.model if live is None else live.name
     by_hand = f"To promote it by hand: {promote_command(name, project)}"
-    if store.was_live(name, project):
+    if store.models.was_active(name, project):
         raise Overtaken(f"{name} was live and was taken back meanwhile; {serves} serves. {by_hand}")
     if active_model(context.settings, store, project) != run.base:
         raise Overtaken(f"Another version, {serves}, serves meanwhile; {name} was not compared with it. {by_hand}")
@@ -237,7 +236,7 @@ def _train(hold: Hold, base: str, name: str, manifest: Path, folder: Path) -> Pa
 
 def _first_model(store: Store, model: str) -> str:
     """What a line of versions began with: no version itself."""
-    parents = {version.folder: version.parent for version in store.list_models()}
+    parents = {version.folder: version.parent for version in store.models.all()}
     while model in parents:
         model = parents[model]
     return model

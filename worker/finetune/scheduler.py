@@ -17,9 +17,7 @@ from croniter import CroniterError, croniter
 
 from labeling.errors import LabelingError, SettingsError
 from labeling.settings import Settings
-from labeling.store.model_records import FinetuneRun, FinetuneSchedule
-from labeling.store.records import Project
-from labeling.store.store import Store
+from labeling.store import FinetuneRun, FinetuneSchedule, Project, Store
 from worker.context import JobContext
 from worker.finetune.run import LEASE_S, drive
 from worker.queue.heartbeats import SCHEDULER, beat
@@ -54,7 +52,7 @@ def want_due(settings: Settings, store: Store, now: datetime) -> list[FinetuneRu
     default = FinetuneSchedule(settings.finetune_cron, settings.finetune_corrections)
     wanted = []
     url = settings.label_studio_url
-    for project in store.list_projects() if url is None else store.projects_of(url):
+    for project in store.projects.all() if url is None else store.projects.of_address(url):
         try:
             run = _want_if_due(store, project, default, settings.gate_min_images, now)
         except (LabelingError, CroniterError) as error:
@@ -69,12 +67,12 @@ def want_due(settings: Settings, store: Store, now: datetime) -> list[FinetuneRu
 def _want_if_due(
     store: Store, project: Project, default: FinetuneSchedule, min_images: int, now: datetime
 ) -> FinetuneRun | None:
-    schedule = store.find_finetune_schedule(project) or default
+    schedule = store.finetunes.find_schedule(project) or default
     slot = _due_slot(store, project, schedule, min_images, now)
     if slot is None:
         return None
-    corrections = store.count_corrections(project)
-    run = store.want_finetune(f"finetune-{slot}", project, corrections=corrections)
+    corrections = store.corrections.count(project)
+    run = store.finetunes.request(f"finetune-{slot}", project, corrections=corrections)
     if run is not None:
         logger.info("project %d is to be fine-tuned (%s)", project.project_id, run.slot)
     return run
@@ -97,7 +95,7 @@ def run(context: JobContext, stop: threading.Event) -> None:
     holder = new_holder()
     while not stop.is_set():
         try:
-            claimed = context.store.claim_finetune(holder, LEASE_S)
+            claimed = context.store.finetunes.claim(holder, LEASE_S)
             if claimed is not None:
                 drive(context, claimed, holder, stop.is_set)
                 continue
@@ -123,14 +121,14 @@ def _due_slot(store: Store, project: Project, schedule: FinetuneSchedule, min_im
     """The name of the turn that has come, the same in every copy of the scheduler; None if there is none."""
     if schedule.corrections is None and schedule.cron is None:
         return None
-    runs = store.list_finetunes(project=project)
+    runs = store.finetunes.newest(project=project)
     if runs and runs[0].ended_at is None:
         return None
     counted = [run for run in runs if not _would_be_decided(run, min_images)]
     # also after one that was stopped: else it would be wanted again at once, by the corrections that it was for
     if _are_enough(store, project, schedule, runs):
         return f"p{project.id}-after-run-{runs[0].id if runs else 0}"
-    if schedule.cron is not None and store.count_corrections(project, since=_learnt_at(counted)):
+    if schedule.cron is not None and store.corrections.count(project, since=_learnt_at(counted)):
         turn: datetime = croniter(schedule.cron, now + timedelta(microseconds=1)).get_prev(datetime)
         if now - turn < CATCH_UP:
             return f"p{project.id}-{turn:%Y-%m-%dT%H:%M}"
@@ -143,7 +141,7 @@ def _are_enough(store: Store, project: Project, schedule: FinetuneSchedule, runs
     """Whether so many corrections came since the newest of these runs."""
     if schedule.corrections is None:
         return False
-    return store.count_corrections(project, since=runs[0].created_at if runs else None) >= schedule.corrections
+    return store.corrections.count(project, since=runs[0].created_at if runs else None) >= schedule.corrections
 
 
 def _would_be_decided(run: FinetuneRun, min_images: int) -> bool:

@@ -1,6 +1,6 @@
 """START_TRAINING: somebody pressed the button in Label Studio."""
 
-from labeling.store.correction_records import EventRecord
+from labeling.store import EventRecord
 from worker.context import JobContext
 from worker.projects.updates import remember_project
 
@@ -8,5 +8,5 @@ from worker.projects.updates import remember_project
 def request_training(context: JobContext, event: EventRecord) -> None:
     """Request a fine-tune run of the event's project, once. ValidationError if it names no project; StoreError."""
     project = remember_project(context, event)
-    corrections = context.store.count_corrections(project)
-    context.store.want_finetune(f"finetune-event-{event.id}", project, corrections=corrections)
+    corrections = context.store.corrections.count(project)
+    context.store.finetunes.request(f"finetune-event-{event.id}", project, corrections=corrections)

@@ -17,7 +17,7 @@ from labeling.errors import LabelingError, StoreError, UnknownHostError
 from labeling.label_studio.images import fetch_image
 from labeling.prompts.focus import Window
 from labeling.prompts.label_config import parse_label_config
-from labeling.store.records import WantedPrediction
+from labeling.store import PredictionRequest
 from worker.context import JobContext
 from worker.errors import ModelCrashed, ModelLoadError, ModelOutOfMemory, QueueFull, QueueUnreachable, WorkerError
 from worker.gpu_worker.batches import BatchedModel, CostedQuestion, Outcome
@@ -44,7 +44,7 @@ Result = str | RetryLater | Exception
 class _Begun:
     """A row in our hands, with its question once its image is here, and its first answers if it is asked again."""
 
-    wanted: WantedPrediction
+    wanted: PredictionRequest
     is_urgent: bool
     costed: CostedQuestion | None = None
     first: list[SegmentedPrompt] | None = None
@@ -134,11 +134,11 @@ class Predictor:
     def drop(self, row_id: int, reason: str) -> None:
         """Give up a row in hand."""
         self._forget(row_id)
-        self._context.store.fail_prediction(row_id, reason)
+        self._context.store.predictions.fail(row_id, reason)
 
     def put_back(self, row_id: int) -> RetryLater:
         """Leave a row in hand to another worker. StoreError if that fails: it stays in hand."""
-        self._context.store.put_back(row_id)
+        self._context.store.requests.put_back(row_id)
         self._forget(row_id)
         return RetryLater(_AS_OFTEN_AS_NEEDED, at_front=True)
 
@@ -159,13 +159,13 @@ class Predictor:
         batch = self._model.split([begun.costed for begun in asked if begun.costed is not None])[0]
         return [begun for begun in asked if any(begun.costed is costed for costed in batch)]
 
-    def _begin(self, row_id: int) -> WantedPrediction | str:
+    def _begin(self, row_id: int) -> PredictionRequest | str:
         store = self._context.store
-        wanted = store.begin_prediction(row_id)
+        wanted = store.requests.begin(row_id)
         if wanted is None:
             return "nothing to do"
         if wanted.interactive and (
-            wanted.delivery == "push" or store.waited_s(row_id) > self._context.settings.interactive_wait_s
+            wanted.delivery == "push" or store.requests.waited_s(row_id) > self._context.settings.interactive_wait_s
         ):
             delay = f"{wanted.error} " if wanted.error else ""
             return self._fail(wanted, f"{delay}Nobody waits for this answer any more. Ask again.")
@@ -173,7 +173,7 @@ class Predictor:
             return self._fail(wanted, f"The worker failed {MAX_ATTEMPTS} times over this task; its log says why.")
         return wanted
 
-    def _question(self, wanted: WantedPrediction) -> CostedQuestion:
+    def _question(self, wanted: PredictionRequest) -> CostedQuestion:
         """Runs in a thread."""
         config = parse_label_config(wanted.project.label_config)
         reference = wanted.task_data.get(config.image_key)
@@ -183,7 +183,7 @@ class Predictor:
         context = self._context
         image = fetch_image(reference, context.client, context.settings, task_id=wanted.task_id)
         width, height = image_size(image)
-        context.store.record_image(
+        context.store.images.record(
             wanted.project, wanted.task_id, reference, sha256=image.name, width=width, height=height
         )
         whole = (0, 0, width, height)
@@ -191,14 +191,14 @@ class Predictor:
         question = Question(image, asked, None if window == whole else window)
         return CostedQuestion(context.model_of(wanted), question, _cost(window, asked))
 
-    def _not_fetched(self, wanted: WantedPrediction, error: Exception) -> Result:
+    def _not_fetched(self, wanted: PredictionRequest, error: Exception) -> Result:
         if not isinstance(error, LabelingError | WorkerError | ARGenSegError):
             return error
         if isinstance(error, LabelingError) and error.is_transient:
             return self._try_later(wanted, error)
         return self._fail(wanted, str(error))
 
-    def _finish(self, wanted: WantedPrediction, outcome: Outcome) -> Result:
+    def _finish(self, wanted: PredictionRequest, outcome: Outcome) -> Result:
         """Store the answers, or what kept the model from giving them."""
         if isinstance(outcome, ModelCrashed):
             return self._try_again(wanted, outcome)
@@ -213,7 +213,7 @@ class Predictor:
         try:
             config = parse_label_config(wanted.project.label_config)
             prediction = build_answer(wanted.plan, config, _by_prompt(outcome), wanted.model_version)
-            delivery = self._context.store.finish_prediction(wanted.id, prediction)
+            delivery = self._context.store.predictions.finish(wanted.id, prediction)
         except StoreError as error:  # such as a full disk: no fault of the task's
             return self._try_later(wanted, error) if error.is_transient else error
         except LabelingError as error:
@@ -229,22 +229,22 @@ class Predictor:
                 logger.warning("task %s is published later: %s", wanted.task_id, error)
         return "ready"
 
-    def _try_again(self, wanted: WantedPrediction, error: Exception) -> Result:
+    def _try_again(self, wanted: PredictionRequest, error: Exception) -> Result:
         if wanted.attempts >= MAX_ATTEMPTS:
             return self._fail(wanted, str(error))
         logger.warning("task %s is tried again: %s", wanted.task_id, error)
         return RetryLater((0,) * MAX_ATTEMPTS, at_front=wanted.delivery == "sync")
 
-    def _try_later(self, wanted: WantedPrediction, error: Exception) -> Result:
+    def _try_later(self, wanted: PredictionRequest, error: Exception) -> Result:
         intervals = UNKNOWN_HOST_INTERVALS_S if isinstance(error, UnknownHostError) else OUTAGE_INTERVALS_S
         if wanted.attempts > len(intervals):
             return self._fail(wanted, str(error))
         logger.warning("task %s is tried again later: %s", wanted.task_id, error)
-        self._context.store.note_delay(wanted.id, str(error))
+        self._context.store.requests.note_delay(wanted.id, str(error))
         return RetryLater(intervals)
 
-    def _fail(self, wanted: WantedPrediction, reason: str) -> str:
-        self._context.store.fail_prediction(wanted.id, reason)
+    def _fail(self, wanted: PredictionRequest, reason: str) -> str:
+        self._context.store.predictions.fail(wanted.id, reason)
         logger.warning("task %s failed: %s", wanted.task_id, reason)
         return "failed"
 
@@ -279,7 +279,9 @@ def _by_prompt(answers: Sequence[SegmentedPrompt]) -> dict[str, SegmentedPrompt]
     return {answer.prompt: answer for answer in answers}
 
 
-def _unless_store_fails(end: Callable[[WantedPrediction, Any], Result], wanted: WantedPrediction, what: Any) -> Result:
+def _unless_store_fails(
+    end: Callable[[PredictionRequest, Any], Result], wanted: PredictionRequest, what: Any
+) -> Result:
     """What became of a row; the store's error if not even that can be written down: the row stays wanted."""
     try:
         return end(wanted, what)

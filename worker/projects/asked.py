@@ -7,8 +7,7 @@ from labeling.errors import StoreError
 from labeling.label_studio.messages import PredictRequest, Task
 from labeling.prompts.interaction import Interaction, read_interaction
 from labeling.settings import Settings
-from labeling.store.records import WantedPrediction
-from labeling.store.store import Store
+from labeling.store import PredictionRequest, Store
 from worker.projects.requests import ProjectRequests
 
 logger = logging.getLogger(__name__)
@@ -22,8 +21,8 @@ class Asked:
     their tasks' data.
     """
 
-    awaited: tuple[WantedPrediction | None, ...] = ()
-    to_push: tuple[WantedPrediction, ...] = ()
+    awaited: tuple[PredictionRequest | None, ...] = ()
+    to_push: tuple[PredictionRequest, ...] = ()
 
 
 def record_asked(settings: Settings, store: Store, message: PredictRequest) -> Asked:
@@ -45,7 +44,7 @@ def _awaited(requests: ProjectRequests, tasks: list[Task], interaction: Interact
     return Asked(awaited=tuple(_request_now(requests, task, interaction) for task in tasks))
 
 
-def _request_now(requests: ProjectRequests, task: Task, interaction: Interaction | None) -> WantedPrediction | None:
+def _request_now(requests: ProjectRequests, task: Task, interaction: Interaction | None) -> PredictionRequest | None:
     if requests.is_erased(task):
         return None
     try:
@@ -56,7 +55,7 @@ def _request_now(requests: ProjectRequests, task: Task, interaction: Interaction
 
 
 def _to_push(requests: ProjectRequests, tasks: list[Task]) -> Asked:
-    rows: list[WantedPrediction] = []
+    rows: list[PredictionRequest] = []
     try:
         for row in requests.request_all(tasks):
             rows.append(replace(row, task_data={}, result=None))  # thousands of them may wait for their jobs

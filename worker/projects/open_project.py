@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.messages import Task
 from labeling.settings import Settings
-from labeling.store.records import Project
-from labeling.store.store import Store
+from labeling.store import Project, Store
 from worker.errors import WorkerError
 from worker.projects.requests import ProjectRequests
 from worker.queue.connection import Connection, connect

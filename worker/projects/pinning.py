@@ -21,4 +21,4 @@ def pin(project: OpenProject, version: str) -> None:
         )
     project.client.change_project(project.number, model_version=version)
     ours = project.project
-    project.store.upsert_project(ours.label_studio_url, ours.project_id, ours.label_config, version)
+    project.store.projects.upsert(ours.label_studio_url, ours.project_id, ours.label_config, version)

@@ -10,8 +10,7 @@ from labeling.prompts.interaction import Interaction
 from labeling.prompts.label_config import LabelConfig, parse_label_config
 from labeling.prompts.plan import plan_prompts
 from labeling.settings import Settings
-from labeling.store.records import Delivery, Project, TaskWish, WantedPrediction
-from labeling.store.store import Store
+from labeling.store import Delivery, PredictionRequest, Project, Store, TaskRequest
 from labeling.versions import model_version
 from worker.errors import WorkerError
 from worker.projects.active_model import active_model, model_of_version
@@ -47,20 +46,22 @@ class ProjectRequests:
         self.config: LabelConfig = parse_label_config(label_config)
         self._store = store
         self.blind_share = settings.blind_share
-        self.project: Project = store.upsert_project(settings.installation_url, project_id, label_config, shown_version)
-        self._erased = store.erased(self.project).tasks
+        self.project: Project = store.projects.upsert(
+            settings.installation_url, project_id, label_config, shown_version
+        )
+        self._erased = store.erasure.erased(self.project).tasks
         if as_pinned and model is None and self.project.shown_version:
             model = model_of_version(settings, store, self.project.shown_version, self.config)
         self.model_version = model_version(model or active_model(settings, store, self.project), self.config)
 
-    def request(self, task: Task, *, delivery: Delivery, asked: Interaction | None = None) -> WantedPrediction:
+    def request(self, task: Task, *, delivery: Delivery, asked: Interaction | None = None) -> PredictionRequest:
         """Record the request for one task, or for what an annotator typed, boxed or pointed at on its page.
 
         A task that can never be predicted is recorded as failed, with the reason. StoreError if the store fails.
         """
         plan = plan_prompts(self.config, task.data, asked)
         interactive = asked is not None
-        row = self._store.want_prediction(
+        row = self._store.requests.add(
             self.project,
             task.id,
             task.data,
@@ -72,7 +73,7 @@ class ProjectRequests:
         )
         return self._failed_if_impossible(row)
 
-    def request_all(self, tasks: Sequence[Task], *, run_id: int | None = None) -> Iterator[WantedPrediction]:
+    def request_all(self, tasks: Sequence[Task], *, run_id: int | None = None) -> Iterator[PredictionRequest]:
         """Record and yield the requests for many tasks, to be pushed, some at a time; none for blind and erased ones.
 
         `run_id`: the run over the project that counts them.
@@ -80,8 +81,8 @@ class ProjectRequests:
         tasks = [task for task in tasks if not self.leaves_out(task)]
         for start in range(0, len(tasks), _TASKS_AT_A_TIME):
             some = tasks[start : start + _TASKS_AT_A_TIME]
-            requests = [TaskWish(task.id, task.data, plan_prompts(self.config, task.data)) for task in some]
-            for row in self._store.want_predictions(
+            requests = [TaskRequest(task.id, task.data, plan_prompts(self.config, task.data)) for task in some]
+            for row in self._store.requests.add_all(
                 self.project,
                 requests,
                 self.model_version,
@@ -108,14 +109,14 @@ class ProjectRequests:
         """Whether there may be such tasks at all."""
         return self.blind_share > 0 or bool(self._erased)
 
-    def _failed_if_impossible(self, row: WantedPrediction) -> WantedPrediction:
+    def _failed_if_impossible(self, row: PredictionRequest) -> PredictionRequest:
         reason = self._why_impossible(row)
         if reason is None:
             return row
-        self._store.fail_prediction(row.id, reason)
+        self._store.predictions.fail(row.id, reason)
         return replace(row, status="failed", error=reason)
 
-    def _why_impossible(self, row: WantedPrediction) -> str | None:
+    def _why_impossible(self, row: PredictionRequest) -> str | None:
         key = self.config.image_key
         image = row.task_data.get(key)
         if not isinstance(image, str) or not image.strip():
@@ -128,12 +129,12 @@ class ProjectRequests:
         )
 
 
-def enqueue_requests(connection: "Connection", requested: Iterable[WantedPrediction]) -> int:
+def enqueue_requests(connection: "Connection", requested: Iterable[PredictionRequest]) -> int:
     """Queue the jobs of requests that nobody waits for, and return how many. The sweeper finds those left out."""
     queued = 0
     try:
         for row in requested:
-            if row.status == "wanted":
+            if row.status == "requested":
                 enqueue_prediction(connection, row.id)
             elif row.status == "ready":  # it was computed before, and Label Studio does not have it
                 enqueue_publish(connection, row.id)

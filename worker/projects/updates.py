@@ -1,14 +1,13 @@
 """What an event tells of its project: the label config, and the version that annotators see."""
 
 from labeling.label_studio.messages import ProjectUpdated
-from labeling.store.correction_records import EventRecord
-from labeling.store.records import Project
+from labeling.store import EventRecord, Project
 from worker.context import JobContext
 
 
 def remember_project(context: JobContext, event: EventRecord) -> Project:
     """Our record of the event's project, brought up to date. ValidationError if it names no project; StoreError."""
     named = ProjectUpdated.model_validate(event.payload).project
-    return context.store.upsert_project(
+    return context.store.projects.upsert(
         context.settings.installation_url, named.id, named.label_config, named.model_version
     )

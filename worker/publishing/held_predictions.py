@@ -8,8 +8,7 @@ from labeling.errors import LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
-from labeling.store.records import WantedPrediction
-from labeling.store.store import Store
+from labeling.store import PredictionRequest, Store
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +29,7 @@ class Held:
     must_stay: bool = False
 
 
-def look(store: Store, client: LabelStudioClient, ready: WantedPrediction, held: list[dict[str, Any]]) -> Held:
+def look(store: Store, client: LabelStudioClient, ready: PredictionRequest, held: list[dict[str, Any]]) -> Held:
     """Compare what Label Studio holds of the task and version with what is ready, by the regions' ids.
 
     What is not ours stands for the task. What is ours is replaced if the task is now as it was when `ready` was wished
@@ -49,7 +48,7 @@ def look(store: Store, client: LabelStudioClient, ready: WantedPrediction, held:
     return Held(same, rows)
 
 
-def remove(store: Store, client: LabelStudioClient, ready: WantedPrediction, outdated: dict[int, int]) -> None:
+def remove(store: Store, client: LabelStudioClient, ready: PredictionRequest, outdated: dict[int, int]) -> None:
     """Delete what `ready` replaces, once Label Studio holds that. LabelStudioError if it cannot be done just now; what
     we may not delete stays beside it: it was sent all the same.
     """
@@ -63,7 +62,7 @@ def remove(store: Store, client: LabelStudioClient, ready: WantedPrediction, out
                 logger.warning("task %d keeps its masks from before a change too: %s", ready.task_id, error)
                 continue
         if row != ready.id:
-            store.mark_pruned(row)
+            store.predictions.mark_pruned(row)
 
 
 def find_untouched(client: LabelStudioClient, project_id: int, task_id: int) -> dict[str, Any] | None:
@@ -77,17 +76,17 @@ def _region_ids(result: list[dict[str, Any]] | None) -> list[str]:
     return [str(region.get("id")) for region in result or []]
 
 
-def _row_of(store: Store, ready: WantedPrediction, held: dict[str, Any]) -> int | None:
+def _row_of(store: Store, ready: PredictionRequest, held: dict[str, Any]) -> int | None:
     """Our row of a prediction that Label Studio holds; of what answered an opened page it never told the number."""
-    sent = store.find_sent_prediction(ready.project, ready.task_id, int(held["id"]), or_newest=False)
+    sent = store.predictions.find_sent(ready.project, ready.task_id, int(held["id"]), or_newest=False)
     ids = _region_ids(held["result"])
-    if sent is not None and _region_ids(store.get_prediction(sent).result) == ids:  # else it stands for ours only
+    if sent is not None and _region_ids(store.predictions.get(sent).result) == ids:  # else it stands for ours only
         return sent
-    region = store.find_predicted_region(ready.project, ready.task_id, ids[0]) if ids else None
+    region = store.predictions.find_region(ready.project, ready.task_id, ids[0]) if ids else None
     return None if region is None or region.interactive else region.prediction_id
 
 
-def _may_be_replaced(client: LabelStudioClient, ready: WantedPrediction) -> bool:
+def _may_be_replaced(client: LabelStudioClient, ready: PredictionRequest) -> bool:
     """Whether the task asks what `ready` answers, shows the same image, and holds neither annotation nor draft."""
     found = find_untouched(client, ready.project.project_id, ready.task_id)
     if found is None:

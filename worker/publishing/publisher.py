@@ -7,8 +7,7 @@ from labeling.errors import LabelingError, LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.predictions import Prediction, validate_prediction
 from labeling.prompts.label_config import parse_label_config
-from labeling.store.records import WantedPrediction
-from labeling.store.store import Store
+from labeling.store import PredictionRequest, Store
 from worker.publishing import held_predictions
 from worker.queue.retries import RetryLater
 
@@ -33,7 +32,7 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
     retried if Label Studio cannot be reached or refuses our token; after the last time the sweeper begins again, but
     not for ever: what alone fails, while others get through, is given up. Without a client nothing is sent.
     """
-    ready = store.get_prediction(prediction_id)
+    ready = store.predictions.get(prediction_id)
     if ready.status != "ready" or client is None:
         return ready.status
     if ready.interactive:  # alone it would stand for the task's whole prediction of this version
@@ -49,10 +48,12 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
         has_answered = True
         held = held_predictions.look(store, client, ready, listed)
         if held.must_stay:
-            store.hold_back(ready.id, "The masks from before a change stay: it changed again, or is being annotated.")
+            store.predictions.postpone_for_draft(
+                ready.id, "The masks from before a change stay: it changed again, or is being annotated."
+            )
             logger.info("task %s: a prediction is held back, the masks from before a change stay", ready.task_id)
-            return "held_back"
-        if held.number is None and (now := store.get_prediction(prediction_id).status) != "ready":
+            return "postponed_for_draft"
+        if held.number is None and (now := store.predictions.get(prediction_id).status) != "ready":
             return now  # somebody opened the task meanwhile, and was answered with it
         sent = client.create_prediction(ready.task_id, prediction) if held.number is None else held.number
         held_predictions.remove(store, client, ready, held.outdated)
@@ -60,19 +61,19 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
         if error.status in _FINAL_STATUSES:
             return _fail(store, ready, f"{error} {_ADVICE.get(error.status or 0, '')}".rstrip())
         is_its_own = has_answered and error.is_transient and error.status not in _LATER
-        if is_its_own and store.is_overtaken(ready.id, _OVERTAKEN_S):
+        if is_its_own and store.progress.is_overtaken(ready.id, _OVERTAKEN_S):
             return _fail(store, ready, f"{error} Others of the project were taken meanwhile, so it was given up.")
-        store.note_delay(ready.id, str(error))
+        store.requests.note_delay(ready.id, str(error))
         logger.warning("task %s is not published yet: %s", ready.task_id, error)
         return RetryLater(RETRY_INTERVALS_S)
     except LabelingError as error:
         return _fail(store, ready, str(error))
-    store.mark_published(ready.id, sent)
+    store.predictions.mark_published(ready.id, sent)
     logger.info("task %s: published as prediction %s", ready.task_id, sent)
     return "published"
 
 
-def _fail(store: Store, ready: WantedPrediction, reason: str) -> str:
-    store.fail_prediction(ready.id, reason)
+def _fail(store: Store, ready: PredictionRequest, reason: str) -> str:
+    store.predictions.fail(ready.id, reason)
     logger.warning("task %s is not published: %s", ready.task_id, reason)
     return "failed"

@@ -9,9 +9,8 @@ from typing import Any, Self
 
 from labeling.errors import LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
+from labeling.store import Erased, Project
 from labeling.store.annotation_syncs import FOUND
-from labeling.store.erasure import Erased
-from labeling.store.records import Project
 from worker.context import JobContext
 from worker.events.process import process_missed_event
 from worker.reconcile.sync_outcome import SyncOutcome
@@ -32,11 +31,11 @@ class AnnotationReader:
     @classmethod
     def of(cls, context: JobContext, client: LabelStudioClient, project: Project) -> Self:
         """One that leaves out what was erased on request until now."""
-        return cls(context, client, project, context.store.erased(project))
+        return cls(context, client, project, context.store.erasure.erased(project))
 
     def differing(self, tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The tasks of which Label Studio counts other annotations than we know."""
-        known = self.context.store.annotations_of_tasks(self.project, [task["id"] for task in tasks])
+        known = self.context.store.annotations.of_tasks(self.project, [task["id"] for task in tasks])
 
         def is_different(task: dict[str, Any]) -> bool:
             states = list(known.get(task["id"], {}).values())
@@ -53,11 +52,11 @@ class AnnotationReader:
         some at a time, because each is asked for.
         """
         store, project = self.context.store, self.project
-        known = store.annotated_tasks(project, after=after, until=listed[-1]["id"] if listed else None)
+        known = store.annotations.annotated_tasks(project, after=after, until=listed[-1]["id"] if listed else None)
         suspects = sorted(set(known) - {task["id"] for task in listed})
         for start in range(0, len(suspects), _TASKS_AT_A_TIME):
             gone = [task_id for task_id in suspects[start : start + _TASKS_AT_A_TIME] if self._is_deleted(task_id)]
-            annotations = sum(map(len, store.annotations_of_tasks(project, gone).values()))
+            annotations = sum(map(len, store.annotations.of_tasks(project, gone).values()))
             if gone:
                 self._record({"action": "TASKS_DELETED", "tasks": [{"id": each} for each in gone], **_facts(project)})
             yield SyncOutcome(deleted=annotations)
@@ -77,7 +76,7 @@ class AnnotationReader:
 
     def _read_task(self, task: dict[str, Any]) -> SyncOutcome:
         context, project, task_id = self.context, self.project, int(task["id"])
-        ours = context.store.annotations_of_tasks(project, [task_id]).get(task_id, {})  # theirs are no older
+        ours = context.store.annotations.of_tasks(project, [task_id]).get(task_id, {})  # theirs are no older
         submitted, skipped = _counts(task)
         annotations = self.client.list_annotations(task_id) if ours or submitted or skipped else []
         annotations += self.client.list_skips(project.project_id, task_id) if skipped else []
@@ -85,7 +84,7 @@ class AnnotationReader:
         missing = sorted(ours.keys() - {annotation["id"] for annotation in annotations})
         annotations += filter(None, map(self.client.find_annotation, missing))
         annotations = [annotation for annotation in annotations if not self.erased.covers(annotation)]
-        known = context.store.annotation_times(project, [annotation["id"] for annotation in annotations])
+        known = context.store.annotations.times(project, [annotation["id"] for annotation in annotations])
         missed = [item for item in annotations if _time(item) not in known.get(item["id"], set())]
         gone = sorted(ours.keys() - {annotation["id"] for annotation in annotations})
         for payload in _events(project, task, missed, gone):

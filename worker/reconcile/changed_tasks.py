@@ -6,12 +6,11 @@ from typing import Any
 from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.messages import Task
 from labeling.prompts.plan import plan_prompts
-from labeling.store.records import WantedPrediction
-from labeling.store.store import Store
+from labeling.store import PredictionRequest, Store
 from worker.projects.requests import ProjectRequests
 from worker.publishing.held_predictions import find_untouched
 
-_LEFT_ALONE = ("wanted", "ready", "failed", "held_back")
+_LEFT_ALONE = ("requested", "ready", "failed", "postponed_for_draft")
 
 
 @dataclass(frozen=True)
@@ -21,16 +20,16 @@ class ChangedTasks:
     store: Store
     requests: ProjectRequests
 
-    def want_again(self, tasks: list[dict[str, Any]]) -> list[WantedPrediction]:
+    def want_again(self, tasks: list[dict[str, Any]]) -> list[PredictionRequest]:
         """Wish for those of Label Studio's tasks that ask something else, or show another image, than what we sent.
 
         Not for tasks with annotations: the old prediction is what these were made from. The publisher replaces it.
         """
         unlabeled = [Task.model_validate(task) for task in tasks if task.get("total_annotations") == 0]
-        answered = self.store.answered_tasks(
+        answered = self.store.progress.answered_tasks(
             self.requests.project, self.requests.model_version, [task.id for task in unlabeled]
         )
-        known = self.store.task_statuses(self.requests.project, self.requests.model_version, list(answered))
+        known = self.store.progress.statuses(self.requests.project, self.requests.model_version, list(answered))
         changed = []
         for task in unlabeled:
             digest = plan_prompts(self.requests.config, task.data).digest()
@@ -41,14 +40,14 @@ class ChangedTasks:
                 changed.append(task)
         return list(self.requests.request_all(changed))
 
-    def look_again(self, client: LabelStudioClient) -> list[WantedPrediction]:
+    def look_again(self, client: LabelStudioClient) -> list[PredictionRequest]:
         """Wish again for what the publisher held back, where nobody annotates the task any more: that somebody discards
         a draft is no change of its task, and no webhook tells. Label Studio is not asked about tasks that are known to
         be annotated, of which there would be ever more.
         """
-        wanted: list[WantedPrediction] = []
-        all_held_back = self.store.held_back_predictions(self.requests.project, self.requests.model_version)
-        annotated = self.store.annotations_of_tasks(self.requests.project, {each.task_id for each in all_held_back})
+        wanted: list[PredictionRequest] = []
+        all_held_back = self.store.predictions.postponed_for_draft(self.requests.project, self.requests.model_version)
+        annotated = self.store.annotations.of_tasks(self.requests.project, {each.task_id for each in all_held_back})
         for held_back in all_held_back:
             if "submitted" in annotated.get(held_back.task_id, {}).values():
                 continue
@@ -59,6 +58,6 @@ class ChangedTasks:
             if plan_prompts(self.requests.config, task.data).digest() == held_back.plan_digest:
                 wanted += self.requests.request_all([task])
             else:
-                self.store.let_go(held_back.id)
+                self.store.predictions.cancel_postponed(held_back.id)
                 wanted += self.want_again([found])
         return wanted

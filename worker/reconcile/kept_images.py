@@ -21,14 +21,14 @@ def keep_images(context: JobContext, stop: threading.Event, kept_before: set[str
     `kept_before`: digests of those that are known to be kept, which are not looked for again; what is found is added.
     """
     keeper, until, kept = ImageKeeper(context.store, context.client, context.settings), time.monotonic() + KEEP_S, 0
-    for project in context.store.projects_of(context.settings.installation_url):
-        images = [each for each in context.store.submitted_images(project) if each.sha256 not in kept_before]
+    for project in context.store.projects.of_address(context.settings.installation_url):
+        images = [each for each in context.store.images.submitted(project) if each.sha256 not in kept_before]
         random.shuffle(images)  # some may never be had: they must not keep the others from being tried
         for image in images:
             if stop.is_set() or time.monotonic() > until:
                 return kept
             try:
-                if image.sha256 is not None and context.store.holds_image(image.sha256):
+                if image.sha256 is not None and context.store.images.holds(image.sha256):
                     kept_before.add(image.sha256)
                     continue
                 keeper.fetch(project, image)

@@ -11,8 +11,7 @@ from labeling.corrections.blind_slice import is_blind
 from labeling.errors import LabelConfigError, LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.prompts.label_config import parse_label_config
-from labeling.store.records import Project
-from labeling.store.store import Store
+from labeling.store import Project, Store
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ class MissedTasks:
         anybody's, or are to have none. None too where the label config cannot be used: it would be told at each sync.
         """
         missed = [task for task in tasks if self._may_be_missed(task)]
-        wished = self.store.wished_tasks(self.project, [task["id"] for task in missed]) if missed else set()
+        wished = self.store.requests.requested_tasks(self.project, [task["id"] for task in missed]) if missed else set()
         missed = [task for task in missed if task["id"] not in wished]
         missed = [task for task in missed if self._told_since is not None and _time(task) >= self._told_since]
         if not missed:
@@ -72,7 +71,7 @@ class MissedTasks:
                 raise
             return None
         told_since = min((_time(hook) for hook in hooks if _tells_of_new_tasks(hook)), default=None)
-        return None if told_since is None else max(told_since, self.store.first_seen(self.project))
+        return None if told_since is None else max(told_since, self.store.projects.first_seen(self.project))
 
 
 def _tells_of_new_tasks(hook: dict[str, Any]) -> bool:

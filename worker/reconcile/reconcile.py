@@ -10,7 +10,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 from labeling.errors import LabelingError
-from labeling.store.records import Project
+from labeling.store import Project
 from worker.context import JobContext
 from worker.events import spool
 from worker.events.process import process_event
@@ -44,44 +44,46 @@ def sync_project(
     client, store = context.client, context.store
     if client is None:
         raise LabelingError("Annotations are read from Label Studio: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.")
-    turn = store.begin_sync(project, lease_s=LEASE_S, not_within_s=not_within_s)
+    turn = store.syncs.begin(project, lease_s=LEASE_S, not_within_s=not_within_s)
     if turn is None:
         return None
     outcome, is_complete = SyncOutcome(), False
     is_full = everything or turn.full_after is not None or _is_long_ago(turn.full_synced_at)
     try:
         _catch_up(context)
-        project = store.find_project(project.project_id, project.label_studio_url) or project  # its config of now
+        project = store.projects.find(project.project_id, project.label_studio_url) or project  # its config of now
         began = client.server_time() or datetime.now(UTC)
         reader = AnnotationReader.of(context, client, project)
         to_predict = TasksToPredict.of(context, client, project, began)
         if turn.since is not None:
-            since = min(turn.since - OVERLAP, store.oldest_heard(project) or turn.since)
+            since = min(turn.since - OVERLAP, store.syncs.oldest_reported(project) or turn.since)
             for page in client.task_pages(project.project_id, changed_since=since):
                 outcome += reader.read(page.tasks)
                 outcome += to_predict.put_to_work(page.tasks, outcome)
-                store.extend_sync(project, lease_s=LEASE_S)
+                store.syncs.extend(project, lease_s=LEASE_S)
         if turn.since is None or not to_predict.are_enough(outcome):
-            store.note_changes_read(project, began)  # what changes while all tasks are looked at is read the next time
+            store.syncs.note_changes_read(
+                project, began
+            )  # what changes while all tasks are looked at is read the next time
         if is_full:
             is_thorough = everything or turn.full_synced_at is None
             last = 0 if everything else turn.full_after or 0
             for page in client.task_pages(project.project_id, after=last):
                 outcome += reader.read(page.tasks if is_thorough else reader.differing(page.tasks))
                 outcome += to_predict.put_to_work(page.tasks, outcome)
-                store.take_in_restored_tasks(project, [task["id"] for task in page.tasks])
+                store.exclusions.take_in_restored_tasks(project, [task["id"] for task in page.tasks])
                 for found in reader.find_deleted(last, page.tasks):
                     outcome += found
-                    store.extend_sync(project, lease_s=LEASE_S)
+                    store.syncs.extend(project, lease_s=LEASE_S)
                 last = page.tasks[-1]["id"]
-                store.extend_sync(project, lease_s=LEASE_S, full_after=last)
+                store.syncs.extend(project, lease_s=LEASE_S, full_after=last)
             for found in reader.find_deleted(last):
                 outcome += found
-                store.extend_sync(project, lease_s=LEASE_S)
+                store.syncs.extend(project, lease_s=LEASE_S)
         outcome += to_predict.look_again()
         is_complete = True
     finally:
-        store.end_sync(project, is_complete=is_complete, is_full=is_complete and is_full)
+        store.syncs.end(project, is_complete=is_complete, is_full=is_complete and is_full)
     if outcome.changed or outcome.deleted or outcome.put_to_work:
         logger.info("project %d: webhooks had missed %s", project.project_id, outcome)
     return outcome
@@ -90,7 +92,7 @@ def sync_project(
 def sync_all(context: JobContext, *, not_within_s: float = 0.0) -> SyncOutcome:
     """`sync_project` for every project of our Label Studio; one that fails is logged, and the others go on."""
     total = SyncOutcome()
-    for project in context.store.projects_of(context.settings.installation_url):
+    for project in context.store.projects.of_address(context.settings.installation_url):
         try:
             total += sync_project(context, project, not_within_s=not_within_s) or SyncOutcome()
         except LabelingError as error:
@@ -126,7 +128,7 @@ def run(context: JobContext, stop: threading.Event) -> None:
 def _catch_up(context: JobContext) -> None:
     """What webhooks did bring must be known before we look for what they did not."""
     spool.drain(spool.spool_folder(context.settings), context.store, context.settings.installation_url)
-    for event_id in context.store.unprocessed_events(0):
+    for event_id in context.store.events.unprocessed(0):
         process_event(context, event_id)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 from argenseg_model.errors import ARGenSegError
 from labeling.errors import LabelConfigError
 from labeling.label_studio.client import LabelStudioClient
-from labeling.store.records import Project
+from labeling.store import Project
 from worker.context import JobContext
 from worker.events.process import process_missed_event
 from worker.projects.requests import ProjectRequests, enqueue_requests
@@ -34,7 +34,7 @@ class TasksToPredict:
     @classmethod
     def of(cls, context: JobContext, client: LabelStudioClient, project: Project, began: datetime) -> Self:
         """For a sync that `began` then, by Label Studio's clock."""
-        erased, share = context.store.erased(project).tasks, context.settings.blind_share
+        erased, share = context.store.erasure.erased(project).tasks, context.settings.blind_share
         missed = MissedTasks(context.store, client, project, erased, share, began)
         return cls(context, client, project, missed, _changed_tasks(context, project))
 

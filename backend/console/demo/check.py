@@ -15,8 +15,7 @@ from labeling.predictions import Prediction, validate_prediction
 from labeling.prompts.label_config import parse_label_config
 from labeling.regions import brush_rle
 from labeling.regions.kinds import region_mask
-from labeling.store.correction_records import CorrectionFilter, CorrectionRecord
-from labeling.store.store import Store
+from labeling.store import CorrectionFilter, CorrectionRecord, Store
 
 MIN_MEAN_IOU = 0.6
 WEBHOOK_WAIT_S = 30.0
@@ -86,7 +85,7 @@ def check_lesson(project: SampleProject, store: Store, min_images: int, console:
     tasks = {task.id for task in project.tasks() if is_holdout(task.image_id)}
     deadline = time.monotonic() + WEBHOOK_WAIT_S
     while time.monotonic() < deadline:
-        corrected = {review.task_id for review in store.list_reviews(wanted) if review.corrections}
+        corrected = {review.task_id for review in store.annotations.find(wanted) if review.corrections}
         if corrected >= tasks and len(tasks) >= min_images:
             console.print(f"The lesson has {len(tasks)} corrected images to measure on ({min_images} are needed).")
             return

@@ -14,15 +14,14 @@ from backend.console.demo.sample_project import FILES, Sample, SampleProject, Sa
 from labeling.datasets.perceptual_hash import perceptual_hash
 from labeling.prompts.label_config import parse_label_config
 from labeling.regions.kinds import draw_regions, region_dict
-from labeling.store.correction_records import ImageSplit
-from labeling.store.store import Store
+from labeling.store import ImageSplit, Store
 
 LESSON = Sample("Tissue: correct some, then Start Training", FILES / "tissue")
 
 
 def place_lesson(store: Store) -> None:
     """Say which side the lesson's images are on, before it is drawn: from what a person corrects models learn."""
-    store.place_images(_missing_splits)
+    store.datasets.place_images(_missing_splits)
 
 
 def submit_holdout(project: SampleProject, model_version: str) -> None:

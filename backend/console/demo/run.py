@@ -17,7 +17,7 @@ from backend.console.supervisor.embedded_redis import data_folder_lock
 from backend.console.supervisor.processes import Command, Supervisor
 from backend.console.supervisor.up import is_ready, start_services
 from labeling.settings import Settings, environment_of
-from labeling.store.store import Store
+from labeling.store import Store
 from worker.errors import SupervisorError
 
 START_S = 600.0  # Label Studio's first start (migrations) takes 50 s on two cores; a warm one 6 s
@@ -52,7 +52,7 @@ def run_demo(server: LabelStudioServer, settings: Settings, console: Console, *,
                 return False
             submit_holdout(lesson, versions[1])
             if check:
-                check_demo(nuclei, versions[0], store.list_corrections, console)
+                check_demo(nuclei, versions[0], store.corrections.of_project, console)
                 check_lesson(lesson, store, settings.gate_min_images, console)
                 return True
             supervisor.say(f"ready after {time.monotonic() - started:.0f} s")
@@ -96,13 +96,13 @@ def predict_all(supervisor: Supervisor, project: SampleProject, store: Store, co
             if time.monotonic() < next_count:
                 return False
             next_count = time.monotonic() + _COUNT_EVERY_S
-            counts = store.counts(project.id)
+            counts = store.progress.counts(project.id)
             bar.update(shown, completed=project.predicted(version))
-            return not counts.get("wanted") and not counts.get("ready")
+            return not counts.get("requested") and not counts.get("ready")
 
         if not supervisor.run_until(is_finished):
             return None
-    if failed := store.counts(project.id).get("failed"):
+    if failed := store.progress.counts(project.id).get("failed"):
         console.print(f"[yellow]{failed} of the predictions failed; the log says why.")
     if project.predicted(version):
         project.pin(version)

@@ -7,8 +7,7 @@ from rich.console import Console
 
 from labeling.errors import StoreError
 from labeling.settings import Settings
-from labeling.store.model_records import FinetuneRun
-from labeling.store.store import Store
+from labeling.store import FinetuneRun, Store
 from worker.finetune.progress import tell_progress, tell_verdict
 
 _LOOK_EVERY_S = 2.0
@@ -19,7 +18,7 @@ class TrainingNews:
 
     def __init__(self, settings: Settings, store: Store, console: Console) -> None:
         self._settings, self._store, self._console = settings, store, console
-        self._told = {run.id: tell_progress(settings, run) for run in store.list_finetunes() if run.ended_at}
+        self._told = {run.id: tell_progress(settings, run) for run in store.finetunes.newest() if run.ended_at}
         self._next_look = 0.0
 
     def tell(self) -> bool:
@@ -28,7 +27,7 @@ class TrainingNews:
             return False
         self._next_look = time.monotonic() + _LOOK_EVERY_S
         with suppress(StoreError):  # busy: at the next look
-            for run in reversed(self._store.list_finetunes()):
+            for run in reversed(self._store.finetunes.newest()):
                 self._tell_run(run)
         return False
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from backend.operations.doctor.findings import Finding, failure, ok, skipped, warning
 from labeling.settings import Settings
-from labeling.store.store import Store
+from labeling.store import Store
 from labeling.versions import weights_name
 from worker.projects.active_model import active_model_of
 
@@ -27,8 +27,8 @@ def weights(settings: Settings, number: int | None = None) -> Iterator[Finding]:
     A promoted version is a folder, which every worker must have.
     """
     with Store.open(settings.database_url, settings.blob_url) as store:
-        for version in store.list_models():
-            serves = store.live_projects(version.name)
+        for version in store.models.all():
+            serves = store.models.active_for(version.name)
             if serves and not Path(version.folder).is_dir():
                 yield warning(
                     f"{version.name}, which serves {', '.join(serves)}, is not on this host: no {version.folder}.",

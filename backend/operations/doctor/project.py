@@ -18,7 +18,7 @@ from backend.operations.projects.connection import (
 from labeling.label_studio.images import fetch_image
 from labeling.prompts.label_config import LabelConfig, parse_label_config
 from labeling.settings import Settings
-from labeling.store.store import Store
+from labeling.store import Store
 from worker.projects.active_model import model_of_version
 from worker.projects.open_project import OpenProject, open_project, require_client
 from worker.projects.pinning import shown_version
@@ -98,11 +98,11 @@ def webhook(settings: Settings, project: int) -> Iterator[Finding]:
     if len(hooks) > 1:
         yield warning(f"{len(hooks)} webhooks bring every event to us.", "Delete all but one in Settings > Webhooks.")
     with Store.open(settings.database_url, settings.blob_url) as store:
-        before = store.newest_event()
+        before = store.events.newest()
         client.change_project(project, title=client.get_project(project)["title"])
         began = time.monotonic()
         while time.monotonic() - began < _DELIVERY_S:
-            if store.has_event("PROJECT_UPDATED", project, after=before):
+            if store.events.has("PROJECT_UPDATED", project, after=before):
                 yield ok(f"An event was delivered and stored, in {time.monotonic() - began:.1f} s.")
                 return
             time.sleep(0.2)
@@ -156,7 +156,7 @@ def version(settings: Settings, project: int) -> Iterator[Finding]:
             yield warning(f"{unseen} tasks have no prediction of {shown}: they show no masks.", f"{predict} --pin.")
         if lacking:
             yield warning(f"{lacking} tasks have no prediction of {opened.version}.", f"{predict}.")
-        if failed := opened.store.failed_tasks(opened.project, opened.version):
+        if failed := opened.store.progress.failed_tasks(opened.project, opened.version):
             yield warning(
                 f"{len(failed)} tasks failed, such as {failed[0].task_id}: {failed[0].reason}", f"{predict} --failed."
             )

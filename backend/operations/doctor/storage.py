@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from backend.operations.doctor.findings import Finding, failure, ok, warning
 from labeling.settings import MEGABYTE, Settings
+from labeling.store import Store
 from labeling.store.blobs import BlobStore
-from labeling.store.store import Store
 from worker.errors import QueueUnreachable
 from worker.events.spool import spool_folder
 from worker.queue.connection import connect
@@ -42,16 +42,16 @@ def data_folder(settings: Settings) -> Iterator[Finding]:
 def database(settings: Settings) -> Iterator[Finding]:
     """Opened, migrated, and does anything lie about in it?"""
     with Store.open(settings.database_url, settings.blob_url) as store:
-        counts = store.counts()
+        counts = store.progress.counts()
         revision = store.schema_revision()
         told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none"
         yield ok(f"Opened, at migration {revision}. Predictions: {told}.")
-        waiting = set(store.stale_predictions(_LONG_S))
+        waiting = set(store.requests.stale(_LONG_S))
         with suppress(QueueUnreachable, OSError):  # Redis has a check of its own
             lost = waiting - live_rows(connect(settings), GPU, PREDICT) if waiting else set()
             if lost:
                 yield warning(f"{len(lost)} wanted predictions have no job.", "Start argenseg up, or argenseg sweeper.")
-        if late := len(store.unprocessed_events(_LONG_S)):
+        if late := len(store.events.unprocessed(_LONG_S)):
             yield warning(
                 f"{late} events of Label Studio are stored and not processed.",
                 "Start argenseg up, or argenseg publisher.",

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from labeling.errors import LabelStudioError
 from labeling.label_studio.messages import Task
 from labeling.prompts.plan import plan_prompts
-from labeling.store.operations_records import Pace, PredictionRun, RunOptions, UnpredictedTask
+from labeling.store import Pace, ProjectRun, RunOptions, UnpredictedTask
 from worker.errors import QueueUnreachable, WorkerError
 from worker.projects.open_project import OpenProject
 from worker.projects.requests import enqueue_requests
 from worker.queue.queues import GPU, live_workers, queued_jobs, remove_predictions
 
-_UNDER_WAY = ("wanted", "ready")
+_UNDER_WAY = ("requested", "ready")
 _LEFT_ALONE = (*_UNDER_WAY, "failed")  # failed tasks are retried when somebody asks for it
 _SENT = ("published", "delivered")
 _STORED_S = 3.0  # what answered an opened task is stored by Label Studio only then
@@ -25,14 +25,14 @@ _STORED_S = 3.0  # what answered an opened task is stored by Label Studio only t
 class Progress:
     """How far the project's predictions of the version of now are. `ready`: computed, not yet at Label Studio."""
 
-    wanted: int
+    requested: int
     ready: int
     failed: int
 
     @property
     def under_way(self) -> int:
         """How many tasks are not done with."""
-        return self.wanted + self.ready
+        return self.requested + self.ready
 
 
 @dataclass(frozen=True)
@@ -56,27 +56,29 @@ def outlook(project: OpenProject, options: RunOptions, limit: int | None) -> Out
     version = project.version
     lacking = project.tasks_without_prediction(only_unlabeled=options.only_unlabeled)
     progress = look(project)
-    lacking = max(lacking - len(project.store.failed_tasks(project.project, version)), 0)
+    lacking = max(lacking - len(project.store.progress.failed_tasks(project.project, version)), 0)
     if limit is not None:
         lacking = min(lacking, progress.under_way + limit)
     queued, workers = queued_jobs(project.connection, GPU), live_workers(project.connection, GPU)
-    ahead = max(queued - progress.wanted, 0)
+    ahead = max(queued - progress.requested, 0)
     return Outlook(lacking, min(progress.under_way, lacking), ahead, known_pace(project), workers)
 
 
 def known_pace(project: OpenProject) -> Pace | None:
     """The pace of this model on this project; if it never ran here, on any project."""
     weights = project.version.partition(" · ")[0]
-    return project.store.pace(weights=weights, project=project.project) or project.store.pace(weights=weights)
+    return project.store.progress.pace(weights=weights, project=project.project) or project.store.progress.pace(
+        weights=weights
+    )
 
 
-def want_missing(project: OpenProject, run: PredictionRun, *, probed: int = 0) -> Iterator[int]:
+def want_missing(project: OpenProject, run: ProjectRun, *, probed: int = 0) -> Iterator[int]:
     """Record requests for the tasks that lack masks, and queue them; yields how many, page by page.
 
     Tasks that are under way, or failed, are left alone. It ends early when somebody cancels the run. With `probed`, the
     first so many tasks come alone: the caller can measure them before it takes the rest.
     """
-    options, counted = run.options, run.wanted
+    options, counted = run.options, run.requested
     pages = project.client.task_pages(
         project.number, lacking_version=project.version, only_unlabeled=options.only_unlabeled
     )
@@ -84,12 +86,12 @@ def want_missing(project: OpenProject, run: PredictionRun, *, probed: int = 0) -
         tasks = _left_to_do(project, [Task.model_validate(task) for task in page.tasks])
         tasks = tasks if options.limit is None else tasks[: max(options.limit - counted, 0)]
         for some in filter(None, (tasks[:probed], tasks[probed:])):
-            open_run = project.store.find_open_run(project.project)
+            open_run = project.store.project_runs.find_open(project.project)
             if open_run is None or open_run.id != run.id:
                 return
             rows = list(project.requests.request_all(some, run_id=run.id))
             enqueue_requests(project.connection, rows)
-            project.store.count_into_run(run.id, len(rows))
+            project.store.project_runs.add_tasks(run.id, len(rows))
             counted += len(rows)
             yield len(rows)
         if options.limit is not None and counted >= options.limit:
@@ -111,15 +113,15 @@ def missing(project: OpenProject, options: RunOptions) -> int:
 
 def look(project: OpenProject) -> Progress:
     """Where things stand."""
-    counts = project.store.version_counts(project.project).get(project.version, {})
-    return Progress(counts.get("wanted", 0), counts.get("ready", 0), counts.get("failed", 0))
+    counts = project.store.progress.version_counts(project.project).get(project.version, {})
+    return Progress(counts.get("requested", 0), counts.get("ready", 0), counts.get("failed", 0))
 
 
-def run_to_resume(project: OpenProject) -> PredictionRun:
+def run_to_resume(project: OpenProject) -> ProjectRun:
     """The newest run, if it is open or was cancelled. WorkerError if there is none to go on with, or it is a
     promotion's, which ends it itself.
     """
-    last = project.store.find_last_run(project.project)
+    last = project.store.project_runs.find_last(project.project)
     if last is not None and last.outcome is None and _weights(last.model_version) != _weights(project.version):
         raise WorkerError(
             f"The open run is of {last.model_version}, and {project.version} serves. If that is being promoted, wait"
@@ -135,8 +137,8 @@ def run_to_resume(project: OpenProject) -> PredictionRun:
 
 def cancel(project: OpenProject) -> int:
     """Take back what is not begun yet, and return how many tasks; what is begun is still computed and sent."""
-    project.store.end_runs(project.project, "cancelled")
-    cancelled = project.store.cancel_predictions(project.project)
+    project.store.project_runs.end(project.project, "cancelled")
+    cancelled = project.store.requests.cancel_all(project.project)
     with suppress(QueueUnreachable):  # a job that is left finds nothing to do
         remove_predictions(project.connection, cancelled)
     return len(cancelled)
@@ -144,7 +146,7 @@ def cancel(project: OpenProject) -> int:
 
 def failures(project: OpenProject) -> list[UnpredictedTask]:
     """Tasks without masks of the version of now because something went wrong."""
-    return project.store.failed_tasks(project.project, project.version)
+    return project.store.progress.failed_tasks(project.project, project.version)
 
 
 def retry_failed(project: OpenProject) -> tuple[int, int]:
@@ -156,7 +158,7 @@ def retry_failed(project: OpenProject) -> tuple[int, int]:
         except LabelStudioError as error:
             if error.status != 404:
                 raise
-            project.store.forget_failure(failed.prediction_id)
+            project.store.predictions.forget_failure(failed.prediction_id)
             gone += 1
     enqueue_requests(project.connection, project.requests.request_all(found))
     return len(found), gone
@@ -190,6 +192,6 @@ def _left_to_do(project: OpenProject, tasks: list[Task]) -> list[Task]:
 
 def _with_statuses(project: OpenProject, tasks: list[Task]) -> list[tuple[Task, str | None]]:
     """Each task with how far its prediction of now got; None: it was never wanted."""
-    known = project.store.task_statuses(project.project, project.version, [task.id for task in tasks])
+    known = project.store.progress.statuses(project.project, project.version, [task.id for task in tasks])
     digests = (plan_prompts(project.requests.config, task.data).digest() for task in tasks)
     return [(task, known.get((task.id, digest))) for task, digest in zip(tasks, digests, strict=True)]

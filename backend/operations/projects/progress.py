@@ -63,13 +63,13 @@ def current_standing(
     project: OpenProject, progress: Progress, began: datetime, already_failed: int, total: int
 ) -> Standing:
     weights = project.version.partition(" · ")[0]
-    pace = project.store.pace(weights=weights, project=project.project, since=began)
+    pace = project.store.progress.pace(weights=weights, project=project.project, since=began)
     try:
         workers = live_workers(project.connection, GPU)
     except QueueUnreachable:  # it may be starting again; the work is in the store
         workers = 0
-    delays = project.store.delays(project.project, project.version)
-    can_compute = progress.wanted - sum(delay.tasks for delay in delays if delay.status == "wanted")
+    delays = project.store.progress.delays(project.project, project.version)
+    can_compute = progress.requested - sum(delay.tasks for delay in delays if delay.status == "requested")
     return Standing(
         done=total - progress.under_way,
         total=total,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import chain, groupby
 
 from labeling.errors import LabelStudioError
-from labeling.store.operations_records import AnsweredPrediction, SentPrediction
+from labeling.store import AnsweredPrediction, SentPrediction
 from worker.projects.open_project import OpenProject
 from worker.projects.pinning import shown_version
 
@@ -29,7 +29,7 @@ class Version:
 def list_versions(project: OpenProject) -> list[Version]:
     """All versions that Label Studio or our store knows, the current one first, then ours from new to old."""
     held = project.client.prediction_counts(project.number)
-    ours = project.store.version_counts(project.project)
+    ours = project.store.progress.version_counts(project.project)
     shown = shown_version(project)
     live = {str(backend["title"]) for backend in project.client.list_ml_backends(project.number)}
     names = [name for name in dict.fromkeys([project.version, *ours, *held]) if name and name not in live]
@@ -38,7 +38,7 @@ def list_versions(project: OpenProject) -> list[Version]:
             name=name,
             held=held.get(name, 0),
             ours=sum(ours.get(name, {}).get(status, 0) for status in ("published", "delivered")),
-            under_way=sum(ours.get(name, {}).get(status, 0) for status in ("wanted", "ready")),
+            under_way=sum(ours.get(name, {}).get(status, 0) for status in ("requested", "ready")),
             failed=ours.get(name, {}).get("failed", 0),
             is_current=name == project.version,
             is_shown=name == shown,
@@ -50,10 +50,10 @@ def list_versions(project: OpenProject) -> list[Version]:
 def prunable(project: OpenProject) -> list[SentPrediction]:
     """Predictions that we sent and that neither annotators see nor a task would miss: a newer one is there."""
     kept = sorted({project.version, project.shown, shown_version(project)} - {""})
-    answers = project.store.superseded_answers(project.project, kept)
+    answers = project.store.predictions.superseded_answers(project.project, kept)
     by_task = groupby(answers, key=lambda answer: answer.task_id)
     numbered = (_with_numbers(project, task, list(of_task), kept) for task, of_task in by_task)
-    return [*project.store.superseded_predictions(project.project, kept), *chain.from_iterable(numbered)]
+    return [*project.store.predictions.superseded(project.project, kept), *chain.from_iterable(numbered)]
 
 
 def _with_numbers(
@@ -75,7 +75,7 @@ def _with_numbers(
     for answer in answers:
         same = (each for each in held if each["model_version"] == answer.model_version and each["result"])
         for each in same:
-            region = project.store.find_predicted_region(project.project, task, str(each["result"][0].get("id")))
+            region = project.store.predictions.find_region(project.project, task, str(each["result"][0].get("id")))
             if region is not None and region.prediction_id == answer.id:
                 yield SentPrediction(answer.id, task, answer.model_version, int(each["id"]))
                 break
@@ -94,7 +94,7 @@ def second_copies(project: OpenProject) -> list[int]:
                 regions = tuple(str(region.get("id")) for region in held["result"] or [])
                 if (held["model_version"], regions) not in seen:
                     seen.add((held["model_version"], regions))
-                elif regions and project.store.find_predicted_region(project.project, task["id"], regions[0]):
+                elif regions and project.store.predictions.find_region(project.project, task["id"], regions[0]):
                     found.append(int(held["id"]))
     return found
 
@@ -114,7 +114,7 @@ def prune(project: OpenProject, predictions: list[SentPrediction]) -> Iterator[b
             if error.status != 404:
                 raise
             is_ours = False  # it is gone already
-        project.store.mark_pruned(ours.id)
+        project.store.predictions.mark_pruned(ours.id)
         yield is_ours
 
 

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, abort
 from backend.web.pages import show, show_html
 from backend.web.services import Services
 from labeling.errors import StoreError
-from labeling.store.model_records import FinetuneRun
+from labeling.store import FinetuneRun
 from worker.finetune.progress import run_folder, tell_learnt_from, tell_progress, tell_verdict
 
 
@@ -30,14 +30,14 @@ def make_blueprint(services: Services) -> Blueprint:
 
     @pages.get("/finetune")
     def runs() -> Response:
-        listed = services.store.list_finetunes()
-        is_open = any(run.status in ("wanted", "running") for run in listed)
+        listed = services.store.finetunes.newest()
+        is_open = any(run.status in ("requested", "running") for run in listed)
         return show("finetune.html", runs=[_line(services, run) for run in listed], refresh=is_open)
 
     @pages.get("/finetune/<int:number>")
     def report(number: int) -> Response:
         try:
-            run = services.store.get_finetune(number)
+            run = services.store.finetunes.get(number)
         except StoreError as error:
             if error.is_transient:
                 raise

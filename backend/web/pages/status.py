@@ -12,9 +12,8 @@ from backend.web.services import Services
 from labeling.credentials import without_credentials
 from labeling.errors import LabelConfigError
 from labeling.prompts.label_config import parse_label_config
-from labeling.store.records import Project
-from labeling.store.store import Store
-from labeling.store.tables import utc_now
+from labeling.store import Project, Store
+from labeling.store.base import utc_now
 from labeling.versions import weights_name
 from worker.queue.connection import Connection
 from worker.queue.queues import GPU, live_workers, queued_jobs
@@ -29,7 +28,7 @@ class VersionLine:
     """How many predictions of a version are where. `sent`: Label Studio got them."""
 
     name: str
-    wanted: int
+    requested: int
     ready: int
     sent: int
     failed: int
@@ -57,12 +56,12 @@ class ProjectStatus:
     @property
     def under_way(self) -> int:
         """Tasks that wait to be computed, or to be sent."""
-        return sum(version.wanted + version.ready for version in self.versions)
+        return sum(version.requested + version.ready for version in self.versions)
 
     @property
     def share_done(self) -> int:
         """Per cent of the versions that are under way."""
-        under_way = [version for version in self.versions if version.wanted + version.ready]
+        under_way = [version for version in self.versions if version.requested + version.ready]
         done = sum(version.sent + version.failed for version in under_way)
         return 100 * done // max(1, done + self.under_way)
 
@@ -98,7 +97,7 @@ def look(services: Services) -> Status:
     """The status of now. StoreError if the store does not answer."""
     store = services.store
     workers, queued = services.background.call(_REDIS_S, _queue, services.connection) or (None, None)
-    projects = tuple(_project(store, project) for project in store.list_projects())
+    projects = tuple(_project(store, project) for project in store.projects.all())
     return Status(weights_name(services.settings.model)[0], workers, queued, projects)
 
 
@@ -113,9 +112,9 @@ def _project(store: Store, project: Project) -> ProjectStatus:
         notes = parse_label_config(project.label_config).notes
     except LabelConfigError as error:
         problem = str(error)
-    counts = store.version_counts(project)
+    counts = store.progress.version_counts(project)
     versions = tuple(_version(name, of_status) for name, of_status in counts.items())[:_VERSIONS]
-    failed = store.failed_tasks(project, versions[0].name) if versions and versions[0].failed else []
+    failed = store.progress.failed_tasks(project, versions[0].name) if versions and versions[0].failed else []
     return ProjectStatus(
         number=project.project_id,
         url=f"{without_credentials(project.label_studio_url)}/projects/{project.project_id}/data",
@@ -124,24 +123,24 @@ def _project(store: Store, project: Project) -> ProjectStatus:
         notes=notes,
         versions=versions,
         failures=tuple(reasons(failed)[:_REASONS]),
-        delays=tuple(reasons(store.delayed_tasks(project))[:_REASONS]),
-        unanswered=tuple(reasons(store.failed_answers(project, utc_now() - _LATELY)[:_REASONS])),
+        delays=tuple(reasons(store.progress.delayed_tasks(project))[:_REASONS]),
+        unanswered=tuple(reasons(store.progress.failed_answers(project, utc_now() - _LATELY)[:_REASONS])),
         time_left=_time_left(store, project, versions),
     )
 
 
 def _version(name: str, counts: dict[str, int]) -> VersionLine:
     sent = counts.get("published", 0) + counts.get("delivered", 0)
-    return VersionLine(name, counts.get("wanted", 0), counts.get("ready", 0), sent, counts.get("failed", 0))
+    return VersionLine(name, counts.get("requested", 0), counts.get("ready", 0), sent, counts.get("failed", 0))
 
 
 def _time_left(store: Store, project: Project, versions: tuple[VersionLine, ...]) -> str | None:
     """For what is wanted, at the pace at which this model last worked; None where that is not known."""
     seconds = 0.0
     for version in versions:
-        if version.wanted:
-            pace = store.pace(weights=version.name.partition(" · ")[0], project=project)
+        if version.requested:
+            pace = store.progress.pace(weights=version.name.partition(" · ")[0], project=project)
             if pace is None:
                 return None
-            seconds += pace.seconds_per_task * version.wanted
+            seconds += pace.seconds_per_task * version.requested
     return duration(seconds) if seconds else None

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from labeling.store.tables import Base
+from labeling.store.base import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -118,4 +118,4 @@ def test_health_is_answered_while_tasks_are_waited_for(server: httpx.Client) -> 
         assert server.get("/health").status_code == 200
         assert time.monotonic() - began < 1
         assert [future.result().json() for future in opening] == [{"results": [[]]}] * 6
-    assert server.get("/").json()["predictions"] == {"wanted": 6}
+    assert server.get("/").json()["predictions"] == {"requested": 6}

@@ -16,7 +16,7 @@ from argenseg_model.manifest import Manifest
 from backend.console.cli import main
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.settings import Settings
-from labeling.store import AskedPrompt, Correction, Review, Store
+from labeling.store import Annotation, AskedPrompt, Correction, Store
 from tests.worker.conftest import bright_square
 from tests.worker.label_studio_double import CONFIG, LabelStudioDouble
 from worker.context import JobContext
@@ -28,7 +28,7 @@ URL = "http://label-studio.test"
 @pytest.fixture
 def run(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch):
     """`run("corrections", "list")`, after two annotations by two annotators, each with a box that was added."""
-    store.upsert_project(URL, 5, CONFIG)
+    store.projects.upsert(URL, 5, CONFIG)
     label_studio = LabelStudioDouble()
     context = JobContext(settings, store, None, None)  # type: ignore[arg-type]
     for number in (1, 2):
@@ -37,7 +37,7 @@ def run(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch):
         payload["task"]["data"] = {"image": bright_square()}
         for region in payload["annotation"]["result"]:
             region |= {"original_width": 40, "original_height": 30}
-        process_event(context, store.record_event(payload["action"], payload, label_studio_url=URL))
+        process_event(context, store.events.record(payload["action"], payload, label_studio_url=URL))
     monkeypatch.setenv("ARGENSEG_DATA_DIR", str(settings.data_dir))
     monkeypatch.setenv("LABEL_STUDIO_URL", URL)
 
@@ -67,7 +67,7 @@ def test_lists_go_into_other_programs(run, store: Store) -> None:
     told = LabelStudioDouble().create(3)
     told["annotation"] |= {"id": 9, "updated_at": "2036-11-22T23:00:00Z"}
     told["annotation"]["result"][0]["value"]["rectanglelabels"] = ["=1+1 [bold] :car: " + "long " * 40]
-    event_id = store.record_event("ANNOTATION_CREATED", told, label_studio_url=URL)
+    event_id = store.events.record("ANNOTATION_CREATED", told, label_studio_url=URL)
     process_event(JobContext(Settings(), store, None, None), event_id)  # type: ignore[arg-type]
     lines = run("corrections", "list").output.splitlines()
     assert len(lines) == 3 + 3 + 2  # the table's frame, a line for each correction, and how many
@@ -116,9 +116,9 @@ def test_exclude_a_region_and_a_number_as_one_writes_it(run) -> None:
 
 
 def test_tasks_that_label_studio_deleted_are_counted(run, store: Store) -> None:
-    project = store.find_project(5, URL)
+    project = store.projects.find(5, URL)
     assert project is not None
-    store.leave_out_deleted_tasks(project, range(2, 1000))
+    store.exclusions.leave_out_deleted_tasks(project, range(2, 1000))
     assert listed(run) == [1]
     assert "998 tasks that were deleted" in run("corrections", "exclusions", "--project", "5").output
 
@@ -163,10 +163,10 @@ def test_export(run, tmp_path: Path, form: str, file: str) -> None:
 
 def corrected(store: Store, url: str, number: int = 5, annotation: int = 1) -> None:
     """A project of its own with a correction."""
-    region = Correction("r", "rectanglelabels", "red", "added", None, None, 0.0, 0.0, 1)
-    review = Review(annotation, 1, "submitted", (region,), lead_time_s=9.0)
-    project = store.upsert_project(url, number, CONFIG)
-    store.save_reviews(store.record_event("ANNOTATION_CREATED", {}, label_studio_url=url), project, [review])
+    region = Correction("r", "rectanglelabels", "red", "added", 0.0, 0.0, 1)
+    review = Annotation(annotation, 1, "submitted", (region,), lead_time_s=9.0)
+    project = store.projects.upsert(url, number, CONFIG)
+    store.annotations.save(store.events.record("ANNOTATION_CREATED", {}, label_studio_url=url), project, [review])
 
 
 def test_label_studio_is_that_of_the_settings(
@@ -182,7 +182,7 @@ def test_label_studio_is_that_of_the_settings(
     assert "task" not in run("corrections", "export", str(out), "--project", "5").stderr  # as 77 has no image
     lineage = tmp_path / "set"
     run("corrections", "export", str(lineage), "--format", "manifest")
-    assert store.list_data_sets()[-1].lineage["annotations"] == ["5/1", "5/2"]
+    assert store.datasets.all()[-1].lineage["annotations"] == ["5/1", "5/2"]
     monkeypatch.delenv("LABEL_STUDIO_URL")
     assert sorted(listed(run)) == [1, 2, 77, 78]
 
@@ -209,16 +209,19 @@ def test_stats_of_an_unknown_project(run) -> None:
 @pytest.mark.parametrize("form", ["coco", "huggingface", "manifest"])
 def test_an_export_of_a_version_is_whole(run, store: Store, tmp_path: Path, form: str) -> None:
     """What was added belongs to no version, and is on the images all the same; its annotation began from one."""
-    project = store.find_project(5, URL)
+    project = store.projects.find(5, URL)
     assert project is not None
     mask = np.zeros((30, 40), np.bool_)
     mask[:5] = True
-    kept = Correction("a", "rectanglelabels", "red", "accepted", *[CroppedMask.of(mask)] * 2, 1.0, 1.0, 0, prompt="red")
+    shape, other = CroppedMask.of(mask), CroppedMask.of(~mask)
+    kept = Correction(
+        "a", "rectanglelabels", "red", "accepted", 1.0, 1.0, 0, prompt="red", mask_before=shape, mask_after=shape
+    )
     kept = replace(kept, model_version="v1", label_before="red")
-    added = Correction("b", "rectanglelabels", "red", "added", None, CroppedMask.of(~mask), 0.0, 0.0, 9)
+    added = Correction("b", "rectanglelabels", "red", "added", 0.0, 0.0, 9, mask_after=other)
     asked = (AskedPrompt("red", "red"),)
-    review = Review(9, 1, "submitted", (kept, added), lead_time_s=9.0, model_version="v1", asked=asked)
-    store.save_reviews(store.record_event("ANNOTATION_CREATED", {}), project, [review])
+    review = Annotation(9, 1, "submitted", (kept, added), lead_time_s=9.0, model_version="v1", asked=asked)
+    store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), project, [review])
     out = tmp_path / "out"
     run("corrections", "export", str(out), "--version", "v1", "--format", form)
     if form == "coco":
@@ -240,13 +243,13 @@ def test_stats(run) -> None:
 
 
 def test_stats_have_a_line_for_each_label_prompt_version_and_week(run, store: Store) -> None:
-    project = store.find_project(5, URL)
+    project = store.projects.find(5, URL)
     assert project is not None
-    region = Correction("r", "rectanglelabels", "red", "accepted", None, None, 1.0, 1.0, 0, label_before="red")
+    region = Correction("r", "rectanglelabels", "red", "accepted", 1.0, 1.0, 0, label_before="red")
     regions = (replace(region, prompt="all that is red " * 9, score=0.93),)
-    review = Review(9, 1, "submitted", regions, prediction_id=1, lead_time_s=9.0)
+    review = Annotation(9, 1, "submitted", regions, prediction_id=1, lead_time_s=9.0)
     bulk = replace(review, annotation_id=10, task_id=2, lead_time_s=None)
-    store.save_reviews(store.record_event("ANNOTATION_CREATED", {}), project, [review, bulk])
+    store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), project, [review, bulk])
     table = run("stats", "--project", "5").output
     assert "1 more were made of predictions and never opened" in table
     assert "all that is red " * 9 in table and "100% (21%–100%)" in table
@@ -266,12 +269,12 @@ def picture(seed: int) -> str:
 
 
 def test_an_export_leaves_out_what_was_drawn_on_another_image(run, store: Store, tmp_path: Path) -> None:
-    project = store.find_project(5, URL)
+    project = store.projects.find(5, URL)
     assert project is not None
     run("corrections", "export", str(tmp_path / "before"))
     (line,) = run("corrections", "list", "--json", "--task", "1").stdout.splitlines()
     digest = json.loads(line)["image_sha256"]
-    assert digest is not None and digest == store.images_of_tasks(project, [1])[1].sha256
-    store.record_image(project, 1, picture(1))
+    assert digest is not None and digest == store.images.of_tasks(project, [1])[1].sha256
+    store.images.record(project, 1, picture(1))
     told = run("corrections", "export", str(tmp_path / "after"))
     assert "left out task 1: the task shows another image now" in told.stderr and "1 regions on 1 images" in told.stdout

@@ -19,8 +19,8 @@ from backend.operations.projects import predict, progress
 from backend.operations.projects.progress import Standing, current_standing, duration
 from labeling.predictions import Prediction
 from labeling.settings import Settings, environment_of
-from labeling.store.operations_records import RunOptions
-from labeling.store.tables import utc_now
+from labeling.store import RunOptions
+from labeling.store.base import utc_now
 from tests.backend.operations.projects.label_studio_double import LabelStudioDouble
 from worker.projects.open_project import OpenProject
 
@@ -44,15 +44,17 @@ def at_work(project: OpenProject, label_studio: LabelStudioDouble) -> Iterator[N
 
     def work() -> None:
         while not stop.wait(0.05):
-            for row in project.store.stale_predictions(-1):
-                wish = project.store.begin_prediction(row)
+            for row in project.store.requests.stale(-1):
+                wish = project.store.requests.begin(row)
                 if wish is None or wish.task_id == 4:
-                    project.store.fail_prediction(row, "the image is damaged")
+                    project.store.predictions.fail(row, "the image is damaged")
                     continue
-                project.store.finish_prediction(row, Prediction([], None, wish.model_version))
-            for row in project.store.unpublished_predictions(-1):
-                ready = project.store.get_prediction(row)
-                project.store.mark_published(row, label_studio.add_prediction(ready.task_id, ready.model_version))
+                project.store.predictions.finish(row, Prediction([], None, wish.model_version))
+            for row in project.store.predictions.unpublished(-1):
+                ready = project.store.predictions.get(row)
+                project.store.predictions.mark_published(
+                    row, label_studio.add_prediction(ready.task_id, ready.model_version)
+                )
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -66,7 +68,11 @@ def test_a_project_from_the_first_look_to_the_pin(
     argenseg: Argenseg, project: OpenProject, label_studio: LabelStudioDouble
 ) -> None:
     code, told = argenseg("predict", "--project", "5", "--dry-run")
-    assert code == 0 and "5 of its 5 tasks lack masks" in told and project.store.find_open_run(project.project) is None
+    assert (
+        code == 0
+        and "5 of its 5 tasks lack masks" in told
+        and project.store.project_runs.find_open(project.project) is None
+    )
     code, told = argenseg("predict", "--project", "5", "--pin")
     assert code == 1
     assert "5 of 5 tasks, 1 failed" in told and "Label Studio holds 4 predictions" in told
@@ -119,7 +125,7 @@ def test_a_shortfall_is_said_and_not_pinned(
 def test_the_blind_slice_is_left_out(connected: Settings, redis_connection: Redis, project: OpenProject) -> None:
     environment = {**environment_of(connected), "BLIND_SHARE": "0.5"}
     told = CliRunner().invoke(main, ["predict", "--project", "5", "--no-wait"], env=environment).output
-    wanted = project.store.counts()["wanted"]
+    wanted = project.store.progress.counts()["requested"]
     assert 0 < wanted < 5
     assert f"{wanted} of its 5 tasks, 50% of them left blind (BLIND_SHARE), lack masks" in told
     assert f"{wanted} tasks are queued" in told
@@ -145,7 +151,7 @@ def test_ctrl_c_says_how_to_come_back(connected: Settings, redis_connection: Red
         told, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "argenseg predict --project 5 --resume" in told and "--project 5 --cancel" in told
-    assert project.store.find_open_run(project.project) is not None
+    assert project.store.project_runs.find_open(project.project) is not None
 
 
 @pytest.mark.parametrize(
@@ -185,15 +191,15 @@ def test_a_cancelled_run_is_resumed_with_its_options(argenseg: Argenseg, project
     code, told = argenseg("predict", "--project", "5", "--resume")
     assert code == 1 and "nothing to resume" in told
     argenseg("predict", "--project", "5", "--limit", "2", "--only-unlabeled", "--pin", "--no-wait")
-    project.store.begin_prediction(project.store.stale_predictions(-1)[0])
+    project.store.requests.begin(project.store.requests.stale(-1)[0])
     assert argenseg("predict", "--project", "5", "--cancel")[1].startswith("1 tasks are taken back.")
     assert argenseg("predict", "--project", "5", "--resume", "--dry-run")[0] == 0
-    assert project.store.find_open_run(project.project) is None
+    assert project.store.project_runs.find_open(project.project) is None
     assert argenseg("predict", "--project", "5", "--resume", "--no-wait")[0] == 0
-    run = project.store.find_open_run(project.project)
+    run = project.store.project_runs.find_open(project.project)
     assert run is not None
-    assert (run.options, run.wanted) == (RunOptions(only_unlabeled=True, limit=2, pin=True), 2)
-    assert project.store.counts() == {"wanted": 2}
+    assert (run.options, run.requested) == (RunOptions(only_unlabeled=True, limit=2, pin=True), 2)
+    assert project.store.progress.counts() == {"requested": 2}
 
 
 @pytest.mark.parametrize(("change", "told"), [("taken over", "took over"), ("cancelled", "was cancelled")])
@@ -208,9 +214,9 @@ def test_a_run_that_ends_otherwise_is_no_success(
 ) -> None:
     def meanwhile(*_: object) -> None:
         if change == "cancelled":
-            project.store.end_runs(project.project, "cancelled")
+            project.store.project_runs.end(project.project, "cancelled")
         else:
-            project.store.begin_run(project.project, "tuned · 1", RunOptions(only_unlabeled=True))
+            project.store.project_runs.begin(project.project, "tuned · 1", RunOptions(only_unlabeled=True))
 
     monkeypatch.setattr(cli, "follow", meanwhile)
     code, output = argenseg("predict", "--project", "5", "--pin")
@@ -222,11 +228,11 @@ def test_what_is_put_off_is_told_and_not_in_the_estimate(
     argenseg: Argenseg, project: OpenProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     argenseg("predict", "--project", "5", "--no-wait")
-    began, rows = utc_now(), project.store.stale_predictions(-1)
-    project.store.begin_prediction(rows[0])
-    project.store.finish_prediction(rows[0], Prediction([], None, project.version))
+    began, rows = utc_now(), project.store.requests.stale(-1)
+    project.store.requests.begin(rows[0])
+    project.store.predictions.finish(rows[0], Prediction([], None, project.version))
     for row in rows[1:4]:
-        project.store.note_delay(row, "no such host")
+        project.store.requests.note_delay(row, "no such host")
 
     def standing() -> Standing:
         monkeypatch.setattr(progress, "live_workers", lambda *_: 1)
@@ -234,10 +240,10 @@ def test_what_is_put_off_is_told_and_not_in_the_estimate(
 
     some = standing()
     assert (some.put_off, some.reason) == (3, "no such host") and some.seconds_left is not None
-    pace = project.store.pace(weights="tiny")
+    pace = project.store.progress.pace(weights="tiny")
     assert pace is not None and some.seconds_left == pytest.approx(pace.seconds_per_task)
-    project.store.note_delay(rows[4], "busy")
-    project.store.note_delay(rows[0], "Label Studio is down")  # computed, not sent
+    project.store.requests.note_delay(rows[4], "busy")
+    project.store.requests.note_delay(rows[0], "Label Studio is down")  # computed, not sent
     assert standing().text() == "5 put off: no such host"
     assert "3 put off: no such host (task 2, 3, 4)" in argenseg("predict", "--project", "5", "--failed")[1]
 

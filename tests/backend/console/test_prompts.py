@@ -100,8 +100,8 @@ def test_the_projects_live_version_is_asked(run: Any, settings: Settings, capsys
     run(limit=1)
     assert json.loads(capsys.readouterr().out)["model"].startswith("starter")
     with Store.open(settings.database_url, settings.blob_url) as store:
-        store.add_model("tuned", str(settings.data_dir / "tuned"), "starter")
-        store.set_live_model("tuned", store.upsert_project(settings.installation_url, 3, CONFIG))
+        store.models.add("tuned", str(settings.data_dir / "tuned"), "starter")
+        store.models.set_active("tuned", store.projects.upsert(settings.installation_url, 3, CONFIG))
     run(limit=1)
     assert json.loads(capsys.readouterr().out)["model"] == "tuned"
 

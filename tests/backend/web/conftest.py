@@ -103,7 +103,7 @@ def gpu_worker(settings: Settings, store: Store) -> Iterator[list[int]]:
     predicted: list[int] = []
 
     def predict(prediction_id: int) -> None:
-        wish = None if stop.is_set() else store.begin_prediction(prediction_id)
+        wish = None if stop.is_set() else store.requests.begin(prediction_id)
         if wish is None:
             return
         mask = np.zeros((48, 64), bool)
@@ -113,7 +113,7 @@ def gpu_worker(settings: Settings, store: Store) -> Iterator[list[int]]:
             PredictedMask(item.label, item.prompt, item.from_name, item.to_name, item.region_type, shape, 0.75)
             for item in wish.plan.items
         ]
-        store.finish_prediction(prediction_id, build_prediction(masks, wish.model_version, 64, 48))
+        store.predictions.finish(prediction_id, build_prediction(masks, wish.model_version, 64, 48))
         predicted.append(prediction_id)
 
     class ThreadWorker(LeasedWorker):

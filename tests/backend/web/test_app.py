@@ -46,7 +46,7 @@ def test_status(client: FlaskClient) -> None:
     told = {"status": "UP", "model": "tiny-1", "blind_share": 0.0, "predictions": {}}
     assert client.get("/").json == told
     send(client, recorded("predict_batch"))
-    assert client.get("/").json["predictions"] == {"wanted": 10}
+    assert client.get("/").json["predictions"] == {"requested": 10}
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("GET", "/predict", 405)])
@@ -59,7 +59,7 @@ def test_an_outage_is_told(client: FlaskClient, store: Store, monkeypatch: pytes
     def failing() -> dict[str, int]:
         raise StoreError("The database is away.")
 
-    monkeypatch.setattr(store, "counts", failing)
+    monkeypatch.setattr(store.progress, "counts", failing)
     response = client.get("/")
     assert (response.status_code, response.json) == (503, {"error": "The database is away."})
 
@@ -67,7 +67,7 @@ def test_an_outage_is_told(client: FlaskClient, store: Store, monkeypatch: pytes
 def test_a_bug_is_told_without_its_details(
     client: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(store, "counts", lambda: 1 / 0)
+    monkeypatch.setattr(store.progress, "counts", lambda: 1 / 0)
     response = client.get("/")
     assert response.status_code == 500 and "ZeroDivision" not in response.text
     assert "ZeroDivisionError" in caplog.text
@@ -103,7 +103,7 @@ def test_hostile_json(client: FlaskClient, store: Store) -> None:
             response = client.post(path, data=body, content_type="application/json")
             assert response.status_code == 400, (path, body[:40])
             assert "JSON" in response.json["error"]
-    assert store.counts() == {}
+    assert store.progress.counts() == {}
 
 
 NUMBER_TOO_LARGE = 2**63
@@ -146,7 +146,7 @@ def test_fields_of_the_wrong_shape(client: FlaskClient, store: Store) -> None:
         response = send(client, recording)
         assert response.status_code == 400, (field, value)
         assert f'"{field}' in response.json["error"] and len(response.json["error"]) < 300
-    assert store.counts() == {}
+    assert store.progress.counts() == {}
 
 
 def test_a_typed_prompt_without_text_is_no_prompt(client: FlaskClient, store: Store) -> None:
@@ -154,7 +154,7 @@ def test_a_typed_prompt_without_text_is_no_prompt(client: FlaskClient, store: St
     for value in (None, 7, [], {}, {"text": None}, {"text": [7]}, {"text": ["  "]}, {"text": {}}):
         recording["json"]["params"]["context"]["result"][0]["value"] = value
         assert send(client, recording).json == {"results": [[]]}, value
-    assert store.counts() == {}
+    assert store.progress.counts() == {}
 
 
 @pytest.mark.parametrize(
@@ -165,4 +165,4 @@ def test_odd_task_data_is_only_data(task_data: dict[str, Any], client: FlaskClie
     recording = recorded("predict_batch")
     recording["json"]["tasks"] = [task, task]
     assert send(client, recording).json == {"results": [[], []]}
-    assert store.counts() == {"wanted": 1}
+    assert store.progress.counts() == {"requested": 1}

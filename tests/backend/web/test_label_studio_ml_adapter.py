@@ -48,7 +48,7 @@ def test_label_studio_ml_serves_our_predictions(url, settings, store, connection
     tasks = [{**batch["json"]["tasks"][0], "id": number} for number in range(101, 106)]
     assert post(url, batch, tasks=tasks)["results"] == [[]] * 5
     eventually(lambda: len(gpu_worker) == 6)
-    assert store.get_prediction(gpu_worker[-1]).delivery == "push"
+    assert store.predictions.get(gpu_worker[-1]).delivery == "push"
 
 
 def test_projects_are_not_mixed_up(url, settings, store, connection) -> None:
@@ -59,13 +59,13 @@ def test_projects_are_not_mixed_up(url, settings, store, connection) -> None:
     batch = recorded("predict_batch")
     post(url, batch, tasks=[single["json"]["tasks"][0] | {"id": number} for number in (1, 2)])
     eventually(lambda: open_queue(connection, GPU).count == 2)
-    assert {item.label for item in store.get_prediction(1).plan.items} == {"red", "blue"}
+    assert {item.label for item in store.predictions.get(1).plan.items} == {"red", "blue"}
 
 
 def test_webhooks_are_kept(url, store) -> None:
     event = recorded("webhook_annotation_created")
     assert post(url, {**event, "path": "/webhook"})["status"] == "ok"
-    stored = store.get_event(1)
+    stored = store.events.get(1)
     assert (stored.action, stored.payload) == ("ANNOTATION_CREATED", event["json"])
 
 

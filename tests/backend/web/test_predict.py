@@ -50,7 +50,7 @@ def test_retrieve_predictions_on_many_tasks(settings: Settings, store: Store, co
     client = create_app(settings.model_copy(update={"predict_wait_s": 0}), store, connection).test_client()
     many = [{**BATCH["json"]["tasks"][0], "id": number} for number in range(1, 1501)]
     assert send(client, with_tasks(BATCH, many)).json == {"results": [[]] * 1500}
-    assert store.counts() == {"wanted": 1500}
+    assert store.progress.counts() == {"requested": 1500}
     eventually(lambda: open_queue(connection, GPU).count == 1500, 30)
     assert send(client, opened(7)).status_code == 200  # somebody opens one of them: its job goes to the front
     assert open_queue(connection, GPU).job_ids[0].startswith(f"predict-{7}-")
@@ -59,7 +59,7 @@ def test_retrieve_predictions_on_many_tasks(settings: Settings, store: Store, co
 def test_an_opened_task_that_takes_too_long_is_pushed(settings: Settings, store: Store, connection: "Redis") -> None:
     client = create_app(settings.model_copy(update={"predict_wait_s": 0.2}), store, connection).test_client()
     assert send(client, SINGLE).json == {"results": [[]]}
-    assert (store.get_prediction(1).status, store.get_prediction(1).delivery) == ("wanted", "push")
+    assert (store.predictions.get(1).status, store.predictions.get(1).delivery) == ("requested", "push")
 
 
 def test_a_result_that_came_too_late_is_given_when_the_task_is_opened_again(
@@ -73,10 +73,10 @@ def test_a_result_that_came_too_late_is_given_when_the_task_is_opened_again(
 def test_label_studio_lost_what_was_pushed(client: FlaskClient, store: Store, connection: "Redis") -> None:
     """Somebody deleted the predictions and pressed Retrieve Predictions: they are pushed again, not computed again."""
     send(client, BATCH)
-    store.finish_prediction(1, Prediction([], None, "v"))
-    store.mark_published(1, 42)
+    store.predictions.finish(1, Prediction([], None, "v"))
+    store.predictions.mark_published(1, 42)
     assert send(client, BATCH).json == {"results": [[]] * 10}
-    assert store.get_prediction(1).status == "ready"
+    assert store.predictions.get(1).status == "ready"
     eventually(lambda: live_rows(connection, PUBLISH, PUBLISH_PREDICTION) == {1})
 
 
@@ -84,8 +84,8 @@ def test_a_mask_that_is_empty_is_an_answer(client: FlaskClient, store: Store) ->
     """Nothing was found: that is a result, and Label Studio need not ask again."""
     send(client, BATCH)
     task = BATCH["json"]["tasks"][0]
-    version = store.get_prediction(1).model_version
-    store.finish_prediction(1, Prediction([], None, version))
+    version = store.predictions.get(1).model_version
+    store.predictions.finish(1, Prediction([], None, version))
     send(client, with_tasks(BATCH, [task]))
     assert send(client, with_tasks(BATCH, [task])).json == {
         "results": [{"result": [], "score": None, "model_version": version}]
@@ -95,8 +95,8 @@ def test_a_mask_that_is_empty_is_an_answer(client: FlaskClient, store: Store) ->
 def test_a_task_without_an_image_fails_alone(client: FlaskClient, store: Store, connection: "Redis") -> None:
     tasks = [{"id": 1, "data": {"image": "/a.png"}}, {"id": 2, "data": {"text": "a"}}, {"id": 3, "data": {"image": 3}}]
     assert send(client, with_tasks(BATCH, tasks)).json == {"results": [[], [], []]}
-    assert [store.get_prediction(number).status for number in (1, 2, 3)] == ["wanted", "failed", "failed"]
-    assert 'no text under "image"' in (store.get_prediction(2).error or "")
+    assert [store.predictions.get(number).status for number in (1, 2, 3)] == ["requested", "failed", "failed"]
+    assert 'no text under "image"' in (store.predictions.get(2).error or "")
     eventually(lambda: live_rows(connection, GPU, PREDICT) == {1})
     assert send(client, with_tasks(BATCH, tasks[1:2])).json == {"results": [[]]}  # and it is not waited for
 
@@ -121,11 +121,11 @@ def test_a_label_config_that_broke_hides_no_masks(client: FlaskClient, store: St
     good, broken = recorded("setup"), recorded("setup")
     broken["json"]["schema"] = good["json"]["schema"].replace("<Label ", '<Label min_area="many" ')
     send(client, SINGLE)
-    sent = store.get_prediction(1).model_version
-    store.finish_prediction(1, Prediction([], 0.5, sent))
-    store.mark_published(1, 42)
+    sent = store.predictions.get(1).model_version
+    store.predictions.finish(1, Prediction([], 0.5, sent))
+    store.predictions.mark_published(1, 42)
     send(client, with_tasks(SINGLE, SINGLE["json"]["tasks"], label_config=renamed(SINGLE["json"]["label_config"])))
-    assert store.get_prediction(2).model_version != sent
+    assert store.predictions.get(2).model_version != sent
     assert send(client, broken).json == {"model_version": sent}
 
 
@@ -145,7 +145,7 @@ def test_a_box_of_an_unknown_label_fails_with_its_reason(client: FlaskClient, st
     recording = recorded("predict_interactive_rectangle")
     recording["json"]["params"]["context"]["result"][0]["value"]["rectanglelabels"] = ["green"]
     assert send(client, recording).json == {"results": [[]]}
-    assert "the label of this box" in (store.get_prediction(1).error or "")
+    assert "the label of this box" in (store.predictions.get(1).error or "")
 
 
 def test_the_version_changes_with_the_prompts(client: FlaskClient) -> None:
@@ -173,7 +173,7 @@ def test_setup_does_not_wait_for_a_locked_store(client: FlaskClient, store: Stor
         began = time.monotonic()
         assert send(client, recorded("setup")).json["model_version"].startswith("tiny-1 · ")
         assert time.monotonic() - began < 2  # Label Studio waits for 3 s
-    eventually(lambda: store.find_project(1) is not None)  # it was stored afterwards
+    eventually(lambda: store.projects.find(1) is not None)  # it was stored afterwards
 
 
 def test_setup_tells_the_live_version_whatever_goes_on(
@@ -181,8 +181,8 @@ def test_setup_tells_the_live_version_whatever_goes_on(
 ) -> None:
     """Label Studio would hide its masks, if another version were told."""
     (tmp_path / "tuned").mkdir()
-    store.add_model("tuned", str(tmp_path / "tuned"), "tiny-1")
-    store.set_live_model("tuned")
+    store.models.add("tuned", str(tmp_path / "tuned"), "tiny-1")
+    store.models.set_active("tuned")
     background, go_on = app.extensions["argenseg"].background, threading.Event()
     for _ in range(8):
         background.submit(go_on.wait)  # as when thousands of jobs are being queued
@@ -194,7 +194,7 @@ def test_setup_tells_the_live_version_whatever_goes_on(
     def fail(*_: object) -> None:
         raise StoreError("The database is gone.")
 
-    monkeypatch.setattr(store, "live_model", fail)
+    monkeypatch.setattr(store.models, "active", fail)
     assert send(app.test_client(), recorded("setup")).json["model_version"] == told
 
 
@@ -217,8 +217,8 @@ def test_redis_is_down(redis: str, settings: Settings, store: Store, request: py
     assert send(client, SINGLE).json == {"results": [[]]}
     assert send(client, BATCH).json == {"results": [[]] * 10}
     assert time.monotonic() - began < 4
-    assert store.counts() == {"wanted": 11}  # the sweeper finds them
-    assert {store.get_prediction(number).delivery for number in range(1, 12)} == {"push"}
+    assert store.progress.counts() == {"requested": 11}  # the sweeper finds them
+    assert {store.predictions.get(number).delivery for number in range(1, 12)} == {"push"}
 
 
 def test_waiters_leave_threads_free(settings: Settings, store: Store, connection: "Redis") -> None:
@@ -230,8 +230,8 @@ def test_waiters_leave_threads_free(settings: Settings, store: Store, connection
         eventually(lambda: open_queue(connection, GPU).count == 2)
         assert send(app.test_client(), opened(3)).json == {"results": [[]]}
         assert time.monotonic() - began < 1.2
-        assert store.get_prediction(3).delivery == "push"
-        assert store.get_prediction(1).delivery == "sync"
+        assert store.predictions.get(3).delivery == "push"
+        assert store.predictions.get(1).delivery == "sync"
         assert [future.result().json for future in waiting] == [{"results": [[]]}] * 2
     assert time.monotonic() - began >= 1.5
     assert send(app.test_client(), opened(4)).status_code == 200  # the places are free again
@@ -243,22 +243,22 @@ def test_a_worker_that_finishes_while_the_request_waits(app: Flask, store: Store
 
     def finish() -> None:
         eventually(lambda: open_queue(connection, GPU).count == 1)
-        store.finish_prediction(1, Prediction([], 0.5, store.get_prediction(1).model_version))
+        store.predictions.finish(1, Prediction([], 0.5, store.predictions.get(1).model_version))
 
     worker = threading.Thread(target=finish)
     worker.start()
     (result,) = send(app.test_client(), SINGLE).json["results"]
     worker.join()
     assert (result["result"], result["score"]) == ([], 0.5)
-    assert store.get_prediction(1).status == "delivered"
+    assert store.predictions.get(1).status == "delivered"
 
 
 def test_nothing_is_recorded_of_a_task_that_was_erased(client: FlaskClient, store: Store, settings: Settings) -> None:
-    project = store.upsert_project(settings.label_studio_url or "", 1, SINGLE["json"]["label_config"])
-    store.erase(project, "task", 7, "asked for")
+    project = store.projects.upsert(settings.label_studio_url or "", 1, SINGLE["json"]["label_config"])
+    store.erasure.erase(project, "task", 7, "asked for")
     typed = recorded("predict_interactive_text")
     for request in (opened(7), with_tasks(typed, opened(7)["json"]["tasks"], project="1.1795339217")):
         assert send(client, request).json == {"results": [[]]}
     task = SINGLE["json"]["tasks"][0]
     assert send(client, with_tasks(SINGLE, [{**task, "id": 7}, {**task, "id": 8}])).json == {"results": [[], []]}
-    assert store.counts() == {"wanted": 1}
+    assert store.progress.counts() == {"requested": 1}

@@ -16,7 +16,7 @@ from labeling.regions.brush_rle import encode
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.kinds import region_mask
 from labeling.settings import Settings
-from labeling.store import Store, WantedPrediction
+from labeling.store import PredictionRequest, Store
 from labeling.versions import model_version
 from tests.backend.web.recorded import REQUESTS, eventually, recorded, recordings, send
 from worker.context import JobContext
@@ -31,9 +31,9 @@ def version_of(settings: Settings, recording: dict[str, Any]) -> str:
     return model_version(settings.model, parse_label_config(body.get("label_config") or body["schema"]))
 
 
-def wishes(store: Store) -> list[WantedPrediction]:
+def wishes(store: Store) -> list[PredictionRequest]:
     """All rows; their ids count from 1."""
-    return [store.get_prediction(number) for number in range(1, sum(store.counts().values()) + 1)]
+    return [store.predictions.get(number) for number in range(1, sum(store.progress.counts().values()) + 1)]
 
 
 @pytest.mark.parametrize("file", sorted(REQUESTS.glob("*.json")), ids=lambda file: file.stem)
@@ -68,15 +68,15 @@ def test_answers_as_label_studio_expects(
 
 def test_setup_remembers_the_project(client: FlaskClient, store: Store, settings: Settings) -> None:
     send(client, recorded("setup"))
-    eventually(lambda: store.find_project(1) is not None)
-    project = store.find_project(1, settings.label_studio_url)
+    eventually(lambda: store.projects.find(1) is not None)
+    project = store.projects.find(1, settings.label_studio_url)
     assert project is not None and project.label_config == recorded("setup")["json"]["schema"]
 
 
 def test_setup_with_credentials(settings: Settings, store: Store, connection: "Redis") -> None:
     settings = settings.model_validate({**settings.model_dump(), **BASIC_AUTH})
     assert send(create_app(settings, store, connection).test_client(), recorded("setup_basic_auth")).status_code == 200
-    eventually(lambda: store.find_project(1) is not None)
+    eventually(lambda: store.projects.find(1) is not None)
 
 
 def test_a_task_that_is_opened_gets_its_masks(
@@ -100,7 +100,7 @@ def test_a_batch_is_queued_and_answered_at_once(client: FlaskClient, store: Stor
     assert send(client, recording).json == {"results": [[]] * 10}
     rows = wishes(store)
     assert [row.task_id for row in rows] == [task["id"] for task in recording["json"]["tasks"]]
-    assert {(row.status, row.delivery) for row in rows} == {("wanted", "push")}
+    assert {(row.status, row.delivery) for row in rows} == {("requested", "push")}
     assert [item.prompt for item in rows[0].plan.items] == ["red", "blue"]
     assert [item.prompt for item in rows[9].plan.items] == ["red ball", "blue"]  # the task carries its own prompt
     eventually(lambda: open_queue(connection, GPU).count == 10)
@@ -136,7 +136,7 @@ def test_an_unknown_tool_gets_a_valid_empty_answer(client: FlaskClient, store: S
     recording = recorded("predict_interactive_rectangle")
     recording["json"]["params"]["context"]["result"][0]["type"] = "ellipselabels"
     assert send(client, recording).json == {"results": [[]]}
-    assert store.counts() == {}
+    assert store.progress.counts() == {}
 
 
 def test_an_empty_context_leaves_the_page_alone(client: FlaskClient, store: Store, connection: "Redis") -> None:
@@ -157,7 +157,7 @@ def test_an_event_is_stored_before_it_is_answered(
 ) -> None:
     for number, recording in enumerate(recordings(REQUESTS / f"{name}.json"), start=1):
         assert send(client, recording).status_code == 201
-        event = store.get_event(number)
+        event = store.events.get(number)
         assert (event.action, event.payload) == (recording["json"]["action"], recording["json"])
         assert event.label_studio_url == settings.label_studio_url
         eventually(lambda number=number: number in live_rows(connection, PUBLISH, PROCESS_EVENT))
@@ -170,7 +170,7 @@ def test_new_tasks_are_predicted_before_anyone_opens_them(
     for _ in range(2):  # an event may be processed twice
         process_event(JobContext(settings, store, None, connection), 1)
     (wish,) = wishes(store)
-    assert (wish.task_id, wish.status, wish.delivery) == (13, "wanted", "push")
+    assert (wish.task_id, wish.status, wish.delivery) == (13, "requested", "push")
     assert [item.prompt for item in wish.plan.items] == ["a", "blue"]
     assert live_rows(connection, GPU, PREDICT) == {wish.id}
 
@@ -181,7 +181,7 @@ def test_an_updated_project_is_remembered(
     recording = recorded("webhook_project_updated")
     send(client, recording)
     process_event(JobContext(settings, store, None, connection), 1)
-    project = store.find_project(1, settings.label_studio_url)
+    project = store.projects.find(1, settings.label_studio_url)
     assert project is not None and project.label_config == recording["json"]["project"]["label_config"]
 
 
@@ -192,22 +192,22 @@ def test_a_corrected_brush_becomes_a_correction(client: FlaskClient, store: Stor
     corrected = region_mask(drawn)
     predicted = corrected.copy()
     predicted[:40] = True
-    project = store.upsert_project(settings.label_studio_url or "", 1, event["json"]["project"]["label_config"])
+    project = store.projects.upsert(settings.label_studio_url or "", 1, event["json"]["project"]["label_config"])
     config = parse_label_config(project.label_config)
     task = event["json"]["task"]
-    wish = store.want_prediction(
+    wish = store.requests.add(
         project, task["id"], task["data"], plan_prompts(config, task["data"]), "tiny-1 · 000000", delivery="push"
     )
     region = drawn | {"value": drawn["value"] | {"rle": encode(predicted)}}
     kept = PredictedRegion("br255", "red", "red", 0.9, CroppedMask.of(predicted))
-    store.finish_prediction(wish.id, Prediction([region], 0.9, wish.model_version, (kept,)))
-    store.mark_published(wish.id, 619)
+    store.predictions.finish(wish.id, Prediction([region], 0.9, wish.model_version, (kept,)))
+    store.predictions.mark_published(wish.id, 619)
 
     send(client, event)
     assert record_corrections(store, 1) >= 1
-    (correction,) = [row for row in store.list_corrections(1) if row.region_id == "br255"]
+    (correction,) = [row for row in store.corrections.of_project(1) if row.region_id == "br255"]
     assert (correction.kind, correction.annotation_id, correction.label) == ("edited", 7, "red")
     assert correction.mask_before is not None and correction.mask_after is not None
-    assert (store.read_mask(correction.mask_before) == predicted).all()
-    assert (store.read_mask(correction.mask_after) == corrected).all()
+    assert (store.corrections.read_mask(correction.mask_before) == predicted).all()
+    assert (store.corrections.read_mask(correction.mask_after) == corrected).all()
     assert correction.iou == pytest.approx((predicted & corrected).sum() / (predicted | corrected).sum())

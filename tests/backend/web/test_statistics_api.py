@@ -10,13 +10,13 @@ from tests.backend.web.recorded import recorded
 def test_statistics(client: FlaskClient, store: Store) -> None:
     payload = recorded("webhook_annotation_created_corrected_brush")["json"]
     record_corrections(
-        store, store.record_event(payload["action"], payload, label_studio_url="http://label-studio.test")
+        store, store.events.record(payload["action"], payload, label_studio_url="http://label-studio.test")
     )
     told = client.get("/api/statistics").json
     assert told["annotations"] == 1
     assert told["time_saved"]["blind_s"]["count"] == 0
     assert client.get("/api/statistics?project=1").json == told
-    store.upsert_project("http://label-studio.test", 2, "<View/>")
+    store.projects.upsert("http://label-studio.test", 2, "<View/>")
     assert client.get("/api/statistics?project=2").json["annotations"] == 0
 
 

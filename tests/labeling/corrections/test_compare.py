@@ -13,7 +13,7 @@ from labeling.errors import LabelingError
 from labeling.regions import brush_rle
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.kinds import draw_regions, region_dict, region_mask
-from labeling.store import AskedPrompt, PredictedRegionRecord, Review
+from labeling.store import Annotation, AskedPrompt, PredictedRegionRecord
 
 ASKED = (AskedPrompt("red", "red ball"),)
 CONFIGURED = (AskedPrompt("red", "red"), AskedPrompt("blue", "blue"))
@@ -73,7 +73,7 @@ def annotation(*result: Any, parent: int | None = None, **changes: Any) -> dict[
     return fields | {"result": list(result), "parent_prediction": parent} | changes
 
 
-def kinds(review: Review) -> dict[str, str]:
+def kinds(review: Annotation) -> dict[str, str]:
     return {correction.region_id: correction.kind for correction in review.corrections}
 
 

@@ -35,21 +35,21 @@ def published(store: Store, recorded, plan: PromptPlan) -> np.ndarray:
     """Prediction 619 of task 4 as we made it, with the region that the browser edited and another; the mask of both."""
     region = recorded("regions")["brush255"]
     mask = region_mask(region)
-    project = store.upsert_project(URL, 1, recorded("requests/setup")["json"]["schema"])
-    wish = store.want_prediction(project, 4, {}, plan, "v1", delivery="push")
+    project = store.projects.upsert(URL, 1, recorded("requests/setup")["json"]["schema"])
+    wish = store.requests.add(project, 4, {}, plan, "v1", delivery="push")
     regions = tuple(PredictedRegion(name, "red", "red ball", 0.91, CroppedMask.of(mask)) for name in ("br255", "other"))
-    store.finish_prediction(wish.id, Prediction([region, region | {"id": "other"}], 0.91, "v1", regions))
-    store.mark_published(wish.id, 619)
+    store.predictions.finish(wish.id, Prediction([region, region | {"id": "other"}], 0.91, "v1", regions))
+    store.predictions.mark_published(wish.id, 619)
     return mask
 
 
 def process(store: Store, payload: dict[str, Any], action: str | None = None) -> int:
-    event_id = store.record_event(action or payload["action"], payload, label_studio_url=URL)
+    event_id = store.events.record(action or payload["action"], payload, label_studio_url=URL)
     return record_corrections(store, event_id)
 
 
 def last_event(store: Store, event_id: int = 1) -> Any:
-    return store.get_event(event_id)
+    return store.events.get(event_id)
 
 
 def many_cells(count: int, moved: int = 0) -> Prediction:
@@ -65,11 +65,11 @@ def many_cells(count: int, moved: int = 0) -> Prediction:
 
 def test_many_regions_of_a_large_image_take_little_memory(store: Store, recorded, plan: PromptPlan) -> None:
     """Of 300, a third was left as it was, a third edited, a third drawn anew: whole masks would take 7 GB."""
-    project = store.upsert_project(URL, 1, recorded("requests/setup")["json"]["schema"])
-    wish = store.want_prediction(project, 4, {}, plan, "v1", delivery="push")
+    project = store.projects.upsert(URL, 1, recorded("requests/setup")["json"]["schema"])
+    wish = store.requests.add(project, 4, {}, plan, "v1", delivery="push")
     ours, theirs = many_cells(300), many_cells(300, moved=6).result
-    store.finish_prediction(wish.id, ours)
-    store.mark_published(wish.id, 619)
+    store.predictions.finish(wish.id, ours)
+    store.predictions.mark_published(wish.id, 619)
     edited = [new | {"id": old["id"]} for old, new in zip(ours.result[100:200], theirs[100:200], strict=True)]
     annotation = {"id": 7, "task": 4, "parent_prediction": 619, "result": [*ours.result[:100], *edited, *theirs[200:]]}
     event = {"action": "ANNOTATION_CREATED", "annotation": annotation, "project": {"id": 1}}
@@ -80,13 +80,13 @@ def test_many_regions_of_a_large_image_take_little_memory(store: Store, recorded
     finally:
         tracemalloc.stop()
     assert last_event(store).error is None
-    found = [(item.kind, item.changed_pixels, item.iou) for item in store.list_corrections(1)]
+    found = [(item.kind, item.changed_pixels, item.iou) for item in store.corrections.of_project(1)]
     assert found == [("accepted", 0, 1.0)] * 100 + [("edited", 600, 54 / 66)] * 200
 
 
 def test_an_edit_in_the_browser_becomes_a_correction(store: Store, browser_event, published: np.ndarray) -> None:
     assert process(store, browser_event) == 4
-    edited, bitmask, rectangle, deleted = store.list_corrections(1)
+    edited, bitmask, rectangle, deleted = store.corrections.of_project(1)
     assert {(item.region_type, item.kind) for item in (bitmask, rectangle)} == {
         ("bitmasklabels", "added"),
         ("rectanglelabels", "added"),
@@ -94,7 +94,7 @@ def test_an_edit_in_the_browser_becomes_a_correction(store: Store, browser_event
     assert (edited.region_id, edited.kind, edited.label, edited.model_version) == ("br255", "edited", "red", "v1")
     assert (deleted.region_id, deleted.kind, deleted.mask_after) == ("other", "deleted", None)
     assert edited.mask_before is not None
-    assert np.array_equal(store.read_mask(edited.mask_before), published)
+    assert np.array_equal(store.corrections.read_mask(edited.mask_before), published)
     event = last_event(store)
     assert event.processed_at is not None
     assert event.error is None
@@ -103,17 +103,17 @@ def test_an_edit_in_the_browser_becomes_a_correction(store: Store, browser_event
 
 def test_processing_again_changes_nothing(store: Store, browser_event, published: np.ndarray) -> None:
     process(store, browser_event)
-    before = [item.region_id for item in store.list_corrections(with_history=True)]
+    before = [item.region_id for item in store.corrections.of_project(with_history=True)]
     assert record_corrections(store, 1) == 4
-    assert [item.region_id for item in store.list_corrections(with_history=True)] == before
-    assert store.unprocessed_events(0) == []
+    assert [item.region_id for item in store.corrections.of_project(with_history=True)] == before
+    assert store.events.unprocessed(0) == []
 
 
 def test_an_unknown_project_gives_added_regions(store: Store, browser_event) -> None:
     assert process(store, browser_event) == 3
-    added, *_ = store.list_corrections(1)
+    added, *_ = store.corrections.of_project(1)
     assert (added.kind, added.mask_before, added.iou) == ("added", None, 0.0)
-    project = store.find_project(1, URL)
+    project = store.projects.find(1, URL)
     assert project is not None
     assert "<BrushLabels" in project.label_config
 
@@ -121,14 +121,14 @@ def test_an_unknown_project_gives_added_regions(store: Store, browser_event) -> 
 def test_an_event_of_another_label_studio_does_not_meet_our_predictions(
     store: Store, browser_event, published: np.ndarray
 ) -> None:
-    event_id = store.record_event("ANNOTATION_CREATED", browser_event, label_studio_url="http://other")
+    event_id = store.events.record("ANNOTATION_CREATED", browser_event, label_studio_url="http://other")
     record_corrections(store, event_id)
-    assert [item.kind for item in store.list_corrections(1)] == ["added"] * 3
+    assert [item.kind for item in store.corrections.of_project(1)] == ["added"] * 3
 
 
 def test_without_a_url_the_known_project_is_meant(store: Store, browser_event, published: np.ndarray) -> None:
-    record_corrections(store, store.record_event("ANNOTATION_CREATED", browser_event))
-    assert [item.kind for item in store.list_corrections(1)] == ["edited", "added", "added", "deleted"]
+    record_corrections(store, store.events.record("ANNOTATION_CREATED", browser_event))
+    assert [item.kind for item in store.corrections.of_project(1)] == ["edited", "added", "added", "deleted"]
 
 
 def test_an_update_replaces_and_a_deletion_ends(store: Store, browser_event, published: np.ndarray) -> None:
@@ -136,14 +136,14 @@ def test_an_update_replaces_and_a_deletion_ends(store: Store, browser_event, pub
     update = copy.deepcopy(browser_event) | {"action": "ANNOTATION_UPDATED"}
     update["annotation"] |= {"result": [], "updated_at": LATER}
     process(store, update)
-    assert {(item.region_id, item.kind) for item in store.list_corrections(1)} == {
+    assert {(item.region_id, item.kind) for item in store.corrections.of_project(1)} == {
         ("br255", "deleted"),
         ("other", "deleted"),
     }
     deletion = {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": 7}], "project": browser_event["project"]}
     assert process(store, deletion) == 0
-    assert store.list_corrections(1) == []
-    assert len(store.list_corrections(1, with_history=True)) == 4 + 2
+    assert store.corrections.of_project(1) == []
+    assert len(store.corrections.of_project(1, with_history=True)) == 4 + 2
 
 
 def test_a_skip_takes_the_corrections_back(store: Store, browser_event, published: np.ndarray) -> None:
@@ -151,7 +151,7 @@ def test_a_skip_takes_the_corrections_back(store: Store, browser_event, publishe
     skip = copy.deepcopy(browser_event) | {"action": "ANNOTATION_UPDATED"}
     skip["annotation"] |= {"was_cancelled": True, "updated_at": LATER}
     assert process(store, skip) == 0
-    assert store.list_corrections(1) == []
+    assert store.corrections.of_project(1) == []
     assert "skipped" in last_event(store, 2).note
 
 
@@ -177,9 +177,9 @@ def test_every_recorded_webhook(store: Store, recorded, name: str, corrections: 
     requests = recorded(f"requests/webhook_{name}")
     requests = requests if isinstance(requests, list) else [requests]
     assert sum(process(store, request["json"]) for request in requests) == corrections
-    assert store.unprocessed_events(0) == []
+    assert store.events.unprocessed(0) == []
     assert [last_event(store, number + 1).error for number in range(len(requests))] == [None] * len(requests)
-    assert len(store.list_corrections()) == corrections
+    assert len(store.corrections.of_project()) == corrections
 
 
 @pytest.mark.parametrize(
@@ -208,21 +208,21 @@ def test_what_is_wrong_is_kept_with_the_event(store: Store, browser_event, chang
 
 def test_an_annotation_is_tied_to_the_image_that_its_event_tells(store: Store, browser_event) -> None:
     """The first event brings the task's data, whose image is fetched later; then the task gets another picture."""
-    project = store.upsert_project(URL, 1, browser_event["project"]["label_config"])
+    project = store.projects.upsert(URL, 1, browser_event["project"]["label_config"])
     first = browser_event["task"]["data"]["image"]
     process(store, browser_event)
-    store.record_image(project, 4, first, sha256="aa", width=8, height=8)
+    store.images.record(project, 4, first, sha256="aa", width=8, height=8)
     browser_event["task"]["data"]["image"] = "/data/upload/other.png"
     browser_event["annotation"] |= {"id": 99}
     process(store, browser_event)
-    assert store.images_of_tasks(project, [4])[4].reference == "/data/upload/other.png"
-    told = [(each.image_reference, each.image_sha256) for each in store.list_reviews()]
+    assert store.images.of_tasks(project, [4])[4].reference == "/data/upload/other.png"
+    told = [(each.image_reference, each.image_sha256) for each in store.annotations.find()]
     assert told == [(first, "aa"), ("/data/upload/other.png", None)]
 
 
 def test_an_event_about_something_else_makes_no_project_known(store: Store) -> None:
     assert process(store, {"project": {"id": 99}}, "TASKS_CREATED") == 0
-    assert store.find_project(99) is None
+    assert store.projects.find(99) is None
 
 
 def test_one_broken_annotation_does_not_stop_the_others(store: Store, browser_event) -> None:
@@ -249,7 +249,7 @@ def test_a_poisoned_annotation_costs_itself_alone(store: Store, browser_event, a
     good = browser_event["annotation"] | {"id": 8}
     process(store, browser_event | {"annotation": [browser_event["annotation"] | {"id": 9} | poison, good]}, action)
     is_deletion = action == "ANNOTATIONS_DELETED"
-    everything = store.list_reviews(CorrectionFilter(with_history=True))
+    everything = store.annotations.find(CorrectionFilter(with_history=True))
     assert [review.state for review in everything if review.annotation_id == 8] == [
         "deleted" if is_deletion else "submitted"
     ]
@@ -260,7 +260,7 @@ def test_a_poisoned_annotation_costs_itself_alone(store: Store, browser_event, a
 def test_an_event_of_deleted_tasks_with_a_poisoned_one(store: Store, browser_event) -> None:
     process(store, browser_event)
     process(store, {"tasks": [{"id": 10**30}, {"id": None}, 7, {"id": 4}], "project": {"id": 1}}, "TASKS_DELETED")
-    assert store.list_reviews() == []
+    assert store.annotations.find() == []
     assert "task 7: TypeError" in last_event(store, 2).error
 
 
@@ -268,7 +268,7 @@ def test_an_event_of_deleted_tasks_with_a_poisoned_one(store: Store, browser_eve
 def test_a_lead_time_that_is_none(store: Store, browser_event, told) -> None:
     browser_event["annotation"]["lead_time"] = told
     assert process(store, browser_event) == 3
-    (review,) = store.list_reviews()
+    (review,) = store.annotations.find()
     assert (review.lead_time_s, review.capped_lead_time_s) == (None, None)
 
 
@@ -305,9 +305,9 @@ ANNOTATIONS = st.fixed_dictionaries(
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_payload_makes_it_raise(store: Store, action: str, payload: dict[str, Any]) -> None:
-    event_id = store.record_event(action, payload)
+    event_id = store.events.record(action, payload)
     record_corrections(store, event_id)
-    assert store.get_event(event_id).processed_at is not None
+    assert store.events.get(event_id).processed_at is not None
 
 
 def test_a_missing_mask_is_the_events_error(store: Store, tmp_path: Path, browser_event, published) -> None:
@@ -321,27 +321,27 @@ def test_a_missing_mask_is_the_events_error(store: Store, tmp_path: Path, browse
 def test_a_disk_that_is_full_leaves_the_event_for_later(
     store: Store, browser_event, published: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    event_id = store.record_event("ANNOTATION_CREATED", browser_event, label_studio_url=URL)
+    event_id = store.events.record("ANNOTATION_CREATED", browser_event, label_studio_url=URL)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
         with pytest.raises(StoreError, match="free space"):
             record_corrections(store, event_id)
-    assert store.unprocessed_events(0) == [event_id]
-    assert store.list_corrections() == []
+    assert store.events.unprocessed(0) == [event_id]
+    assert store.corrections.of_project() == []
     assert record_corrections(store, event_id) == 4
 
 
 def test_a_store_that_does_not_work_leaves_the_event_for_later(
     store: Store, tmp_path: Path, browser_event, monkeypatch
 ) -> None:
-    event_id = store.record_event("ANNOTATION_CREATED", browser_event)
+    event_id = store.events.record("ANNOTATION_CREATED", browser_event)
     with monkeypatch.context() as patch:
 
         def locked(*_: object, **__: object) -> None:
             raise StoreError("database is locked", is_transient=True)
 
-        patch.setattr(store, "save_reviews", locked)
+        patch.setattr(store.annotations, "save", locked)
         with pytest.raises(StoreError):
             record_corrections(store, event_id)
-    assert store.unprocessed_events(0) == [event_id]
+    assert store.events.unprocessed(0) == [event_id]
     assert record_corrections(store, event_id) == 3

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from labeling.corrections.blind_slice import is_blind
 from labeling.corrections.intervals import Figure, median, median_ratio, share
 from labeling.corrections.statistics import Row, compute_statistics
-from labeling.store import AskedPrompt, CorrectionRecord, Project, ReviewRecord
+from labeling.store import AnnotationRecord, AskedPrompt, CorrectionRecord, Project
 
 PROJECT = Project(1, "http://label-studio", 1, "")
 RED, CELL = AskedPrompt("red", "red ball"), AskedPrompt("cell", "every cell")
@@ -38,8 +38,8 @@ def correction(kind: str, label: str = "red", iou: float = 1.0, **changes: Any) 
     return CorrectionRecord(**fields | changes)
 
 
-def review(number: int, *corrections: CorrectionRecord, **changes: Any) -> ReviewRecord:
-    fields: dict[str, Any] = dict.fromkeys(ReviewRecord.__dataclass_fields__) | {
+def review(number: int, *corrections: CorrectionRecord, **changes: Any) -> AnnotationRecord:
+    fields: dict[str, Any] = dict.fromkeys(AnnotationRecord.__dataclass_fields__) | {
         "id": number,
         "annotation_id": number,
         "task_id": number,
@@ -55,10 +55,10 @@ def review(number: int, *corrections: CorrectionRecord, **changes: Any) -> Revie
         "excluded_labels": frozenset(),
         "corrections": corrections,
     }
-    return ReviewRecord(**fields | changes)
+    return AnnotationRecord(**fields | changes)
 
 
-def rows(*reviews: ReviewRecord) -> dict[tuple[str | None, str], Row]:
+def rows(*reviews: AnnotationRecord) -> dict[tuple[str | None, str], Row]:
     return {(row.label, row.prompt): row for row in compute_statistics(reviews).rows}
 
 

@@ -18,8 +18,7 @@ from labeling.errors import ImageFetchError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.settings import Settings
-from labeling.store import AskedPrompt, Correction, CorrectionFilter, Exclusion, Project, Review, Store
-from labeling.store.correction_records import TaskImage
+from labeling.store import Annotation, AskedPrompt, Correction, CorrectionFilter, Exclusion, Project, Store, TaskImage
 
 NINE = datetime(2026, 11, 22, 9, tzinfo=UTC)
 RED, CELL, CELL_TOO = AskedPrompt("red", "red ball"), AskedPrompt("cell", "every cell"), AskedPrompt("cell", "a blob")
@@ -65,9 +64,9 @@ def save(store: Store, project: Project) -> Save:
             "prediction_id": 3,
             "asked": (RED,),
         }
-        review = Review(annotation_id, task_id, corrections=corrections, **fields | changes)
-        store.save_reviews(store.record_event("ANNOTATION_CREATED", {}), project, [review])
-        store.record_image(project, task_id, noise(task_id))
+        review = Annotation(annotation_id, task_id, corrections=corrections, **fields | changes)
+        store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), project, [review])
+        store.images.record(project, task_id, noise(task_id))
 
     return save
 
@@ -153,9 +152,9 @@ def test_what_never_counts(save: Save, build: Save, store: Store, project: Proje
     save(1, 1, state="skipped")
     save(2, 2, region("accepted", square), unread=1)
     save(3, 3, region("accepted", square))
-    store.exclude(project, Exclusion("task", "3", "a test image"))
+    store.exclusions.add(project, Exclusion("task", "3", "a test image"))
     save(4, 4, region("accepted", square), region("edited", square, "cell", prompt="every cell"), asked=(RED, CELL))
-    store.exclude(project, Exclusion("region", "4/edited-cell-every cell", "sloppy"))
+    store.exclusions.add(project, Exclusion("region", "4/edited-cell-every cell", "sloppy"))
     save(5, 5, region("added", square.T))
     save(6, 6, region("added", square, "green"))
     data_set = build()
@@ -218,7 +217,7 @@ def test_one_annotators_newest_answer_counts(save: Save, build: Save, square: np
 def test_the_same_image_in_two_tasks_is_one(save: Save, build: Save, store: Store, project: Project, square) -> None:
     save(1, 1, region("edited", square))
     save(2, 2, region("edited", square), annotator_id=2)
-    store.record_image(project, 2, noise(1))
+    store.images.record(project, 2, noise(1))
     assert len(build().manifest.items) == 1
 
 
@@ -231,18 +230,18 @@ def test_it_is_immutable_and_knows_where_it_comes_from(
     assert first.digest == again.digest
     sides = {item.image: item.split for item in first.manifest.items}
     assert set(sides.values()) == {"train", "holdout"}
-    store.exclude(project, Exclusion("annotation", "3", "wrong"))
+    store.exclusions.add(project, Exclusion("annotation", "3", "wrong"))
     second = build("c", parent_digest=first.digest, holdout_share=0.9)
     assert {item.image: item.split for item in second.manifest.items}.items() <= sides.items()
     assert len(second.manifest.items) == 19
-    assert [(each.digest, each.parent_digest) for each in store.list_data_sets()] == [
+    assert [(each.digest, each.parent_digest) for each in store.datasets.all()] == [
         (first.digest, None),
         (second.digest, first.digest),
     ]
-    lineage = store.list_data_sets()[1].lineage
+    lineage = store.datasets.all()[1].lineage
     assert lineage["left_out"] == {"excluded: wrong": 1}
     assert "1/3" not in lineage["annotations"]
-    kept = store.read_image(lineage["manifest_blob"])
+    kept = store.images.read(lineage["manifest_blob"])
     assert kept == (tmp_path / "c" / "manifest.jsonl").read_bytes()
     assert all(second.manifest.image_path(item).is_file() for item in second.manifest.items)
 
@@ -259,7 +258,7 @@ def test_an_outage_does_not_make_a_set_smaller(
         patch.setattr(images, "fetch_image", fail)
         with pytest.raises(ImageFetchError, match=r"Task 1: .* corrections exclude task 1 --project 1") as raised:
             build()
-    assert raised.value.is_transient and not store.list_data_sets()
+    assert raised.value.is_transient and not store.datasets.all()
     assert len(build().manifest.items) == 2
 
 
@@ -271,14 +270,14 @@ def test_its_maker_says_that_it_lives_and_can_be_stopped(
     keeper, ticks = ImageKeeper(store, None, Settings(data_dir=tmp_path / "data")), iter(range(4))
     with pytest.raises(StopIteration):
         build_data_set(store, keeper, tmp_path / "set", DataSetOptions(), on_tick=lambda: next(ticks) and None)
-    assert not store.list_data_sets()
+    assert not store.datasets.all()
 
 
 def test_look_alikes_count_as_one(save: Save, build: Save, store: Store, project: Project, square: np.ndarray) -> None:
     """As the frames of a fixed camera do: the gate counts groups, and a person must see why it wants more."""
     for number in range(1, 7):
         save(number, number, region("edited", square))
-        store.record_image(project, number, noise(1 if number < 6 else 2, brighter=number))
+        store.images.record(project, number, noise(1 if number < 6 else 2, brighter=number))
     data_set = build()
     assert (data_set.lineage["images"]["train"], data_set.lineage["groups"]["train"]) == (6, 2)
     assert data_set.sides == ["train: 6 images, of which some look alike: they count as 2", "holdout: 0 images"]
@@ -288,10 +287,10 @@ def test_a_project_of_another_label_studio_with_the_same_number(
     save: Save, build: Save, store: Store, project: Project, square: np.ndarray
 ) -> None:
     save(1, 1, region("edited", square))
-    other = store.upsert_project("http://other", project.project_id, project.label_config)
-    review = Review(2, 2, "submitted", (region("edited", square),), asked=(RED,), lead_time_s=3.0, prediction_id=1)
-    store.save_reviews(store.record_event("ANNOTATION_CREATED", {}), other, [review])
-    store.record_image(other, 2, noise(2))
+    other = store.projects.upsert("http://other", project.project_id, project.label_config)
+    review = Annotation(2, 2, "submitted", (region("edited", square),), asked=(RED,), lead_time_s=3.0, prediction_id=1)
+    store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), other, [review])
+    store.images.record(other, 2, noise(2))
     assert len(build("all", project_id=1).manifest.items) == 2
     own = build("own", project_id=1, label_studio_url=project.label_studio_url)
     assert set(told(own)) == {("correction:1/1", "red ball")}
@@ -311,7 +310,7 @@ def test_another_label_studio_is_not_asked_for_an_image(
     monkeypatch.setattr(images, "fetch_image", fetch)
     client = LabelStudioClient(project.label_studio_url, "token")
     keeper = ImageKeeper(store, client, Settings(data_dir=tmp_path))
-    for each in (project, store.upsert_project("http://other", 1, project.label_config)):
+    for each in (project, store.projects.upsert("http://other", 1, project.label_config)):
         with pytest.raises(ImageFetchError):
             keeper.keep(each, TaskImage(1, "/data/upload/a.png", None, None, None))
     assert asked == [client, None]
@@ -321,9 +320,9 @@ def test_an_image_that_changed_or_cannot_be_had(
     save: Save, build: Save, store: Store, project: Project, square: np.ndarray
 ) -> None:
     save(1, 1, region("edited", square))
-    store.record_image(project, 1, noise(1), sha256="0" * 64)
+    store.images.record(project, 1, noise(1), sha256="0" * 64)
     save(2, 2, region("edited", square))
-    store.record_image(project, 2, "/data/upload/gone.png")
+    store.images.record(project, 2, "/data/upload/gone.png")
     data_set = build()
     assert not data_set.manifest.items
     assert sum(data_set.left_out.values()) == 2
@@ -335,10 +334,10 @@ def test_annotations_of_another_image_than_the_tasks(
     save: Save, build: Save, store: Store, project: Project, square: np.ndarray, tmp_path: Path, was_fetched: bool
 ) -> None:
     """The task's data was changed to a picture of the same size: the old masks would be taught on the new one."""
-    store.record_image(project, 1, noise(8))
+    store.images.record(project, 1, noise(8))
     if was_fetched:
         keeper = ImageKeeper(store, None, Settings(data_dir=tmp_path / "data"))
-        keeper.keep(project, store.images_of_tasks(project, [1])[1])
+        keeper.keep(project, store.images.of_tasks(project, [1])[1])
     save(1, 1, region("edited", square), annotator_id=1)  # of noise(8), and the task shows noise(1) from now on
     save(2, 1, region("edited", np.roll(square, 4, axis=1)), annotator_id=2)
     data_set = build()

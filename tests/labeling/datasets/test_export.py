@@ -15,8 +15,7 @@ from labeling.datasets.export import Collected, collect, export_coco, export_hug
 from labeling.datasets.images import ImageKeeper
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.settings import Settings
-from labeling.store import Correction, Project, Review, Store
-from labeling.store.correction_records import ImageSplit
+from labeling.store import Annotation, Correction, ImageSplit, Project, Store
 
 SHAPE = (48, 64)
 
@@ -36,20 +35,21 @@ def collected(store: Store, project: Project, tmp_path: Path) -> Collected:
 
     def region(name: str, label: str, kind: str = "edited") -> Correction:
         before, after = CroppedMask.of(MASKS["a"]), None if kind == "deleted" else CroppedMask.of(MASKS[name])
-        return Correction(name, "brushlabels", label, kind, before, after, 0.5, 0.25, 7, prompt="x", score=0.5)  # type: ignore[arg-type]
+        masks = {"mask_before": before, "mask_after": after}
+        return Correction(name, "brushlabels", label, kind, 0.5, 0.25, 7, prompt="x", score=0.5, **masks)  # type: ignore[arg-type]
 
     regions = (region("a", "red"), region("b", "cell"), region("c", "red", "accepted"))
     reviews = [
-        Review(1, 1, "submitted", (*regions, region("d", "red", "deleted")), annotator_id=3),
-        Review(2, 2, "skipped"),
-        Review(3, 3, "submitted", (region("a", "red"),)),
+        Annotation(1, 1, "submitted", (*regions, region("d", "red", "deleted")), annotator_id=3),
+        Annotation(2, 2, "skipped"),
+        Annotation(3, 3, "submitted", (region("a", "red"),)),
     ]
-    store.save_reviews(store.record_event("ANNOTATIONS_CREATED", {}), project, reviews)
+    store.annotations.save(store.events.record("ANNOTATIONS_CREATED", {}), project, reviews)
     buffer = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, SHAPE, np.uint8)).save(buffer, "PNG")
-    store.record_image(project, 1, "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode())
+    store.images.record(project, 1, "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode())
     keeper = ImageKeeper(store, None, Settings(data_dir=tmp_path / "data"))
-    return collect(store, keeper, store.list_reviews())
+    return collect(store, keeper, store.annotations.find())
 
 
 def test_coco_masks_come_back_bit_for_bit(store: Store, collected: Collected, tmp_path: Path) -> None:
@@ -81,11 +81,11 @@ def test_masks_lie_right_for_readers_that_ignore_exif(
     lying.save(buffer, form, exif=exif, lossless=True)
     mask = np.zeros(SHAPE, np.bool_)
     mask[24:] = True
-    region = Correction("a", "brushlabels", "red", "added", None, CroppedMask.of(mask), 0, 0, 9)
-    store.save_reviews(store.record_event("X", {}), project, [Review(1, 1, "submitted", (region,))])
+    region = Correction("a", "brushlabels", "red", "added", 0, 0, 9, mask_after=CroppedMask.of(mask))
+    store.annotations.save(store.events.record("X", {}), project, [Annotation(1, 1, "submitted", (region,))])
     url = f"data:image/x;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    store.record_image(project, 1, url)
-    found = collect(store, ImageKeeper(store, None, Settings(data_dir=tmp_path / "data")), store.list_reviews())
+    store.images.record(project, 1, url)
+    found = collect(store, ImageKeeper(store, None, Settings(data_dir=tmp_path / "data")), store.annotations.find())
     export_coco(store, found.images, tmp_path / "coco")
     export_hugging_face(store, found.images, tmp_path / "faces")
     read = COCO(str(tmp_path / "coco" / "annotations.json"))
@@ -113,7 +113,7 @@ def test_hugging_face(store: Store, collected: Collected, tmp_path: Path) -> Non
     row = json.loads(line)
     assert Image.open(tmp_path / "out" / "train" / row["file_name"]).size == (64, 48)
     assert row["objects"]["label"] == ["red", "cell", "red"]
-    (side,) = {each.side for each in store.place_images(lambda _: []).values()}
+    (side,) = {each.side for each in store.datasets.place_images(lambda _: []).values()}
     assert row["split"] == side and side in ("train", "holdout")
     read = COCO()
     read.imgs = {1: {"height": 48, "width": 64}}
@@ -125,7 +125,7 @@ def test_hugging_face_tells_the_holdout(store: Store, collected: Collected, tmp_
     """Whoever trains on it elsewhere, and brings the model back, is measured on the holdout of the gate."""
     (image,) = collected.images
     hashed = image.image.hashed
-    store.place_images(lambda _: [ImageSplit(hashed.sha256, hashed.perceptual_hash, "p", "holdout")])
+    store.datasets.place_images(lambda _: [ImageSplit(hashed.sha256, hashed.perceptual_hash, "p", "holdout")])
     export_hugging_face(store, collected.images, tmp_path / "out")
     (line,) = (tmp_path / "out" / "train" / "metadata.jsonl").read_text().splitlines()
     assert json.loads(line)["split"] == "holdout"

@@ -12,8 +12,7 @@ from PIL import Image
 from labeling.datasets.perceptual_hash import NEAR_BITS, distances, perceptual_hash
 from labeling.datasets.splits import HashedImage, place_images
 from labeling.errors import StoreError
-from labeling.store import Store
-from labeling.store.correction_records import ImageSplit
+from labeling.store import ImageSplit, Store
 
 
 def hashed(bits: int) -> HashedImage:
@@ -116,11 +115,11 @@ def test_a_mirrored_image_joins_the_side_of_its_own_and_changes_none() -> None:
 
 def test_the_store_keeps_sides(store: Store) -> None:
     images = [hashed(0), hashed(200)]
-    first = store.place_images(lambda known: place_images(known, images, 0.5))
-    assert store.place_images(lambda known: place_images(known, images, 0.9)) == first
+    first = store.datasets.place_images(lambda known: place_images(known, images, 0.5))
+    assert store.datasets.place_images(lambda known: place_images(known, images, 0.9)) == first
     other = {"train": "holdout", "holdout": "train"}
     with pytest.raises(StoreError, match="stays there"):
-        store.place_images(
+        store.datasets.place_images(
             lambda known: [ImageSplit(each.sha256, each.perceptual_hash, "g", other[each.side]) for each in known]
         )
-    assert store.place_images(lambda known: []) == first
+    assert store.datasets.place_images(lambda known: []) == first

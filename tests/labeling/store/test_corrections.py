@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from labeling.regions.cropped_mask import CroppedMask
-from labeling.store import AskedPrompt, Correction, CorrectionFilter, Project, Review, Store
+from labeling.store import Annotation, AskedPrompt, Correction, CorrectionFilter, Project, Store
 
 NINE = datetime(2026, 11, 22, 9, tzinfo=UTC)
 Build = Callable[..., Any]
@@ -41,23 +41,23 @@ def correction(square) -> Build:
 def review(correction: Build) -> Build:
     """`review(7, correction(), ...)`: an annotation of task 4 with these corrections, by default with one."""
 
-    def build(annotation_id: int = 7, *corrections: Correction, **changes: Any) -> Review:
+    def build(annotation_id: int = 7, *corrections: Correction, **changes: Any) -> Annotation:
         fields: dict[str, Any] = {"task_id": 4, "state": "submitted", "corrections": corrections or (correction(),)}
-        return Review(annotation_id, **fields | changes)
+        return Annotation(annotation_id, **fields | changes)
 
     return build
 
 
 def record(store: Store) -> int:
-    return store.record_event("ANNOTATION_CREATED", {"action": "ANNOTATION_CREATED"})
+    return store.events.record("ANNOTATION_CREATED", {"action": "ANNOTATION_CREATED"})
 
 
-def save(store: Store, project: Project, *reviews: Review) -> int:
-    return store.save_reviews(record(store), project, reviews)
+def save(store: Store, project: Project, *reviews: Annotation) -> int:
+    return store.annotations.save(record(store), project, reviews)
 
 
-def deletion(annotation_id: int) -> Review:
-    return Review(annotation_id, None, "deleted")
+def deletion(annotation_id: int) -> Annotation:
+    return Annotation(annotation_id, None, "deleted")
 
 
 def test_all_that_is_known_is_handed_out_again(store: Store, project: Project, review, correction, square) -> None:
@@ -77,7 +77,7 @@ def test_all_that_is_known_is_handed_out_again(store: Store, project: Project, r
         unread=2,
     )
     assert save(store, project, told) == 1
-    (kept,) = store.list_reviews()
+    (kept,) = store.annotations.find()
     for name in ("annotation_id", "task_id", "state", "at", "annotator_id", "lead_time_s", "capped_lead_time_s"):
         assert getattr(kept, name) == getattr(told, name)
     for name in ("ground_truth", "prediction_id", "model_version", "asked", "unread"):
@@ -88,18 +88,18 @@ def test_all_that_is_known_is_handed_out_again(store: Store, project: Project, r
         for name in vars(given).keys() - {"mask_before", "mask_after"}:
             assert getattr(stored, name) == getattr(given, name), name
     first, second = kept.corrections
-    assert np.array_equal(store.read_mask(first.mask_before or ""), square)
-    assert np.array_equal(store.read_mask(first.mask_after or ""), ~square)
+    assert np.array_equal(store.corrections.read_mask(first.mask_before or ""), square)
+    assert np.array_equal(store.corrections.read_mask(first.mask_after or ""), ~square)
     assert second.mask_before is None
-    assert store.list_corrections(1) == list(kept.corrections)
-    assert store.list_corrections(2) == []
+    assert store.corrections.of_project(1) == list(kept.corrections)
+    assert store.corrections.of_project(2) == []
 
 
 def test_saving_an_event_again_replaces_what_it_told(store: Store, project: Project, review, correction) -> None:
     event_id = record(store)
-    store.save_reviews(event_id, project, [review(7, correction(), correction("r2"), at=NINE)])
-    store.save_reviews(event_id, project, [review(7, correction(kind="accepted"), at=NINE)])
-    (only,) = store.list_corrections(with_history=True)
+    store.annotations.save(event_id, project, [review(7, correction(), correction("r2"), at=NINE)])
+    store.annotations.save(event_id, project, [review(7, correction(kind="accepted"), at=NINE)])
+    (only,) = store.corrections.of_project(with_history=True)
     assert only.kind == "accepted"
 
 
@@ -115,10 +115,10 @@ def test_the_newest_state_of_an_annotation_counts(
     told = [old, new] if in_order or not with_times else [new, old]
     saves = list(zip(events, told, strict=True))
     for event_id, reviews in saves if in_order else reversed(saves):
-        store.save_reviews(event_id, project, reviews)
-    current = {(item.annotation_id, item.region_id, item.kind) for item in store.list_corrections(1)}
+        store.annotations.save(event_id, project, reviews)
+    current = {(item.annotation_id, item.region_id, item.kind) for item in store.corrections.of_project(1)}
     assert current == {(7, "r1", "accepted"), (8, "r1", "edited")}
-    assert len(store.list_corrections(1, with_history=True)) == 4
+    assert len(store.corrections.of_project(1, with_history=True)) == 4
 
 
 @pytest.mark.parametrize("in_order", [True, False])
@@ -127,25 +127,28 @@ def test_a_deletion_is_the_end(store: Store, project: Project, review, in_order:
     for each in reviews if in_order else reversed(reviews):
         assert save(store, project, each) == 1
     assert save(store, project, deletion(7)) == 0
-    assert store.list_reviews() == []
-    assert {each.state for each in store.list_reviews(CorrectionFilter(with_history=True))} == {"submitted", "deleted"}
+    assert store.annotations.find() == []
+    assert {each.state for each in store.annotations.find(CorrectionFilter(with_history=True))} == {
+        "submitted",
+        "deleted",
+    }
 
 
 def test_what_two_events_tell_is_stored_once(store: Store, project: Project, review) -> None:
     told = review(7, at=NINE)
     assert [save(store, project, told) for _ in range(3)] == [1, 0, 0]
     assert save(store, project, replace(told, at=NINE + timedelta(microseconds=1))) == 1
-    assert len(store.list_reviews(CorrectionFilter(with_history=True))) == 2
+    assert len(store.annotations.find(CorrectionFilter(with_history=True))) == 2
 
 
 def test_annotations_of_two_label_studios_with_the_same_numbers(
     store: Store, project: Project, review, correction
 ) -> None:
-    other = store.upsert_project("http://other", 1, "<View/>")
+    other = store.projects.upsert("http://other", 1, "<View/>")
     save(store, project, review(7, at=NINE))
     save(store, other, review(7, correction(kind="accepted"), at=NINE))
-    assert sorted(item.kind for item in store.list_corrections(1)) == ["accepted", "edited"]
-    (own,) = store.find_corrections(CorrectionFilter(1, "http://other/"))
+    assert sorted(item.kind for item in store.corrections.of_project(1)) == ["accepted", "edited"]
+    (own,) = store.corrections.find(CorrectionFilter(1, "http://other/"))
     assert own.kind == "accepted"
 
 
@@ -156,7 +159,7 @@ def test_filters(store: Store, project: Project, review, correction) -> None:
     save(store, project, review(9, correction(label="cell", label_before="red"), at=later, annotator_id=2))
 
     def found(**wanted: Any) -> list[tuple[int, str]]:
-        return [(item.annotation_id, item.region_id) for item in store.find_corrections(CorrectionFilter(**wanted))]
+        return [(item.annotation_id, item.region_id) for item in store.corrections.find(CorrectionFilter(**wanted))]
 
     assert found() == [(7, "r1"), (7, "r2"), (8, "r1"), (9, "r1")]
     assert found(project_id=2) == []
@@ -175,25 +178,25 @@ def test_what_is_known_of_annotations(store: Store, project: Project, review) ->
     save(store, project, review(7, at=NINE), review(8, task_id=5))
     save(store, project, review(7, at=NINE + timedelta(seconds=1)), review(9, at=NINE), deletion(10))
     save(store, project, deletion(9))
-    assert store.annotation_times(project, [7, 8, 9, 10, 11]) == {7: {NINE, NINE + timedelta(seconds=1)}, 9: {NINE}}
-    assert store.annotations_of_tasks(project, [4]) == {4: {7: "submitted"}}
-    assert store.annotations_of_tasks(project, [4, 5, 6]) == {4: {7: "submitted"}, 5: {8: "submitted"}}
+    assert store.annotations.times(project, [7, 8, 9, 10, 11]) == {7: {NINE, NINE + timedelta(seconds=1)}, 9: {NINE}}
+    assert store.annotations.of_tasks(project, [4]) == {4: {7: "submitted"}}
+    assert store.annotations.of_tasks(project, [4, 5, 6]) == {4: {7: "submitted"}, 5: {8: "submitted"}}
 
 
 def images(store: Store) -> dict[int, tuple[str | None, str | None]]:
-    return {each.annotation_id: (each.image_reference, each.image_sha256) for each in store.list_reviews()}
+    return {each.annotation_id: (each.image_reference, each.image_sha256) for each in store.annotations.find()}
 
 
 def test_an_annotation_knows_the_image_that_it_was_made_on(store: Store, project: Project, review) -> None:
     save(store, project, review(6))  # nothing is known of the task
-    store.record_image(project, 4, "/data/a.png", sha256="aa", width=16, height=12)
+    store.images.record(project, 4, "/data/a.png", sha256="aa", width=16, height=12)
     save(store, project, review(7), review(8, task_id=5, image_reference="/data/b.png"))
     save(store, project, review(9, image_reference="/data/c.png"))  # the task's data was changed
-    store.record_image(project, 4, "/data/c.png")
+    store.images.record(project, 4, "/data/c.png")
     assert images(store) == {
         6: (None, None), 7: ("/data/a.png", "aa"), 8: ("/data/b.png", None), 9: ("/data/c.png", None),
     }  # fmt: skip
-    (correction,) = store.find_corrections(CorrectionFilter(annotation_id=7))
+    (correction,) = store.corrections.find(CorrectionFilter(annotation_id=7))
     assert correction.image_sha256 == "aa"
 
 
@@ -201,26 +204,26 @@ def test_an_annotation_knows_the_image_that_it_was_made_on(store: Store, project
 def test_whose_image_is_fetched_later_knows_it_then(store: Store, project: Project, review, by_sweeper: bool) -> None:
     save(store, project, review(7, image_reference="/data/a.png"), review(8, image_reference="/data/b.png"))
     save(store, project, review(9, task_id=5, image_reference="/data/b.png"))
-    store.record_image(project, 4, "/data/b.png")
+    store.images.record(project, 4, "/data/b.png")
     if by_sweeper:
-        store.keep_task_image(project, store.images_of_tasks(project, [4])[4], b"bb", 16, 12)
+        store.images.keep_of_task(project, store.images.of_tasks(project, [4])[4], b"bb", 16, 12)
     else:
-        store.record_image(project, 4, "/data/b.png", sha256="bb", width=16, height=12)
+        store.images.record(project, 4, "/data/b.png", sha256="bb", width=16, height=12)
     found = images(store)
     assert (found[7][1], found[9][1]) == (None, None) and found[8][1] is not None
-    assert found[8][1] == store.images_of_tasks(project, [4])[4].sha256
-    store.record_image(project, 4, "/data/b.png", sha256="cc", width=16, height=12)  # another file in its place
+    assert found[8][1] == store.images.of_tasks(project, [4])[4].sha256
+    store.images.record(project, 4, "/data/b.png", sha256="cc", width=16, height=12)  # another file in its place
     assert images(store) == found
 
 
 def test_a_tasks_image(store: Store, project: Project) -> None:
-    assert store.images_of_tasks(project, [4]) == {}
-    store.record_image(project, 4, "/data/a.png")
-    assert store.images_of_tasks(project, [4, 5])[4].sha256 is None
-    store.record_image(project, 4, "/data/a.png", sha256="ab", width=16, height=12)
-    store.record_image(project, 4, "/data/a.png")
-    image = store.images_of_tasks(project, [4])[4]
+    assert store.images.of_tasks(project, [4]) == {}
+    store.images.record(project, 4, "/data/a.png")
+    assert store.images.of_tasks(project, [4, 5])[4].sha256 is None
+    store.images.record(project, 4, "/data/a.png", sha256="ab", width=16, height=12)
+    store.images.record(project, 4, "/data/a.png")
+    image = store.images.of_tasks(project, [4])[4]
     assert (image.sha256, image.width, image.height) == ("ab", 16, 12)
-    store.record_image(project, 4, "/data/b.png")  # somebody changed the task
-    image = store.images_of_tasks(project, [4])[4]
+    store.images.record(project, 4, "/data/b.png")  # somebody changed the task
+    image = store.images.of_tasks(project, [4])[4]
     assert (image.reference, image.sha256, image.width) == ("/data/b.png", None, None)

@@ -13,10 +13,10 @@ from labeling.store import Store, database
 
 def test_a_webhook_waits_for_another_writer_half_a_second(store: Store) -> None:
     began = time.monotonic()
-    with store._database.writing() as session, pytest.raises(StoreError, match="lock") as raised:
+    with store.database.writing() as session, pytest.raises(StoreError, match="lock") as raised:
         if session.connection().dialect.name == "postgresql":
             session.execute(text("LOCK TABLE events IN ACCESS EXCLUSIVE MODE"))
-        store.record_event("ANNOTATION_CREATED", {})
+        store.events.record("ANNOTATION_CREATED", {})
     assert 0.4 < time.monotonic() - began < 2
     assert raised.value.is_transient
 

@@ -10,8 +10,7 @@ import pytest
 
 from labeling.corrections.events import record_corrections
 from labeling.regions.cropped_mask import CroppedMask
-from labeling.store import Correction, Project, Review, Store
-from labeling.store.erasure import Erased
+from labeling.store import Annotation, Correction, Erased, Project, Store
 
 NINE = datetime(2026, 11, 22, 9, tzinfo=UTC)
 SECRET = "Jane Doe of Ward 5"
@@ -34,12 +33,12 @@ def told(store: Store, project: Project, square: np.ndarray) -> Callable[..., in
 
     def tell(annotation_id: int, task_id: int, mask: np.ndarray = square, annotator: int = 3) -> int:
         message = payload(annotation_id, task_id, completed_by=annotator)
-        event_id = store.record_event(message["action"], message, label_studio_url=project.label_studio_url)
-        before_and_after = (CroppedMask.of(mask), CroppedMask.of(~mask))
-        region = Correction(f"r{annotation_id}", "brushlabels", "red", "edited", *before_and_after, 0.5, 0.5, 9)
-        told = Review(annotation_id, task_id, "submitted", (region,), at=NINE, annotator_id=annotator)
-        store.save_reviews(event_id, project, [told])
-        store.mark_event_processed(event_id)
+        event_id = store.events.record(message["action"], message, label_studio_url=project.label_studio_url)
+        masks = {"mask_before": CroppedMask.of(mask), "mask_after": CroppedMask.of(~mask)}
+        region = Correction(f"r{annotation_id}", "brushlabels", "red", "edited", 0.5, 0.5, 9, **masks)
+        told = Annotation(annotation_id, task_id, "submitted", (region,), at=NINE, annotator_id=annotator)
+        store.annotations.save(event_id, project, [told])
+        store.events.mark_processed(event_id)
         return event_id
 
     return tell
@@ -57,75 +56,75 @@ def test_a_task_goes_with_all_that_was_predicted_seen_and_said(
     store: Store, project: Project, told, predict, plan, square: np.ndarray, tmp_path: Path, sqlite_file: Path
 ) -> None:
     for task_id in (4, 5):
-        wish = store.want_prediction(project, task_id, {"image": f"{SECRET} {task_id}"}, plan, "v1", delivery="push")
-        store.finish_prediction(wish.id, predict(np.roll(square, task_id)))
-        sha256 = store.keep_image(f"picture of {SECRET} {task_id}".encode())
-        store.record_image(project, task_id, f"/{SECRET}.png", sha256=sha256, width=16, height=12)
+        wish = store.requests.add(project, task_id, {"image": f"{SECRET} {task_id}"}, plan, "v1", delivery="push")
+        store.predictions.finish(wish.id, predict(np.roll(square, task_id)))
+        sha256 = store.images.keep(f"picture of {SECRET} {task_id}".encode())
+        store.images.record(project, task_id, f"/{SECRET}.png", sha256=sha256, width=16, height=12)
     created = {"action": "TASKS_CREATED", "project": {"id": 1}}
     created["tasks"] = [{"id": number, "data": {"image": f"{SECRET} {number}"}} for number in (4, 5)]
-    created_id = store.record_event("TASKS_CREATED", created, label_studio_url=project.label_studio_url)
+    created_id = store.events.record("TASKS_CREATED", created, label_studio_url=project.label_studio_url)
     told(7, 4)
     told(8, 5, np.roll(square, 1))
-    store.save_data_set("abc", f"a mask of {SECRET}".encode(), None, {"annotations": ["1/7", "1/8"]})
+    store.datasets.save("abc", f"a mask of {SECRET}".encode(), None, {"annotations": ["1/7", "1/8"]})
     told(7, 4)  # the same again: known already, so that no review refers to this event
     assert blobs(tmp_path) == 2 + 2 + 4 + 1
 
-    gone = store.erase(project, "task", 4, "asked for")
+    gone = store.erasure.erase(project, "task", 4, "asked for")
     assert (gone.annotations, gone.predictions, len(gone.images), gone.data_sets) == ({"1/7"}, 1, 1, 1)
-    assert [item.annotation_id for item in store.list_corrections(with_history=True)] == [8]
-    assert store.counts() == {"ready": 1}
-    assert store.images_of_tasks(project, [4, 5]).keys() == {5}
-    assert store.get_event(created_id).payload["tasks"] == created["tasks"][1:]
+    assert [item.annotation_id for item in store.corrections.of_project(with_history=True)] == [8]
+    assert store.progress.counts() == {"ready": 1}
+    assert store.images.of_tasks(project, [4, 5]).keys() == {5}
+    assert store.events.get(created_id).payload["tasks"] == created["tasks"][1:]
     assert blobs(tmp_path) == 1 + 1 + 2
-    assert store.list_data_sets()[0].lineage == {"annotations": ["1/7", "1/8"], "erased": "asked for"}
-    assert store.erase(project, "task", 4, "again").predictions == 0
+    assert store.datasets.all()[0].lineage == {"annotations": ["1/7", "1/8"], "erased": "asked for"}
+    assert store.erasure.erase(project, "task", 4, "again").predictions == 0
 
-    store.erase(project, "task", 5, "asked for")
-    assert (blobs(tmp_path), store.list_corrections(with_history=True), store.counts()) == (0, [], {})
+    store.erasure.erase(project, "task", 5, "asked for")
+    assert (blobs(tmp_path), store.corrections.of_project(with_history=True), store.progress.counts()) == (0, [], {})
     assert files_with(SECRET, tmp_path) == []  # not in freed pages of the database, nor in its log
 
 
 def test_an_image_that_another_task_shows_stays(store: Store, project: Project, tmp_path: Path) -> None:
-    sha256 = store.keep_image(b"picture")
+    sha256 = store.images.keep(b"picture")
     for task_id in (4, 5):
-        store.record_image(project, task_id, f"/{task_id}.png", sha256=sha256, width=1, height=1)
-    assert store.erase(project, "task", 4, "asked for").images == ()
-    assert store.read_image(sha256) == b"picture"
-    assert store.erase(project, "task", 5, "asked for").images == (sha256,)
+        store.images.record(project, task_id, f"/{task_id}.png", sha256=sha256, width=1, height=1)
+    assert store.erasure.erase(project, "task", 4, "asked for").images == ()
+    assert store.images.read(sha256) == b"picture"
+    assert store.erasure.erase(project, "task", 5, "asked for").images == (sha256,)
     assert blobs(tmp_path) == 0
 
 
 def test_a_mask_that_something_else_uses_stays(store: Store, project: Project, told, square: np.ndarray) -> None:
     told(7, 4)
     told(8, 5)
-    store.erase(project, "annotation", 7, "asked for")
-    (left,) = store.list_corrections()
-    assert np.array_equal(store.read_mask(left.mask_before or ""), square)
+    store.erasure.erase(project, "annotation", 7, "asked for")
+    (left,) = store.corrections.of_project()
+    assert np.array_equal(store.corrections.read_mask(left.mask_before or ""), square)
 
 
 def test_all_that_an_annotator_submitted(store: Store, project: Project, told) -> None:
     told(7, 4, annotator=3)
     told(8, 4, annotator=5)
-    other = store.upsert_project("http://other", 1, "<View/>")
-    assert store.erase(other, "annotator", 3, "of another Label Studio").annotations == set()
-    assert store.erase(project, "annotator", 3, "asked for").annotations == {"1/7"}
-    assert [item.annotation_id for item in store.list_corrections()] == [8]
+    other = store.projects.upsert("http://other", 1, "<View/>")
+    assert store.erasure.erase(other, "annotator", 3, "of another Label Studio").annotations == set()
+    assert store.erasure.erase(project, "annotator", 3, "asked for").annotations == {"1/7"}
+    assert [item.annotation_id for item in store.corrections.of_project()] == [8]
     late = payload(9, 6)
-    event_id = store.record_event(late["action"], late, label_studio_url=project.label_studio_url)
+    event_id = store.events.record(late["action"], late, label_studio_url=project.label_studio_url)
     record_corrections(store, event_id)
-    assert store.get_event(event_id).payload == {
+    assert store.events.get(event_id).payload == {
         "action": "ANNOTATION_CREATED",
         "annotation": {"id": 9, "erased": True},
         "project": {"id": 1},
     }
-    assert [review.annotation_id for review in store.list_reviews()] == [8]
+    assert [review.annotation_id for review in store.annotations.find()] == [8]
 
 
 def test_an_event_between_the_look_and_the_save(store: Store, project: Project, told) -> None:
     """Erased while another process was making something of the event."""
-    store.erase(project, "task", 4, "asked for")
+    store.erasure.erase(project, "task", 4, "asked for")
     told(7, 4)
-    assert store.list_corrections(with_history=True) == []
+    assert store.corrections.of_project(with_history=True) == []
 
 
 @pytest.mark.parametrize("key", ["annotation", "annotations"])

@@ -14,13 +14,13 @@ from labeling.store.database import _store_errors
 
 
 def record(store: Store) -> int:
-    return store.record_event("ANNOTATION_CREATED", {"action": "ANNOTATION_CREATED"})
+    return store.events.record("ANNOTATION_CREATED", {"action": "ANNOTATION_CREATED"})
 
 
 def test_an_event_is_kept_as_it_came(store: Store, recorded) -> None:
     payload = recorded("requests/webhook_annotation_created_in_browser_brush")["json"]
-    event_id = store.record_event("ANNOTATION_CREATED", payload, label_studio_url="http://label-studio:8080")
-    event = store.get_event(event_id)
+    event_id = store.events.record("ANNOTATION_CREATED", payload, label_studio_url="http://label-studio:8080")
+    event = store.events.get(event_id)
     assert event.payload == payload
     assert (event.action, event.label_studio_url) == ("ANNOTATION_CREATED", "http://label-studio:8080")
     assert (event.processed_at, event.error, event.note) == (None, None, None)
@@ -34,20 +34,20 @@ def test_equal_payloads_are_two_events(store: Store) -> None:
 def test_what_comes_again_with_its_key_is_one_event(store: Store) -> None:
     """Whoever is first, and however many come at once."""
     with ThreadPoolExecutor(4) as pool:
-        ids = set(pool.map(lambda _: store.record_event("START_TRAINING", {}, idempotency_key="0123"), range(20)))
-    assert len(ids) == 1 and store.unprocessed_events(0) == list(ids)
-    assert store.record_event("START_TRAINING", {}, idempotency_key="4567") not in ids
+        ids = set(pool.map(lambda _: store.events.record("START_TRAINING", {}, idempotency_key="0123"), range(20)))
+    assert len(ids) == 1 and store.events.unprocessed(0) == list(ids)
+    assert store.events.record("START_TRAINING", {}, idempotency_key="4567") not in ids
 
 
 @pytest.mark.parametrize("text", ["ü\u0000", "\ud83d", "💡", "x" * 2_000_000], ids=["control", "half", "emoji", "long"])
 def test_any_text_and_any_size(store: Store, text: str) -> None:
-    event_id = store.record_event("ANNOTATION_CREATED", {"text": text, "rle": list(range(256)) * 1000})
-    assert store.get_event(event_id).payload["text"] == text
+    event_id = store.events.record("ANNOTATION_CREATED", {"text": text, "rle": list(range(256)) * 1000})
+    assert store.events.get(event_id).payload["text"] == text
 
 
 def test_an_action_of_any_text(store: Store) -> None:
-    event_id = store.record_event("ANNOTATION\0_CREATED\ud83d" + "!" * 100, {})
-    assert store.get_event(event_id).action == ("ANNOTATION_CREATED?" + "!" * 100)[:64]
+    event_id = store.events.record("ANNOTATION\0_CREATED\ud83d" + "!" * 100, {})
+    assert store.events.get(event_id).action == ("ANNOTATION_CREATED?" + "!" * 100)[:64]
 
 
 def test_a_value_that_the_database_refuses_is_told_from_a_database_that_fails() -> None:
@@ -66,16 +66,16 @@ def test_an_event_survives_without_being_closed(sqlite_file: Path, store: Store)
 
 def test_processed_events_are_not_found_again(store: Store) -> None:
     first, second, third = (record(store) for _ in range(3))
-    assert store.unprocessed_events(0) == [first, second, third]
-    assert store.unprocessed_events(60) == []
-    store.mark_event_processed(first)
-    store.mark_event_processed(second, error="no annotation", note="skipped")
-    assert store.unprocessed_events(0) == [third]
-    event = store.get_event(second)
+    assert store.events.unprocessed(0) == [first, second, third]
+    assert store.events.unprocessed(60) == []
+    store.events.mark_processed(first)
+    store.events.mark_processed(second, error="no annotation", note="skipped")
+    assert store.events.unprocessed(0) == [third]
+    event = store.events.get(second)
     assert (event.error, event.note) == ("no annotation", "skipped")
     assert event.processed_at is not None
     with pytest.raises(StoreError, match="no event 99"):
-        store.get_event(99)
+        store.events.get(99)
 
 
 def test_a_locked_database_is_told_within_the_webhooks_second(sqlite_file: Path, store: Store) -> None:
@@ -97,4 +97,4 @@ def test_many_webhooks_at_once(store: Store) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(store.unprocessed_events(0)) == 12
+    assert len(store.events.unprocessed(0)) == 12

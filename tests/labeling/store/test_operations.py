@@ -8,10 +8,8 @@ from sqlalchemy import update
 
 from labeling.predictions import Prediction
 from labeling.prompts.plan import PromptPlan
-from labeling.store import Project, Store
-from labeling.store.operations_records import Delay, HeldBackPrediction, RunOptions
-from labeling.store.records import TaskWish
-from labeling.store.tables import PredictionRow
+from labeling.store import Delay, PostponedPrediction, Project, RunOptions, Store, TaskRequest
+from labeling.store.predictions.tables import PredictionRow
 
 Want = Callable[..., int]
 
@@ -20,43 +18,43 @@ Want = Callable[..., int]
 def want(store: Store, project: Project, plan: PromptPlan) -> Want:
     def want(task_id: int, version: str = "m · 1", *, interactive: bool = False, of: Project = project) -> int:
         delivery = "sync" if interactive else "push"
-        return store.want_prediction(of, task_id, {}, plan, version, delivery=delivery, interactive=interactive).id
+        return store.requests.add(of, task_id, {}, plan, version, delivery=delivery, interactive=interactive).id
 
     return want
 
 
 def test_a_run_is_open_until_it_ends(store: Store, project: Project) -> None:
-    assert store.find_open_run(project) is None
-    first = store.begin_run(project, "m · 1", RunOptions(only_unlabeled=True, limit=7, pin=True))
-    store.count_into_run(first.id, 3)
-    store.count_into_run(first.id, 2)
-    found = store.find_open_run(project)
+    assert store.project_runs.find_open(project) is None
+    first = store.project_runs.begin(project, "m · 1", RunOptions(only_unlabeled=True, limit=7, pin=True))
+    store.project_runs.add_tasks(first.id, 3)
+    store.project_runs.add_tasks(first.id, 2)
+    found = store.project_runs.find_open(project)
     assert found is not None
-    assert (found.id, found.wanted, found.options) == (first.id, 5, RunOptions(True, 7, True))
-    second = store.begin_run(project, "m · 1", RunOptions())
-    assert store.find_open_run(project) == second
-    other = store.upsert_project("http://elsewhere", 1, "<View/>")
-    store.end_runs(other, "cancelled")
-    assert store.find_open_run(project) == second
-    store.end_runs(project, "finished")
-    assert store.find_open_run(project) is None
-    last = store.find_last_run(project)
+    assert (found.id, found.requested, found.options) == (first.id, 5, RunOptions(True, 7, True))
+    second = store.project_runs.begin(project, "m · 1", RunOptions())
+    assert store.project_runs.find_open(project) == second
+    other = store.projects.upsert("http://elsewhere", 1, "<View/>")
+    store.project_runs.end(other, "cancelled")
+    assert store.project_runs.find_open(project) == second
+    store.project_runs.end(project, "finished")
+    assert store.project_runs.find_open(project) is None
+    last = store.project_runs.find_last(project)
     assert last is not None and (last.id, last.outcome) == (second.id, "finished")
-    store.count_into_run(second.id, 3)
-    store.end_runs(project, "cancelled")
-    third = store.begin_run(project, "m · 2", RunOptions())
-    resumed = store.resume_run(project, second.id, "m · 3")
-    assert (resumed.id, resumed.wanted, resumed.model_version) == (second.id, 3, "m · 3")
-    assert store.find_open_run(project) == resumed
-    last = store.find_last_run(project)
+    store.project_runs.add_tasks(second.id, 3)
+    store.project_runs.end(project, "cancelled")
+    third = store.project_runs.begin(project, "m · 2", RunOptions())
+    resumed = store.project_runs.resume(project, second.id, "m · 3")
+    assert (resumed.id, resumed.requested, resumed.model_version) == (second.id, 3, "m · 3")
+    assert store.project_runs.find_open(project) == resumed
+    last = store.project_runs.find_last(project)
     assert last is not None and (last.id, last.outcome) == (third.id, "finished")
 
 
 def test_statuses_are_those_of_the_version(store: Store, project: Project, plan: PromptPlan, want: Want) -> None:
-    want(1), store.fail_prediction(want(2), "no image"), want(3, "m · 2"), want(4, interactive=True)
+    want(1), store.predictions.fail(want(2), "no image"), want(3, "m · 2"), want(4, interactive=True)
     digest = plan.digest()
-    assert store.task_statuses(project, "m · 1", [1, 2, 3, 4]) == {(1, digest): "wanted", (2, digest): "failed"}
-    assert store.version_counts(project) == {"m · 2": {"wanted": 1}, "m · 1": {"wanted": 1, "failed": 1}}
+    assert store.progress.statuses(project, "m · 1", [1, 2, 3, 4]) == {(1, digest): "requested", (2, digest): "failed"}
+    assert store.progress.version_counts(project) == {"m · 2": {"requested": 1}, "m · 1": {"requested": 1, "failed": 1}}
 
 
 def test_failures_that_something_better_came_after_are_not_listed(
@@ -64,56 +62,58 @@ def test_failures_that_something_better_came_after_are_not_listed(
 ) -> None:
     other_plan = PromptPlan(())
     for task in (5, 3):
-        store.fail_prediction(want(task), f"no image {task}")
-    store.fail_prediction(want(4, interactive=True), "nobody waited")
-    better = store.want_prediction(project, 5, {}, other_plan, "m · 1", delivery="push")
-    assert [(failed.task_id, failed.reason) for failed in store.failed_tasks(project, "m · 1")] == [(3, "no image 3")]
-    store.fail_prediction(better.id, "no such task")
-    assert [(failed.task_id, failed.reason) for failed in store.failed_tasks(project, "m · 1")] == [
+        store.predictions.fail(want(task), f"no image {task}")
+    store.predictions.fail(want(4, interactive=True), "nobody waited")
+    better = store.requests.add(project, 5, {}, other_plan, "m · 1", delivery="push")
+    assert [(failed.task_id, failed.reason) for failed in store.progress.failed_tasks(project, "m · 1")] == [
+        (3, "no image 3")
+    ]
+    store.predictions.fail(better.id, "no such task")
+    assert [(failed.task_id, failed.reason) for failed in store.progress.failed_tasks(project, "m · 1")] == [
         (3, "no image 3"),
         (5, "no such task"),
     ]
-    assert store.failed_tasks(project, "m · 2") == []
+    assert store.progress.failed_tasks(project, "m · 2") == []
 
 
 def test_cancelled_wishes_stay_where_they_are_until_they_are_wanted_again(
     store: Store, project: Project, predict: Callable[..., Prediction], want: Want
 ) -> None:
     waiting, computed, typed = want(1), want(2), want(3, interactive=True)
-    elsewhere = want(1, of=store.upsert_project("http://elsewhere", 1, "<View/>"))
-    store.finish_prediction(computed, predict())
-    assert store.cancel_predictions(project) == [waiting]
-    statuses = [store.get_prediction(row).status for row in (waiting, computed, typed, elsewhere)]
-    assert statuses == ["cancelled", "ready", "wanted", "wanted"]
-    assert store.begin_prediction(waiting) is None
-    assert store.deliver_now(waiting) is None
+    elsewhere = want(1, of=store.projects.upsert("http://elsewhere", 1, "<View/>"))
+    store.predictions.finish(computed, predict())
+    assert store.requests.cancel_all(project) == [waiting]
+    statuses = [store.predictions.get(row).status for row in (waiting, computed, typed, elsewhere)]
+    assert statuses == ["cancelled", "ready", "requested", "requested"]
+    assert store.requests.begin(waiting) is None
+    assert store.predictions.deliver_now(waiting) is None
     assert want(1) == waiting
-    assert store.begin_prediction(waiting) is not None
+    assert store.requests.begin(waiting) is not None
 
 
 def test_what_is_taken_back_is_not_counted_into_the_run_that_wanted_it(
     store: Store, project: Project, plan: PromptPlan, want: Want
 ) -> None:
-    run = store.begin_run(project, "m · 1", RunOptions(limit=2))
-    wishes = [TaskWish(task, {}, plan) for task in (1, 2)]
+    run = store.project_runs.begin(project, "m · 1", RunOptions(limit=2))
+    wishes = [TaskRequest(task, {}, plan) for task in (1, 2)]
 
     def want_for_run() -> None:
-        store.want_predictions(project, wishes, "m · 1", delivery="push", run_id=run.id)
-        store.count_into_run(run.id, 2)
+        store.requests.add_all(project, wishes, "m · 1", delivery="push", run_id=run.id)
+        store.project_runs.add_tasks(run.id, 2)
 
     def counted() -> int:
-        found = store.find_open_run(project)
+        found = store.project_runs.find_open(project)
         assert found is not None
-        return found.wanted
+        return found.requested
 
     want_for_run(), want(3)
-    assert len(store.cancel_predictions(project)) == 3 and counted() == 0
+    assert len(store.requests.cancel_all(project)) == 3 and counted() == 0
     want(1)
-    assert len(store.cancel_predictions(project)) == 1 and counted() == 0, "it was not the run that wanted it again"
+    assert len(store.requests.cancel_all(project)) == 1 and counted() == 0, "it was not the run that wanted it again"
     want_for_run()
-    store.fail_prediction(want(2), "no image")
+    store.predictions.fail(want(2), "no image")
     assert want(2) and counted() == 2
-    assert len(store.cancel_predictions(project)) == 2 and counted() == 0, "the failed one is the run's still"
+    assert len(store.requests.cancel_all(project)) == 2 and counted() == 0, "the failed one is the run's still"
 
 
 def test_what_a_worker_has_begun_is_not_taken_back_and_what_is_put_off_is(
@@ -121,11 +121,11 @@ def test_what_a_worker_has_begun_is_not_taken_back_and_what_is_put_off_is(
 ) -> None:
     begun, put_off = want(1), want(2)
     for row in (begun, put_off):
-        store.begin_prediction(row)
-    store.note_delay(put_off, "no such host")
-    assert store.cancel_predictions(project) == [put_off]
-    store.finish_prediction(begun, predict())
-    assert store.get_prediction(begun).status == "ready"
+        store.requests.begin(row)
+    store.requests.note_delay(put_off, "no such host")
+    assert store.requests.cancel_all(project) == [put_off]
+    store.predictions.finish(begun, predict())
+    assert store.predictions.get(begun).status == "ready"
 
 
 def test_what_is_held_back_is_sent_later_or_let_go(
@@ -133,66 +133,69 @@ def test_what_is_held_back_is_sent_later_or_let_go(
 ) -> None:
     def hold_back(task: int, version: str = "m · 1") -> int:
         row = want(task, version)
-        store.finish_prediction(row, predict())
-        store.hold_back(row, "somebody annotates it")
+        store.predictions.finish(row, predict())
+        store.predictions.postpone_for_draft(row, "somebody annotates it")
         return row
 
     waiting, held_back, another = want(1), hold_back(2), hold_back(3)
     hold_back(4, "m · 2")
-    store.hold_back(waiting, "it is not computed")
-    assert store.held_back_predictions(project, "m · 1") == [
-        HeldBackPrediction(held_back, 2, plan.digest()),
-        HeldBackPrediction(another, 3, plan.digest()),
+    store.predictions.postpone_for_draft(waiting, "it is not computed")
+    assert store.predictions.postponed_for_draft(project, "m · 1") == [
+        PostponedPrediction(held_back, 2, plan.digest()),
+        PostponedPrediction(another, 3, plan.digest()),
     ]
-    assert store.failed_tasks(project, "m · 1") == [] and store.delays(project, "m · 1") == []
+    assert store.progress.failed_tasks(project, "m · 1") == [] and store.progress.delays(project, "m · 1") == []
     assert want(2) == held_back
-    ready = store.get_prediction(held_back)
+    ready = store.predictions.get(held_back)
     assert (ready.status, ready.error, ready.result is not None) == ("ready", None, True)
-    store.let_go(held_back), store.let_go(another)
-    assert [store.get_prediction(row).status for row in (held_back, another)] == ["ready", "cancelled"]
+    store.predictions.cancel_postponed(held_back), store.predictions.cancel_postponed(another)
+    assert [store.predictions.get(row).status for row in (held_back, another)] == ["ready", "cancelled"]
 
 
 def test_what_is_held_back_while_a_page_waits_for_it(
     store: Store, project: Project, plan: PromptPlan, predict: Callable[..., Prediction]
 ) -> None:
-    row = store.want_prediction(project, 1, {"image": "a.png"}, plan, "m · 1", delivery="sync")
-    store.finish_prediction(row.id, predict())
-    store.hold_back(row.id, "somebody annotates it")
-    assert store.deliver_now(row.id) is None
-    newer = store.want_prediction(project, 1, {"image": "b.png"}, plan, "m · 1", delivery="push")
-    assert newer.id != row.id and store.get_prediction(row.id).status == "cancelled"
+    row = store.requests.add(project, 1, {"image": "a.png"}, plan, "m · 1", delivery="sync")
+    store.predictions.finish(row.id, predict())
+    store.predictions.postpone_for_draft(row.id, "somebody annotates it")
+    assert store.predictions.deliver_now(row.id) is None
+    newer = store.requests.add(project, 1, {"image": "b.png"}, plan, "m · 1", delivery="push")
+    assert newer.id != row.id and store.predictions.get(row.id).status == "cancelled"
 
 
 def test_delays_are_counted_by_reason(store: Store, project: Project, want: Want) -> None:
     for task, reason in enumerate(("away", "no such host", "no such host"), start=1):
-        store.note_delay(want(task), reason)
-    want(4), store.note_delay(want(5, "m · 2"), "away")
-    assert store.delays(project, "m · 1") == [Delay("wanted", "no such host", 2), Delay("wanted", "away", 1)]
+        store.requests.note_delay(want(task), reason)
+    want(4), store.requests.note_delay(want(5, "m · 2"), "away")
+    assert store.progress.delays(project, "m · 1") == [
+        Delay("requested", "no such host", 2),
+        Delay("requested", "away", 1),
+    ]
 
 
 def test_the_pace_counts_only_busy_time(store: Store, project: Project, want: Want) -> None:
-    assert store.pace(weights="m") is None
+    assert store.progress.pace(weights="m") is None
     noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
     spans = [(0, 4), (0, 4), (0, 4), (0, 4), (3600, 3601), (3600, 3603)]  # a batch of four, an hour's rest, two workers
     for task, (begun, end) in enumerate(spans):
         moment = {"begun_at": noon + timedelta(seconds=begun), "computed_at": noon + timedelta(seconds=end)}
-        with store._database.writing() as session:
+        with store.database.writing() as session:
             session.execute(update(PredictionRow).where(PredictionRow.id == want(task)).values(moment))
-    pace = store.pace(weights="m")
+    pace = store.progress.pace(weights="m")
     assert pace is not None
     assert (pace.seconds_per_task, pace.tasks) == (pytest.approx(7 / 6), 6)
-    later = store.pace(weights="m", project=project, since=noon + timedelta(hours=1))
+    later = store.progress.pace(weights="m", project=project, since=noon + timedelta(hours=1))
     assert later is not None
     assert (later.seconds_per_task, later.tasks) == (pytest.approx(1.5), 2)
-    assert store.pace(weights="another") is None
-    assert store.pace(weights="m", project=store.upsert_project("http://elsewhere", 1, "<View/>")) is None
+    assert store.progress.pace(weights="another") is None
+    assert store.progress.pace(weights="m", project=store.projects.upsert("http://elsewhere", 1, "<View/>")) is None
 
 
 def test_computing_is_timed(store: Store, predict: Callable[..., Prediction], want: Want) -> None:
     row = want(1)
-    store.begin_prediction(row)
-    store.finish_prediction(row, predict())
-    pace = store.pace(weights="m")
+    store.requests.begin(row)
+    store.predictions.finish(row, predict())
+    pace = store.progress.pace(weights="m")
     assert pace is not None
     assert pace.tasks == 1 and 0 <= pace.seconds_per_task < 5
 
@@ -202,8 +205,8 @@ def test_only_what_we_sent_and_replaced_is_superseded(
 ) -> None:
     def sent(task: int, version: str, label_studio_id: int | None) -> int:
         row = want(task, version)
-        store.finish_prediction(row, predict())
-        store.mark_published(row, label_studio_id)
+        store.predictions.finish(row, predict())
+        store.predictions.mark_published(row, label_studio_id)
         return row
 
     old = sent(1, "m · 1", 11)
@@ -213,40 +216,42 @@ def test_only_what_we_sent_and_replaced_is_superseded(
     sent(3, "m · 2", 32)
     sent(4, "m · 1", 41)
     want(4, "m · 2")  # not there yet
-    superseded = store.superseded_predictions(project, ["m · 2"])
+    superseded = store.predictions.superseded(project, ["m · 2"])
     assert [(found.id, found.task_id, found.model_version, found.label_studio_id) for found in superseded] == [
         (old, 1, "m · 1", 11)
     ]
-    assert [found.id for found in store.superseded_answers(project, ["m · 2"])] == [answered]
-    assert store.superseded_predictions(project, ["m · 1", "m · 2"]) == []
-    store.mark_pruned(old)
-    assert store.superseded_predictions(project, ["m · 2"]) == []
-    assert store.get_prediction(old).status == "pruned"
+    assert [found.id for found in store.predictions.superseded_answers(project, ["m · 2"])] == [answered]
+    assert store.predictions.superseded(project, ["m · 1", "m · 2"]) == []
+    store.predictions.mark_pruned(old)
+    assert store.predictions.superseded(project, ["m · 2"]) == []
+    assert store.predictions.get(old).status == "pruned"
     assert want(1, "m · 1") == old  # the old prompt is back: what is known is sent again
-    assert store.get_prediction(old).status == "ready"
+    assert store.predictions.get(old).status == "ready"
 
 
 def test_what_annotators_asked_for_in_vain(
     store: Store, project: Project, predict: Callable[..., Prediction], want: Want
 ) -> None:
     yesterday = datetime.now(UTC) - timedelta(days=1)
-    other = store.upsert_project("http://elsewhere", 1, "<View/>")
-    store.fail_prediction(want(1), "nobody asked on the page")
-    store.fail_prediction(want(2, interactive=True, of=other), "of another project")
+    other = store.projects.upsert("http://elsewhere", 1, "<View/>")
+    store.predictions.fail(want(1), "nobody asked on the page")
+    store.predictions.fail(want(2, interactive=True, of=other), "of another project")
     old = want(3, interactive=True)
-    store.fail_prediction(old, "long ago")
-    with store._database.writing() as session:
+    store.predictions.fail(old, "long ago")
+    with store.database.writing() as session:
         session.execute(update(PredictionRow).where(PredictionRow.id == old).values(updated_at=yesterday))
     answered, waiting = want(4, interactive=True), want(5, interactive=True)
-    store.finish_prediction(answered, predict())
-    assert store.deliver_now(answered) is not None
+    store.predictions.finish(answered, predict())
+    assert store.predictions.deliver_now(answered) is not None
     for task in (6, 6, 7):
-        store.fail_prediction(want(task, interactive=True), "no memory")
+        store.predictions.fail(want(task, interactive=True), "no memory")
     late, never = want(8, interactive=True), want(9, interactive=True)
-    assert store.deliver_now(late) is None and store.deliver_now(never) is None  # the page gave up
-    store.finish_prediction(late, predict())
+    assert (
+        store.predictions.deliver_now(late) is None and store.predictions.deliver_now(never) is None
+    )  # the page gave up
+    store.predictions.finish(late, predict())
     gave_up = "The page stopped waiting before the answer came."
-    found = store.failed_answers(project, yesterday + timedelta(hours=1))
+    found = store.progress.failed_answers(project, yesterday + timedelta(hours=1))
     assert [(each.task_id, each.reason) for each in found] == [
         (9, gave_up),
         (8, gave_up),
@@ -254,10 +259,10 @@ def test_what_annotators_asked_for_in_vain(
         (6, "no memory"),
     ]
     assert waiting not in [each.prediction_id for each in found]
-    assert len(store.failed_answers(project, yesterday + timedelta(hours=1), limit=1)) == 1
+    assert len(store.progress.failed_answers(project, yesterday + timedelta(hours=1), limit=1)) == 1
 
 
 def test_a_task_was_wished_for_whatever_became_of_it(store: Store, project: Project, want: Want) -> None:
-    store.fail_prediction(want(1, "m · 1"), "no image")
+    store.predictions.fail(want(1, "m · 1"), "no image")
     want(2, "m · 2")
-    assert store.wished_tasks(project, [1, 2, 3]) == {1, 2}
+    assert store.requests.requested_tasks(project, [1, 2, 3]) == {1, 2}

@@ -9,15 +9,15 @@ from alembic.migration import MigrationContext
 
 from labeling.errors import StoreError
 from labeling.store import Store
-from labeling.store.tables import Base
+from labeling.store.base import Base
 
 
 def open_and_write(folder: str, number: int, start) -> None:
     start.wait()
     with Store.open(f"sqlite:///{folder}/new/argenseg.db", f"{folder}/blobs") as store:
-        store.upsert_project("http://label-studio", 1, f"config {number}")
+        store.projects.upsert("http://label-studio", 1, f"config {number}")
         for _ in range(5):
-            store.record_event("ANNOTATION_CREATED", {"process": number})
+            store.events.record("ANNOTATION_CREATED", {"process": number})
 
 
 def test_many_processes_open_a_fresh_folder_at_once(tmp_path: Path) -> None:
@@ -30,12 +30,12 @@ def test_many_processes_open_a_fresh_folder_at_once(tmp_path: Path) -> None:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0, 0]
     with Store.open(f"sqlite:///{tmp_path}/new/argenseg.db", f"{tmp_path}/blobs") as store:
-        assert len(store.unprocessed_events(0)) == 15
-        assert store.find_project(1) is not None
+        assert len(store.events.unprocessed(0)) == 15
+        assert store.projects.find(1) is not None
 
 
 def test_the_migrations_make_the_tables(store: Store) -> None:
-    with store._database.engine.connect() as connection:
+    with store.database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
 
@@ -48,7 +48,7 @@ def test_a_missing_driver_is_named(tmp_path: Path) -> None:
 def test_sqlite_is_durable_and_concurrent(sqlite_file: Path, store: Store) -> None:
     with sqlite3.connect(sqlite_file) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    with store._database.reading() as session:
+    with store.database.reading() as session:
         pragmas = [
             session.connection().exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("synchronous", "foreign_keys")
         ]
@@ -56,10 +56,10 @@ def test_sqlite_is_durable_and_concurrent(sqlite_file: Path, store: Store) -> No
 
 
 def test_opening_again_keeps_what_is_there(sqlite_file: Path, tmp_path: Path, store: Store) -> None:
-    project = store.upsert_project("http://label-studio/", 1, "<View/>")
+    project = store.projects.upsert("http://label-studio/", 1, "<View/>")
     store.close()
     with Store.open(f"sqlite:///{sqlite_file}", str(tmp_path / "blobs")) as again:
-        assert again.find_project(1) == project
+        assert again.projects.find(1) == project
         assert project.label_studio_url == "http://label-studio"
 
 
@@ -95,42 +95,42 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 def test_label_studio_moves_with_all_that_was_collected(store: Store) -> None:
     before, other = "http://localhost:8080", "http://other"
     for url in (before, other):
-        store.upsert_project(url, 3, "<View/>")
-    store.upsert_project(before, 4, "<View/>")
-    event_id = store.record_event("X", {}, label_studio_url=before)
-    kept = store.find_project(3, before)
+        store.projects.upsert(url, 3, "<View/>")
+    store.projects.upsert(before, 4, "<View/>")
+    event_id = store.events.record("X", {}, label_studio_url=before)
+    kept = store.projects.find(3, before)
     lineage = {"annotations": [], "options": {"project_id": 3, "label_studio_url": before}}
-    store.save_data_set("ab", b"", None, lineage)
-    assert [each.project_id for each in store.move_projects(f"{before}/", "https://ls.example.com/")] == [3, 4]
-    assert store.projects_of(before) == []
-    moved = store.find_project(3, "https://ls.example.com")
+    store.datasets.save("ab", b"", None, lineage)
+    assert [each.project_id for each in store.projects.move(f"{before}/", "https://ls.example.com/")] == [3, 4]
+    assert store.projects.of_address(before) == []
+    moved = store.projects.find(3, "https://ls.example.com")
     assert moved is not None and kept is not None and moved.id == kept.id
-    assert len(store.projects_of(other)) == 1
-    assert store.get_event(event_id).label_studio_url == "https://ls.example.com"
-    (made,) = store.list_data_sets()
+    assert len(store.projects.of_address(other)) == 1
+    assert store.events.get(event_id).label_studio_url == "https://ls.example.com"
+    (made,) = store.datasets.all()
     assert made.lineage["options"] == {"project_id": 3, "label_studio_url": "https://ls.example.com"}
 
 
 def test_projects_of_the_same_number_are_not_joined(store: Store) -> None:
-    store.upsert_project("http://a", 3, "<View/>")
-    store.upsert_project("http://a", 4, "<View/>")
-    store.upsert_project("http://b", 3, "<View/>")
+    store.projects.upsert("http://a", 3, "<View/>")
+    store.projects.upsert("http://a", 4, "<View/>")
+    store.projects.upsert("http://b", 3, "<View/>")
     with pytest.raises(StoreError, match=r"http://b has a project 3 too.*http://b/new"):
-        store.move_projects("http://a", "http://b")
-    assert len(store.projects_of("http://a")) == 2
+        store.projects.move("http://a", "http://b")
+    assert len(store.projects.of_address("http://a")) == 2
     with pytest.raises(StoreError, match=r"no project of http://c\. There are some of: http://a, http://b\."):
-        store.move_projects("http://c", "http://b")
-    store.move_projects("http://b", "http://b/new")  # what the message advises
-    assert len(store.move_projects("http://a", "http://b")) == 2
-    assert len(store.move_projects("http://b", "http://b")) == 2
+        store.projects.move("http://c", "http://b")
+    store.projects.move("http://b", "http://b/new")  # what the message advises
+    assert len(store.projects.move("http://a", "http://b")) == 2
+    assert len(store.projects.move("http://b", "http://b")) == 2
 
 
 def test_a_project_keeps_its_newest_config(store: Store) -> None:
-    first = store.upsert_project("http://a", 1, "<View/>")
-    assert store.upsert_project("http://a/", 1, "<View>2</View>").id == first.id
-    assert store.upsert_project("http://b", 1, "<View/>").id != first.id
-    found = store.find_project(1, "http://a/")
+    first = store.projects.upsert("http://a", 1, "<View/>")
+    assert store.projects.upsert("http://a/", 1, "<View>2</View>").id == first.id
+    assert store.projects.upsert("http://b", 1, "<View/>").id != first.id
+    found = store.projects.find(1, "http://a/")
     assert found is not None
     assert found.label_config == "<View>2</View>"
-    assert store.find_project(2) is None
-    assert store.find_project(1, "http://c") is None
+    assert store.projects.find(2) is None
+    assert store.projects.find(1, "http://c") is None

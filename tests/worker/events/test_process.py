@@ -10,8 +10,7 @@ from redis import Redis
 
 from labeling.errors import StoreError
 from labeling.settings import Settings
-from labeling.store import Store
-from labeling.store.operations_records import RunOptions
+from labeling.store import RunOptions, Store
 from tests.worker.conftest import label_config
 from worker.context import JobContext
 from worker.events import process
@@ -47,15 +46,15 @@ def kept(plain: Settings) -> Any:
 @pytest.fixture
 def follow(plain: Settings, kept: Store, nobody: "Redis") -> Callable[[str, dict[str, Any]], int]:
     return lambda action, payload: process_event(
-        JobContext(plain, kept, None, nobody), kept.record_event(action, payload)
+        JobContext(plain, kept, None, nobody), kept.events.record(action, payload)
     )
 
 
 def test_new_tasks_are_requested_some_at_a_time(follow: Callable[..., int], plain: Settings, kept: Store) -> None:
     tasks = [{"id": number, "data": {"image": f"{number}.png"} if number % 2 else {}} for number in range(1, 451)]
     assert follow("TASKS_CREATED", {"project": {"id": 3, "label_config": CONFIG}, "tasks": tasks}) == 0
-    assert kept.counts(3) == {"wanted": 225, "failed": 225}
-    assert kept.find_project(3, plain.installation_url) is not None
+    assert kept.progress.counts(3) == {"requested": 225, "failed": 225}
+    assert kept.projects.find(3, plain.installation_url) is not None
 
 
 @pytest.mark.parametrize(
@@ -72,16 +71,16 @@ def test_nothing_is_requested_by_nonsense_or_an_annotation(
     action: str, payload: dict[str, Any], follow: Callable[..., int], kept: Store
 ) -> None:
     assert follow(action, payload) == 0
-    assert kept.counts() == {}
-    assert (kept.find_project(1) is not None) == (action == "ANNOTATION_CREATED")  # it has corrections to keep
+    assert kept.progress.counts() == {}
+    assert (kept.projects.find(1) is not None) == (action == "ANNOTATION_CREATED")  # it has corrections to keep
 
 
 def make_model(store: Store, folder: Path, name: str) -> str:
     """A fine-tuned version that serves by default."""
     folder.mkdir()
     (folder / "config.json").write_text(f'{{"model_name": "{name}"}}')
-    store.add_model(name, str(folder), "base")
-    store.set_live_model(name)
+    store.models.add(name, str(folder), "base")
+    store.models.set_active(name)
     return ProjectRequests(Settings(), store, 3, CONFIG).model_version
 
 
@@ -99,44 +98,44 @@ def test_new_tasks_of_a_pinned_project_get_the_version_that_is_seen(
 
     def version_of_task(number: int, shown: str, config: str = CONFIG) -> set[str]:
         follow("TASKS_CREATED", created(number, shown, config))
-        found = [wish for row in kept.stale_predictions(-1) if (wish := kept.get_prediction(row)).task_id == number]
+        found = [wish for row in kept.requests.stale(-1) if (wish := kept.predictions.get(row)).task_id == number]
         return {wish.model_version for wish in found}
 
     assert [version_of_task(*asked) for asked in [(1, old), (2, base), (3, "ARGenSeg")]] == [{old}, {base}, {new}]
-    project = kept.find_project(3)
+    project = kept.projects.find(3)
     assert project is not None and project.shown_version == "ARGenSeg"
     follow("PROJECT_UPDATED", {"project": created(0, old)["project"]})
     assert ProjectRequests(plain, kept, 3, CONFIG, as_pinned=True).model_version == old  # as when a task is opened
     assert ProjectRequests(plain, kept, 3, CONFIG).model_version == new
 
-    kept.begin_run(project, new, RunOptions())
+    kept.project_runs.begin(project, new, RunOptions())
     assert version_of_task(4, old) == {old, new}, "the run may end with a pin on the new one"
-    kept.end_runs(project, "finished")
+    kept.project_runs.end(project, "finished")
 
     assert version_of_task(5, old, CONFIG.replace("red", "blue")) not in ({old}, {new}), "the old prompts are gone"
-    kept.delete_model("tuned-1")
+    kept.models.delete("tuned-1")
     assert version_of_task(6, old) == {new}, "the old weights are gone"
 
 
 def test_an_event_of_new_tasks_makes_them_wanted(context: JobContext, store: Store) -> None:
     project = {"id": 5, "label_config": label_config("cell")}
     tasks = [{"id": number, "data": {"image": "/data/upload/1.png"}} for number in (1, 2)]
-    event_id = store.record_event("TASKS_CREATED", {"action": "TASKS_CREATED", "project": project, "tasks": tasks})
+    event_id = store.events.record("TASKS_CREATED", {"action": "TASKS_CREATED", "project": project, "tasks": tasks})
     settings = context.settings.model_copy(update={"model": str(context.settings.data_dir)})
     process_event(replace(context, settings=settings), event_id)
-    assert store.counts() == {"wanted": 2}
+    assert store.progress.counts() == {"requested": 2}
     assert len(live_rows(context.connection, GPU, PREDICT)) == 2
-    assert store.get_event(event_id).processed_at is not None
+    assert store.events.get(event_id).processed_at is not None
 
 
 def test_an_event_that_is_refused_for_good_keeps_no_other_from_being_processed(
     context: JobContext, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    event_id = store.record_event("TASKS_CREATED", {"action": "TASKS_CREATED"})
+    event_id = store.events.record("TASKS_CREATED", {"action": "TASKS_CREATED"})
 
     def refuse(*_: Any) -> None:
         raise StoreError("The database takes no such number.")
 
     monkeypatch.setattr(process, "FOLLOWERS", {"TASKS_CREATED": refuse})
     assert process_event(context, event_id) == 0
-    assert store.unprocessed_events(0) == []
+    assert store.events.unprocessed(0) == []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from labeling.errors import RefusedByStore, StoreError
-from labeling.store.store import Store
+from labeling.store import Store
 from worker.events import spool
 
 URL = "http://label-studio.test"
@@ -15,7 +15,7 @@ def test_events_are_stored_in_their_order_and_then_gone(tmp_path: Path, store: S
     for number in range(3):
         spool.write_event(tmp_path, "ANNOTATION_CREATED", {"number": number, "text": "héllo"})
     ids = spool.drain(tmp_path, store, URL)
-    events = [store.get_event(event_id) for event_id in ids]
+    events = [store.events.get(event_id) for event_id in ids]
     assert [event.payload["number"] for event in events] == [0, 1, 2]
     assert {event.payload["text"] for event in events} == {"héllo"}
     assert {event.label_studio_url for event in events} == {URL}
@@ -31,7 +31,7 @@ def test_what_was_stored_and_is_still_there_is_stored_once(tmp_path: Path, store
     first = spool.drain(tmp_path, store, URL)
     path.write_bytes(content)
     assert spool.drain(tmp_path, store, URL) == first
-    assert not path.exists() and len(store.unprocessed_events(0)) == 1
+    assert not path.exists() and len(store.events.unprocessed(0)) == 1
 
 
 def test_a_large_annotation_is_written_while_its_annotator_waits(tmp_path: Path, store: Store) -> None:
@@ -43,7 +43,7 @@ def test_a_large_annotation_is_written_while_its_annotator_waits(tmp_path: Path,
     spool.write_event(tmp_path, "ANNOTATION_CREATED", payload)
     assert time.monotonic() - dumped < 2 * (dumped - began)
     (event_id,) = spool.drain(tmp_path, store, URL)
-    assert store.get_event(event_id).payload == payload
+    assert store.events.get(event_id).payload == payload
 
 
 def test_a_store_that_fails_leaves_the_rest_for_later(
@@ -51,7 +51,7 @@ def test_a_store_that_fails_leaves_the_rest_for_later(
 ) -> None:
     for number in range(3):
         spool.write_event(tmp_path, "ANNOTATION_CREATED", {"number": number})
-    record, calls = store.record_event, []
+    record, calls = store.events.record, []
 
     def busy(action: str, payload: dict[str, object], **options: str) -> int:
         calls.append(payload)
@@ -59,7 +59,7 @@ def test_a_store_that_fails_leaves_the_rest_for_later(
             raise StoreError("The database is locked.")
         return record(action, payload, **options)
 
-    monkeypatch.setattr(store, "record_event", busy)
+    monkeypatch.setattr(store.events, "record", busy)
     with pytest.raises(StoreError):
         spool.drain(tmp_path, store, URL)
     assert len(list(tmp_path.glob("*.json"))) == 2
@@ -79,15 +79,15 @@ def test_an_event_that_the_database_refuses_for_good_blocks_no_other(
 ) -> None:
     for number in range(3):
         spool.write_event(tmp_path, "ANNOTATION_CREATED", {"number": number})
-    record = store.record_event
+    record = store.events.record
 
     def choosy(action: str, payload: dict[str, object], **options: str) -> int:
         if payload["number"] == 1:
             raise RefusedByStore("The database does not take a value.")
         return record(action, payload, **options)
 
-    monkeypatch.setattr(store, "record_event", choosy)
-    assert [store.get_event(event).payload["number"] for event in spool.drain(tmp_path, store, URL)] == [0, 2]
+    monkeypatch.setattr(store.events, "record", choosy)
+    assert [store.events.get(event).payload["number"] for event in spool.drain(tmp_path, store, URL)] == [0, 2]
     assert not list(tmp_path.glob("*.json"))
     [aside] = tmp_path.glob("*.unreadable")
     assert json.loads(aside.read_text())["payload"] == {"number": 1}
@@ -109,5 +109,5 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_an_event_keeps_where_it_came_from(tmp_path: Path, store: Store) -> None:
     spool.write_event(tmp_path, "ANNOTATION_CREATED", {}, "http://other:8080")
     spool.write_event(tmp_path, "ANNOTATION_CREATED", {})
-    urls = [store.get_event(event).label_studio_url for event in spool.drain(tmp_path, store, URL)]
+    urls = [store.events.get(event).label_studio_url for event in spool.drain(tmp_path, store, URL)]
     assert urls == ["http://other:8080", URL]

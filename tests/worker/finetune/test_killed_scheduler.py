@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from labeling.settings import Settings
-from labeling.store import Store
-from labeling.store.model_records import FinetuneRun
+from labeling.store import FinetuneRun, Store
 from tests.argenseg_model.conftest import byte_bpe, small_model
 from tests.worker.conftest import RedisServer, is_alive, wait_until
 from tests.worker.finetune.test_run import manifest
@@ -64,13 +63,13 @@ def test_another_scheduler_goes_on_from_the_checkpoint_of_one_that_was_killed(
     start_process: Callable[[str], "subprocess.Popen[bytes]"],
 ) -> None:
     """What was learnt before the last checkpoint is not learnt again, and there is one verdict, of one run."""
-    wanted = store.want_finetune("now", None, manifest=str(manifest))
+    wanted = store.finetunes.request("now", None, manifest=str(manifest))
     assert wanted is not None
     folder = run_folder(settings, wanted)
 
     def now() -> FinetuneRun:
         """The run as it is; that there is one only is what it finds."""
-        (run,) = store.list_finetunes()
+        (run,) = store.finetunes.newest()
         return run
 
     def has_reached(step: int) -> bool:
@@ -84,7 +83,7 @@ def test_another_scheduler_goes_on_from_the_checkpoint_of_one_that_was_killed(
     wait_until(lambda: not is_alive(training))
     before, saved = losses(folder), int(torch.load(folder / "checkpoint.pt", weights_only=True)["step"])
     assert 0 < saved <= before[-1]["step"] < STEPS, "it was not killed between a checkpoint and the end"
-    assert now().status == "running" and store.claim_finetune("too early", LEASE_S) is None
+    assert now().status == "running" and store.finetunes.claim("too early", LEASE_S) is None
 
     second = start_process(SCHEDULER)
     wait_until(lambda: now().ended_at is not None or second.poll() is not None, 600)
@@ -96,6 +95,6 @@ def test_another_scheduler_goes_on_from_the_checkpoint_of_one_that_was_killed(
     assert went_on == [saved], "each training process counts seconds from its own start"
     assert [entry for entry in after if entry["step"] <= saved] == [entry for entry in before if entry["step"] <= saved]
 
-    assert [version.name for version in store.list_models()] == [ended.candidate]
+    assert [version.name for version in store.models.all()] == [ended.candidate]
     assert [file.parent for file in settings.data_dir.rglob("report.html")] == [folder]
     assert now().attempts == 0, "a death is no outage: nothing is put off"

@@ -57,13 +57,13 @@ def test_a_runs_report_says_what_was_left_out_and_its_copies_of_images_go(
     correct(12, "data:image/png;base64,AAAA")
     run = claim(store, project, "one")
     drive(JobContext(context.settings, store, None, context.connection), run, "me", lambda: False)
-    ended, folder = store.get_finetune(run.id), run_folder(context.settings, run)
+    ended, folder = store.finetunes.get(run.id), run_folder(context.settings, run)
     assert (ended.status, ended.error) == ("refused", None)  # a holdout of a few images
     assert ended.report is not None
     learnt_from = ended.report["learnt_from"]
     ((reason, count),) = learnt_from["left_out"].items()
     assert reason.startswith("image: ") and count == 1
-    assert learnt_from["data_set"] in [each.digest for each in store.list_data_sets()]
+    assert learnt_from["data_set"] in [each.digest for each in store.datasets.all()]
     assert escape(f"Left out: 1: {reason}") in (folder / "report.html").read_text()
     assert sorted(each.name for each in (folder / "set").iterdir()) == [
         "left-out.json", "manifest.jsonl", "with-base-data.jsonl",

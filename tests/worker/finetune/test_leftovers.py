@@ -12,9 +12,9 @@ def files_of(run: Path) -> list[str]:
 
 
 def test_copies_of_images_and_pictures_of_ended_runs_go(settings: Settings, store: Store) -> None:
-    stopped = store.want_finetune("one", None)
-    store.stop_finetunes()
-    waiting = store.want_finetune("two", None)
+    stopped = store.finetunes.request("one", None)
+    store.finetunes.stop()
+    waiting = store.finetunes.request("two", None)
     assert stopped is not None and waiting is not None
     copies = [
         "candidate/pictures/0-answer.jpg",
@@ -30,12 +30,12 @@ def test_copies_of_images_and_pictures_of_ended_runs_go(settings: Settings, stor
         for file in (*copies, *kept):
             (run / file).parent.mkdir(parents=True, exist_ok=True)
             (run / file).touch()
-    learning = store.want_finetune("three", store.upsert_project("http://localhost:8080", 1, "<View/>"),
+    learning = store.finetunes.request("three", store.projects.upsert("http://localhost:8080", 1, "<View/>"),
                                    manifest=str(runs[0] / "set" / "with-base-data.jsonl"))  # fmt: skip
     assert learning is not None
     remove_leftovers(settings, store)
     assert files_of(runs[0]) == sorted([*copies, *kept])
-    store.end_finetune(learning.id, "failed")
+    store.finetunes.end(learning.id, "failed")
     remove_leftovers(settings, store)
     assert files_of(runs[0]) == kept
     for run in runs[1:]:

@@ -11,8 +11,7 @@ from PIL import Image
 
 from argenseg_model.manifest import Manifest
 from labeling.regions.cropped_mask import CroppedMask
-from labeling.store import AskedPrompt, Correction, Project, Review, Store
-from labeling.store.model_records import FinetuneRun
+from labeling.store import Annotation, AskedPrompt, Correction, FinetuneRun, Project, Store
 from tests.worker.conftest import LABEL_STUDIO_URL, label_config
 from worker.context import JobContext
 from worker.finetune.manifests import build_manifest
@@ -30,7 +29,7 @@ def picture(seed: int) -> str:
 
 @pytest.fixture
 def project(store: Store) -> Project:
-    return store.upsert_project(LABEL_STUDIO_URL, 5, label_config("bright"))
+    return store.projects.upsert(LABEL_STUDIO_URL, 5, label_config("bright"))
 
 
 @pytest.fixture
@@ -42,19 +41,29 @@ def correct(store: Store, project: Project) -> Correct:
         mask[2:6, 3:9] = True
         shape = CroppedMask.of(mask)
         edited = Correction(
-            f"r{number}", "brushlabels", "l0", "edited", shape, shape, 0.9, 0.9, 3, label_before="l0", prompt="bright"
+            f"r{number}",
+            "brushlabels",
+            "l0",
+            "edited",
+            0.9,
+            0.9,
+            3,
+            label_before="l0",
+            prompt="bright",
+            mask_before=shape,
+            mask_after=shape,
         )
         asked = (AskedPrompt("l0", "bright"),)
-        review = Review(number, number, "submitted", (edited,), asked=asked, prediction_id=1, lead_time_s=3.0)
-        store.save_reviews(store.record_event("ANNOTATION_CREATED", {}), project, [review])
-        store.record_image(project, number, picture(number) if image is None else image)
+        review = Annotation(number, number, "submitted", (edited,), asked=asked, prediction_id=1, lead_time_s=3.0)
+        store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), project, [review])
+        store.images.record(project, number, picture(number) if image is None else image)
 
     return correct
 
 
 def claim(store: Store, project: Project, slot: str) -> FinetuneRun:
-    store.want_finetune(slot, project)
-    run = store.claim_finetune("me", LEASE_S)
+    store.finetunes.request(slot, project)
+    run = store.finetunes.claim("me", LEASE_S)
     assert run is not None
     return run
 
@@ -71,14 +80,14 @@ def test_sets_know_the_one_before_and_what_was_really_learnt_from_is_kept(
         path = build_manifest(context, run, folder, on_tick=lambda: None)
         assert build_manifest(context, run, folder, on_tick=lambda: None) == path  # taken up again
         snapshots.append(Manifest.read(path).split("holdout").digest())
-        store.end_finetune(run.id, "refused")
+        store.finetunes.end(run.id, "refused")
         correct(99)
-    first, first_used, second, second_used = store.list_data_sets()
+    first, first_used, second, second_used = store.datasets.all()
     assert (first.parent_digest, second.parent_digest) == (None, first.digest)
     assert (first_used.parent_digest, second_used.parent_digest) == (first.digest, second.digest)
     assert [used.lineage["holdout"] for used in (first_used, second_used)] == snapshots
     assert "5/99" in second_used.lineage["annotations"] and "5/99" not in first_used.lineage["annotations"]
-    assert store.read_image(second_used.lineage["manifest_blob"]) == path.read_bytes()
+    assert store.images.read(second_used.lineage["manifest_blob"]) == path.read_bytes()
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["of a project", "of all"])
@@ -88,14 +97,14 @@ def test_another_label_studios_project_of_the_same_number_teaches_nothing(
     for number in range(1, 9):
         correct(number)
     reviews = [
-        Review(each.annotation_id + 100, 1, "submitted", (), asked=(AskedPrompt("l0", "bright"),), lead_time_s=3.0)
-        for each in store.list_reviews()
+        Annotation(each.annotation_id + 100, 1, "submitted", (), asked=(AskedPrompt("l0", "bright"),), lead_time_s=3.0)
+        for each in store.annotations.find()
     ]
-    other = store.upsert_project("http://another", project.project_id, project.label_config)
-    store.save_reviews(store.record_event("ANNOTATION_CREATED", {}), other, reviews)
-    store.record_image(other, 1, picture(200))
-    store.want_finetune("one", None if whole else project)
-    run = store.claim_finetune("me", LEASE_S)
+    other = store.projects.upsert("http://another", project.project_id, project.label_config)
+    store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), other, reviews)
+    store.images.record(other, 1, picture(200))
+    store.finetunes.request("one", None if whole else project)
+    run = store.finetunes.claim("me", LEASE_S)
     assert run is not None
     path = build_manifest(context, run, tmp_path, on_tick=lambda: None)
     learnt = {item.source.partition(":")[2] for item in Manifest.read(path).items if ":" in item.source}
@@ -110,10 +119,10 @@ def test_an_image_that_cannot_be_had_just_now_puts_the_run_off(
     settings = context.settings.model_copy(update={"allow_private_image_hosts": True})
     run = claim(store, project, "one")
     drive(JobContext(settings, store, None, context.connection), run, "me", lambda: False)
-    put_off = store.get_finetune(run.id)
-    assert (put_off.status, put_off.attempts) == ("wanted", 1)
+    put_off = store.finetunes.get(run.id)
+    assert (put_off.status, put_off.attempts) == ("requested", 1)
     assert "exclude task 2 --project 5" in (put_off.error or "")
-    assert not store.list_data_sets()
+    assert not store.datasets.all()
 
 
 def test_the_lease_is_renewed_while_the_set_is_made(

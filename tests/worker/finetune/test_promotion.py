@@ -77,24 +77,24 @@ class LabelStudio:
     def work(self) -> None:
         """Compute and publish one wanted prediction."""
         store = self.context.store
-        waiting = store.stale_predictions(0)
+        waiting = store.requests.stale(0)
         if waiting:
-            wanted = store.begin_prediction(waiting[0])
-            store.finish_prediction(wanted.id, Prediction([], None, wanted.model_version))
-            store.mark_published(wanted.id, 100 + wanted.id)
+            wanted = store.requests.begin(waiting[0])
+            store.predictions.finish(wanted.id, Prediction([], None, wanted.model_version))
+            store.predictions.mark_published(wanted.id, 100 + wanted.id)
             self.tasks[wanted.task_id].append(wanted.model_version)
-            live = store.live_model(self.project)
+            live = store.models.active(self.project)
             self.said.append(f"predicted while {live.name if live else 'the base'} was live")
 
     def work_off(self) -> None:
         """Compute and publish all that is wanted."""
-        while self.context.store.counts().get("wanted"):
+        while self.context.store.progress.counts().get("requested"):
             self.work()
 
     def fail(self) -> None:
         """The worker gives up one wanted prediction."""
-        for waiting in self.context.store.stale_predictions(0)[:1]:
-            self.context.store.fail_prediction(waiting, "out of memory")
+        for waiting in self.context.store.requests.stale(0)[:1]:
+            self.context.store.predictions.fail(waiting, "out of memory")
 
     def import_task(self, settings: Settings, model: str | None = None) -> int:
         """A new task, which is wanted of a version as TASKS_CREATED does."""
@@ -112,7 +112,7 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 def label_studio(context: JobContext, settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> LabelStudio:
-    server = LabelStudio(context, store.upsert_project(LABEL_STUDIO_URL, 5, label_config("bright")))
+    server = LabelStudio(context, store.projects.upsert(LABEL_STUDIO_URL, 5, label_config("bright")))
 
     @contextmanager
     def open_project(settings: Settings, number: int) -> Iterator[OpenProject]:
@@ -130,7 +130,7 @@ def add(store: Store, tmp_path: Path) -> Callable[[str], None]:
     def add(name: str) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(json.dumps({"model_name": name}))
-        store.add_model(name, str(tmp_path / name), "starter")
+        store.models.add(name, str(tmp_path / name), "starter")
 
     return add
 
@@ -145,7 +145,7 @@ def test_open_tasks_first_then_the_pin_and_back(
         *["predicted while the base was live"] * 3, "shows starter-1.1",
         *["predicted while starter-1.1 was live"] * 3, "shows starter-1.2",
     ]  # fmt: skip
-    assert store.find_open_run(label_studio.project) is None
+    assert store.project_runs.find_open(label_studio.project) is None
     version, unseen = promotion.roll_back(settings, store, label_studio.project)
     assert (version.name, unseen) == ("starter-1.1", [])
     assert label_studio.said[8:] == ["shows starter-1.1"]  # at once: every open task holds its masks still
@@ -158,7 +158,7 @@ def test_without_a_worker_it_goes_live_and_the_pin_stays(
     monkeypatch.setattr(promotion, "_PATIENCE_S", 0.1)
     add("starter-1.1")
     promotion.promote(settings, store, "starter-1.1", label_studio.project)
-    assert store.live_model(label_studio.project).name == "starter-1.1"
+    assert store.models.active(label_studio.project).name == "starter-1.1"
     assert label_studio.said == []
 
 
@@ -172,7 +172,7 @@ def test_what_ends_the_wait_leaves_the_old_version_live(
 
     with pytest.raises(KeyboardInterrupt):
         promotion.promote(settings, store, "starter-1.1", label_studio.project, on_tick=interrupt)
-    assert store.live_model(label_studio.project) is None
+    assert store.models.active(label_studio.project) is None
 
 
 def test_the_default_serves_all_projects_without_a_version_of_their_own(
@@ -180,9 +180,9 @@ def test_the_default_serves_all_projects_without_a_version_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     add("starter-1.1"), add("starter-1.2")
-    own, gone = (store.upsert_project(LABEL_STUDIO_URL, number, label_config("bright")) for number in (6, 7))
-    store.upsert_project("http://another-label-studio", 8, label_config("bright"))
-    store.set_live_model("starter-1.1", own)
+    own, gone = (store.projects.upsert(LABEL_STUDIO_URL, number, label_config("bright")) for number in (6, 7))
+    store.projects.upsert("http://another-label-studio", 8, label_config("bright"))
+    store.models.set_active("starter-1.1", own)
     of_double, opened = promotion.open_project, []
 
     def open_project(settings: Settings, number: int) -> Any:
@@ -194,10 +194,10 @@ def test_the_default_serves_all_projects_without_a_version_of_their_own(
     monkeypatch.setattr(promotion, "open_project", open_project)
     assert promotion.promote(settings, store, "starter-1.2", None, on_tick=label_studio.work) == []  # 7 is gone
     assert label_studio.said == [*["predicted while the base was live"] * 3, "shows starter-1.2"]
-    assert set(opened) == {5, 7} and store.find_open_run(label_studio.project) is None
+    assert set(opened) == {5, 7} and store.project_runs.find_open(label_studio.project) is None
     assert [each.project_id for each in promotion.served_projects(settings, store, None)] == [5, 7]
     promotion.roll_back(settings, store, None, on_tick=label_studio.work)
-    assert store.live_model() is None
+    assert store.models.active() is None
 
 
 def test_a_project_of_another_label_studio_is_not_opened_here(
@@ -205,9 +205,9 @@ def test_a_project_of_another_label_studio_is_not_opened_here(
 ) -> None:
     """Its number means another project here."""
     add("starter-1.1")
-    other = store.upsert_project("http://another-label-studio", 5, label_config("bright"))
+    other = store.projects.upsert("http://another-label-studio", 5, label_config("bright"))
     promotion.promote(settings, store, "starter-1.1", other, on_tick=label_studio.work)
-    assert label_studio.said == [] and store.live_model(other).name == "starter-1.1"
+    assert label_studio.said == [] and store.models.active(other).name == "starter-1.1"
     promotion.roll_back(settings, store, other, on_tick=label_studio.work)
     assert label_studio.said == [] and promotion.served_projects(settings, store, other) == []
 
@@ -218,8 +218,8 @@ def test_what_one_project_forbids_is_said_and_keeps_no_other_one(
 ) -> None:  # fmt: skip
     """Project 4, a twin of project 5, comes first; its pin may not be moved, which another time cannot help."""
     add("starter-1.1")
-    twin, pinned = store.upsert_project(LABEL_STUDIO_URL, 4, label_config("bright")), []
-    monkeypatch.setattr(store, "projects_on_default", lambda: [twin, label_studio.project])
+    twin, pinned = store.projects.upsert(LABEL_STUDIO_URL, 4, label_config("bright")), []
+    monkeypatch.setattr(store.models, "projects_on_default", lambda: [twin, label_studio.project])
     of_double = promotion.open_project
 
     @contextmanager
@@ -245,7 +245,7 @@ def test_what_one_project_forbids_is_said_and_keeps_no_other_one(
     assert label_studio.said[-1] == "shows starter-1.1"
     _, (unseen,) = promotion.roll_back(settings, store, None, on_tick=label_studio.work)
     assert unseen.startswith("Project 4: ") and "answered 403. To try again: argenseg models promote base" in unseen
-    assert store.live_model() is None and pinned == [4, 4] and label_studio.shown.startswith("starter-1 ")
+    assert store.models.active() is None and pinned == [4, 4] and label_studio.shown.startswith("starter-1 ")
 
 
 def test_a_project_whose_tasks_may_not_be_read_keeps_no_other_one(
@@ -253,8 +253,8 @@ def test_a_project_whose_tasks_may_not_be_read_keeps_no_other_one(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     add("starter-1.1")
-    twin = store.upsert_project(LABEL_STUDIO_URL, 4, label_config("bright"))
-    monkeypatch.setattr(store, "projects_on_default", lambda: [twin, label_studio.project])
+    twin = store.projects.upsert(LABEL_STUDIO_URL, 4, label_config("bright"))
+    monkeypatch.setattr(store.models, "projects_on_default", lambda: [twin, label_studio.project])
     of_double = promotion.open_project
 
     class Forbidding:
@@ -273,12 +273,12 @@ def test_a_project_whose_tasks_may_not_be_read_keeps_no_other_one(
 
     monkeypatch.setattr(promotion, "open_project", open_project)
     (unseen,) = promotion.promote(settings, store, "starter-1.1", None, on_tick=label_studio.work)
-    assert store.live_model().name == "starter-1.1" and label_studio.said[-1] == "shows starter-1.1"
+    assert store.models.active().name == "starter-1.1" and label_studio.said[-1] == "shows starter-1.1"
     assert "Project 4 is left out: The tasks of project 4" in caplog.text and unseen.startswith("Project 4: ")
-    assert store.find_open_run(twin) is None
+    assert store.project_runs.find_open(twin) is None
     _, unseen = promotion.roll_back(settings, store, None, on_tick=label_studio.work)
     assert unseen == ["Project 4 is left out: The tasks of project 4 could not be read: 403."]
-    assert store.live_model() is None and label_studio.shown.startswith("starter-1 ")
+    assert store.models.active() is None and label_studio.shown.startswith("starter-1 ")
 
 
 def test_a_project_that_cannot_be_opened_is_named(
@@ -286,7 +286,7 @@ def test_a_project_that_cannot_be_opened_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     add("starter-1.1")
-    store.upsert_project(LABEL_STUDIO_URL, 6, label_config("bright"))
+    store.projects.upsert(LABEL_STUDIO_URL, 6, label_config("bright"))
     of_double = promotion.open_project
 
     def open_project(settings: Settings, number: int) -> Any:
@@ -339,7 +339,7 @@ def while_waiting(label_studio: LabelStudio, *actions: Callable[[], None]) -> Ca
     steps = iter(actions)
 
     def tick() -> None:
-        if label_studio.context.store.counts().get("wanted"):
+        if label_studio.context.store.progress.counts().get("requested"):
             next(steps, lambda: None)()
 
     return tick
@@ -352,8 +352,8 @@ def test_who_goes_back_meanwhile_sees_no_other_version_appear(
     count = pinned.prediction_counts
 
     def go_back(number: int) -> dict[str, int]:
-        if store.live_model(pinned.project).name == "starter-1.2":
-            store.withdraw_live_model(pinned.project)
+        if store.models.active(pinned.project).name == "starter-1.2":
+            store.models.withdraw_active(pinned.project)
         return count(number)
 
     monkeypatch.setattr(pinned, "prediction_counts", go_back)
@@ -366,7 +366,7 @@ def test_the_pin_stays_while_a_task_would_lose_its_masks(settings: Settings, sto
     (unseen,) = promotion.promote(
         settings, store, "starter-1.2", pinned.project, on_tick=while_waiting(pinned, pinned.work)
     )
-    assert store.live_model(pinned.project).name == "starter-1.2"
+    assert store.models.active(pinned.project).name == "starter-1.2"
     assert pinned.shown.startswith("starter-1.1") and len(masks_of(pinned, "starter-1.2")) == 1
     assert "2 open tasks have masks, but none of starter-1.2" in unseen and "(0 of them failed)" in unseen
     assert "argenseg models promote starter-1.2 --project 5" in unseen
@@ -415,7 +415,7 @@ def test_a_steady_feed_of_tasks_does_not_hold_it_up(
     settings: Settings, store: Store, pinned: LabelStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(promotion, "_PATIENCE_S", 60.0)
-    model, ticks = store.get_model("starter-1.2").folder, iter(range(30))
+    model, ticks = store.models.get("starter-1.2").folder, iter(range(30))
 
     def work_and_import() -> None:
         next(ticks)  # StopIteration: it never ends
@@ -435,9 +435,11 @@ def test_a_stop_takes_back_what_was_wanted_and_nothing_else(
 
     with pytest.raises(RuntimeError):
         promotion.promote(settings, store, "starter-1.2", pinned.project, on_tick=stop)
-    assert store.find_open_run(pinned.project) is None
-    wanted = {version.partition(" ")[0]: counts for version, counts in store.version_counts(pinned.project).items()}
-    assert wanted["starter-1.1"]["wanted"] == 1 and "wanted" not in wanted.get("starter-1.2", {})
+    assert store.project_runs.find_open(pinned.project) is None
+    wanted = {
+        version.partition(" ")[0]: counts for version, counts in store.progress.version_counts(pinned.project).items()
+    }
+    assert wanted["starter-1.1"]["requested"] == 1 and "requested" not in wanted.get("starter-1.2", {})
 
 
 def test_a_rollback_predicts_first_what_came_since(settings: Settings, store: Store, pinned: LabelStudio) -> None:
@@ -447,7 +449,7 @@ def test_a_rollback_predicts_first_what_came_since(settings: Settings, store: St
     pinned.said.clear()
     promotion.roll_back(settings, store, pinned.project, on_tick=pinned.work)
     assert pinned.said == ["predicted while starter-1.1 was live", "shows starter-1.1"]
-    assert new in masks_of(pinned, "starter-1.1") and store.find_open_run(pinned.project) is None
+    assert new in masks_of(pinned, "starter-1.1") and store.project_runs.find_open(pinned.project) is None
 
 
 def test_a_rollback_without_a_worker_ends_and_hides_nothing(
@@ -474,4 +476,4 @@ def test_an_outage_leaves_no_project_out(
     monkeypatch.setattr(promotion, "open_project", open_project)
     with pytest.raises(LabelStudioError):
         promotion.promote(settings, store, "starter-1.1", None)
-    assert store.live_model() is None
+    assert store.models.active() is None

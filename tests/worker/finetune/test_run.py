@@ -14,8 +14,7 @@ from argenseg_model.evaluation import ItemResult, write_rows
 from argenseg_model.manifest import Manifest, ManifestItem, encode_mask
 from labeling.errors import LabelStudioError, StoreError
 from labeling.settings import Settings
-from labeling.store import Store
-from labeling.store.model_records import FinetuneRun
+from labeling.store import FinetuneRun, Store
 from tests.argenseg_model.conftest import byte_bpe, small_model
 from worker.context import JobContext
 from worker.errors import QueueUnreachable
@@ -66,9 +65,9 @@ def claim(store: Store, manifest: Path) -> Claim:
     """Want a run of project 1 if none is open, and claim it for "me"."""
 
     def claim() -> FinetuneRun:
-        project = store.upsert_project("http://localhost:8080", 1, CONFIG)
-        store.want_finetune("now", project, manifest=str(manifest))
-        run = store.claim_finetune("me", LEASE_S)
+        project = store.projects.upsert("http://localhost:8080", 1, CONFIG)
+        store.finetunes.request("now", project, manifest=str(manifest))
+        run = store.finetunes.claim("me", LEASE_S)
         assert run is not None
         return run
 
@@ -126,11 +125,11 @@ def test_a_winner_goes_live_and_can_be_rolled_back(
     run = claim()
     before = ProjectRequests(settings, store, 1, CONFIG)
     drive(context, run, "me", lambda: False)
-    ended = store.get_finetune(run.id)
+    ended = store.finetunes.get(run.id)
     assert (ended.status, ended.error, ended.candidate) == ("promoted", None, "starter-1.1")
-    version = store.get_model("starter-1.1")
+    version = store.models.get("starter-1.1")
     assert (version.state, version.parent) == ("accepted", "starter")
-    assert store.live_model(run.project) == version
+    assert store.models.active(run.project) == version
     after = ProjectRequests(settings, store, 1, CONFIG)
     assert after.model_version.startswith("starter-1.1 · ")
     page = (run_folder(settings, run) / "report.html").read_text()
@@ -139,7 +138,7 @@ def test_a_winner_goes_live_and_can_be_rolled_back(
     assert roll_back(settings, store, run.project) == (None, [])
     assert ProjectRequests(settings, store, 1, CONFIG).model_version == before.model_version
     promote(settings, store, "starter-1.1", None)
-    assert store.live_model().name == "starter-1.1"
+    assert store.models.active().name == "starter-1.1"
 
 
 def test_what_a_winner_did_on_scenes_is_not_measured_again(
@@ -148,11 +147,11 @@ def test_what_a_winner_did_on_scenes_is_not_measured_again(
     run = claim()
     drive(context, run, "me", lambda: False)
     assert processes.ran == ["finetune", *["evaluation_cli"] * 4]
-    store.want_finetune("later", run.project, manifest=run.manifest)
-    later = store.claim_finetune("me", LEASE_S)
+    store.finetunes.request("later", run.project, manifest=run.manifest)
+    later = store.finetunes.claim("me", LEASE_S)
     assert later is not None
     drive(context, later, "me", lambda: False)
-    assert store.get_finetune(later.id).base == store.get_model("starter-1.1").folder
+    assert store.finetunes.get(later.id).base == store.models.get("starter-1.1").folder
     assert processes.ran[5:] == ["finetune", *["evaluation_cli"] * 3]
 
 
@@ -162,10 +161,10 @@ def test_a_loser_is_kept_with_its_report_and_does_not_serve(
     processes.iou["model"] = 0.3
     run = claim()
     drive(context, run, "me", lambda: False)
-    assert store.get_finetune(run.id).status == "refused"
-    assert store.get_model("starter-1.1").state == "refused"
-    assert "worse" in store.get_model("starter-1.1").report["gate"]["reasons"][0]
-    assert store.live_model(run.project) is None
+    assert store.finetunes.get(run.id).status == "refused"
+    assert store.models.get("starter-1.1").state == "refused"
+    assert "worse" in store.models.get("starter-1.1").report["gate"]["reasons"][0]
+    assert store.models.active(run.project) is None
 
 
 def test_too_small_a_holdout_is_said_before_anything_is_learnt(
@@ -174,12 +173,12 @@ def test_too_small_a_holdout_is_said_before_anything_is_learnt(
     strict = JobContext(settings.model_copy(update={"gate_min_images": 12}), store, None, context.connection)
     run = claim()
     drive(strict, run, "me", lambda: False)
-    ended = store.get_finetune(run.id)
+    ended = store.finetunes.get(run.id)
     assert (ended.status, ended.candidate, ended.error, processes.ran) == ("refused", None, None, [])
     assert ended.report is not None and ended.report["gate"]["holdout_images"] == 4, "for who lowers the limit"
     (told,) = tell_verdict(ended)
     assert told.startswith("Nothing is decided: the holdout has 4 images") and "8 more are missing" in told
-    assert not store.list_models() and store.live_model(run.project) is None
+    assert not store.models.all() and store.models.active(run.project) is None
     page = (run_folder(settings, run) / "report.html").read_text()
     assert "8 more are missing" in page and "Held out, to measure on: 4 images." in page and "Figures" not in page
     assert json.loads((run_folder(settings, run) / "report.json").read_text()) == ended.report
@@ -191,12 +190,12 @@ def test_small_losses_do_not_add_up(context: JobContext, store: Store, claim: Cl
     processes.replay |= {"run-1": 0.57, "run-2": 0.54}
     first = claim()
     drive(context, first, "me", lambda: False)
-    assert store.get_finetune(first.id).status == "promoted"
-    store.want_finetune("later", first.project, manifest=first.manifest)
-    second = store.claim_finetune("me", LEASE_S)
+    assert store.finetunes.get(first.id).status == "promoted"
+    store.finetunes.request("later", first.project, manifest=first.manifest)
+    second = store.finetunes.claim("me", LEASE_S)
     assert second is not None
     drive(context, second, "me", lambda: False)
-    ended = store.get_finetune(second.id)
+    ended = store.finetunes.get(second.id)
     assert ended.status == "refused" and ended.report is not None
     assert [check["name"] for check in ended.report["gate"]["checks"] if not check["passed"]] == [
         "IoU on base data, beside the first model"
@@ -207,12 +206,12 @@ def test_small_losses_do_not_add_up(context: JobContext, store: Store, claim: Cl
 def test_a_first_model_that_is_gone_is_said(
     context: JobContext, store: Store, claim: Claim, processes: Processes, tmp_path: Path
 ) -> None:
-    store.add_model("old.1", str(tmp_path / "run-0" / "model"), str(tmp_path / "gone"))
+    store.models.add("old.1", str(tmp_path / "run-0" / "model"), str(tmp_path / "gone"))
     run = claim()
-    store.set_live_model("old.1", run.project)
+    store.models.set_active("old.1", run.project)
     processes.iou["run-0"] = 0.5
     drive(context, run, "me", lambda: False)
-    ended = store.get_finetune(run.id)
+    ended = store.finetunes.get(run.id)
     assert ended.status == "promoted"
     assert (
         tell_verdict(ended)[-1]
@@ -225,7 +224,7 @@ def test_the_report_says_what_was_learnt_from(
 ) -> None:
     run = claim()
     drive(context, run, "me", lambda: False)
-    report = store.get_finetune(run.id).report
+    report = store.finetunes.get(run.id).report
     assert report is not None and report["learnt_from"] == {
         "images": 2, "annotations": 1, "masks": 2, "absent": 0, "replay": 0, "holdout_images": 4,
         "data_set": Manifest.read(manifest).digest(), "steps": 2, "left_out": {},
@@ -241,7 +240,7 @@ def test_what_a_process_says_when_it_fails_is_kept(
     processes.fails = ChildFailed("out of memory")
     run = claim()
     drive(context, run, "me", lambda: False)
-    assert (store.get_finetune(run.id).status, store.get_finetune(run.id).error) == ("failed", "out of memory")
+    assert (store.finetunes.get(run.id).status, store.finetunes.get(run.id).error) == ("failed", "out of memory")
 
 
 def test_a_run_that_was_interrupted_goes_on_where_it_was(
@@ -251,29 +250,29 @@ def test_a_run_that_was_interrupted_goes_on_where_it_was(
     for moment in range(1, 6):
         ticks = iter(range(100))
         drive(context, claim(), "me", lambda ticks=ticks, moment=moment: next(ticks) >= moment)  # type: ignore[misc]
-        if store.list_finetunes()[0].status != "wanted":  # released: it is to go on
+        if store.finetunes.newest()[0].status != "requested":  # released: it is to go on
             break
     else:
         drive(context, claim(), "me", lambda: False)
-    assert store.list_finetunes()[0].status == "promoted"
+    assert store.finetunes.newest()[0].status == "promoted"
     assert processes.ran.count("finetune") == 1
     assert len(processes.ran) == 5
-    assert [version.name for version in store.list_models()] == ["starter-1.1"]
+    assert [version.name for version in store.models.all()] == ["starter-1.1"]
 
 
 def test_a_run_is_stopped_and_a_lost_one_left_alone(
     context: JobContext, store: Store, claim: Claim, processes: Processes
 ) -> None:
     run = claim()
-    assert store.stop_finetunes() == 1
+    assert store.finetunes.stop() == 1
     drive(context, run, "me", lambda: False)
-    assert store.get_finetune(run.id).status == "stopped"
+    assert store.finetunes.get(run.id).status == "stopped"
     assert processes.ran == []
 
-    store.want_finetune("later", run.project, manifest=run.manifest)
-    other = store.claim_finetune("somebody else", LEASE_S)
+    store.finetunes.request("later", run.project, manifest=run.manifest)
+    other = store.finetunes.claim("somebody else", LEASE_S)
     drive(context, other, "me", lambda: False)
-    assert store.get_finetune(other.id).status == "running"
+    assert store.finetunes.get(other.id).status == "running"
 
 
 OUTAGES = [
@@ -293,20 +292,20 @@ def test_an_outage_during_promotion_puts_the_run_off_and_it_goes_on(
 
     def fail(settings: Settings, store: Store, name: str, project: Any, **_: Any) -> list[str]:
         if is_live:
-            store.set_live_model(name, project)
+            store.models.set_active(name, project)
         raise outage
 
     monkeypatch.setattr(running, "OUTAGE_INTERVALS_S", (0, 0))
     with monkeypatch.context() as patch:
         patch.setattr(running, "promote", fail)
         drive(context, claim(), "me", lambda: False)
-    (put_off,) = store.list_finetunes()
-    assert (put_off.status, put_off.error, put_off.attempts) == ("wanted", str(outage), 1)
+    (put_off,) = store.finetunes.newest()
+    assert (put_off.status, put_off.error, put_off.attempts) == ("requested", str(outage), 1)
     page = (run_folder(context.settings, put_off) / "report.html").read_text()
     assert "promoted" not in page
     drive(context, claim(), "me", lambda: False)
-    (ended,) = store.list_finetunes()
-    assert (ended.status, ended.error, store.live_model(ended.project).name) == ("promoted", None, "starter-1.1")
+    (ended,) = store.finetunes.newest()
+    assert (ended.status, ended.error, store.models.active(ended.project).name) == ("promoted", None, "starter-1.1")
     assert len(processes.ran) == 5
 
 
@@ -315,9 +314,9 @@ def test_an_outage_without_end_is_a_failure(
 ) -> None:
     monkeypatch.setattr(running, "OUTAGE_INTERVALS_S", (0, 0))
     processes.fails = StoreError("the disk is gone", is_transient=True)
-    for expected in ("wanted", "wanted", "failed"):
+    for expected in ("requested", "requested", "failed"):
         drive(context, claim(), "me", lambda: False)
-        (run,) = store.list_finetunes()
+        (run,) = store.finetunes.newest()
         assert (run.status, run.error) == (expected, "the disk is gone")
 
 
@@ -325,12 +324,12 @@ def test_a_stop_that_comes_too_late_says_so(
     context: JobContext, store: Store, claim: Claim, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(settings: Settings, store: Store, name: str, project: Any, **_: Any) -> list[str]:
-        store.set_live_model(name, project)
+        store.models.set_active(name, project)
         raise running.RunStopped("It was stopped.")
 
     monkeypatch.setattr(running, "promote", stop)
     drive(context, claim(), "me", lambda: False)
-    (run,) = store.list_finetunes()
+    (run,) = store.finetunes.newest()
     assert (run.status, run.error) == (
         "stopped", "It was stopped. But starter-1.1 serves already: argenseg models rollback --project 1",
     )  # fmt: skip
@@ -351,21 +350,21 @@ def test_a_failure_that_comes_too_late_says_so(
     """The second one is the last attempt."""
 
     def fail(settings: Settings, store: Store, name: str, project: Any, **_: Any) -> list[str]:
-        store.set_live_model(name, project)
+        store.models.set_active(name, project)
         raise error
 
     monkeypatch.setattr(running, "promote", fail)
     monkeypatch.setattr(running, "OUTAGE_INTERVALS_S", ())
     drive(context, claim(), "me", lambda: False)
-    (run,) = store.list_finetunes()
+    (run,) = store.finetunes.newest()
     assert (run.status, run.error) == (
         "failed", f"{told} starter-1.1 serves already: argenseg models rollback --project 1"
     )  # fmt: skip
 
 
 TAKE_BACK: list[Callable[[Store, Any], object]] = [
-    lambda store, project: store.withdraw_live_model(project),
-    lambda store, project: store.set_live_model(None, project),
+    lambda store, project: store.models.withdraw_active(project),
+    lambda store, project: store.models.set_active(None, project),
 ]
 
 
@@ -375,18 +374,18 @@ def test_a_run_that_is_taken_up_again_does_not_undo_a_rollback(
     take_back: Callable[[Store, Any], object],
 ) -> None:  # fmt: skip
     def fail(settings: Settings, store: Store, name: str, project: Any, **_: Any) -> list[str]:
-        store.set_live_model(name, project)
+        store.models.set_active(name, project)
         raise OUTAGES[0]
 
     monkeypatch.setattr(running, "OUTAGE_INTERVALS_S", (0, 0))
     with monkeypatch.context() as patch:
         patch.setattr(running, "promote", fail)
         drive(context, claim(), "me", lambda: False)
-    run = store.list_finetunes()[0]
+    run = store.finetunes.newest()[0]
     take_back(store, run.project)
     drive(context, claim(), "me", lambda: False)
-    ended = store.get_finetune(run.id)
-    assert (ended.status, store.live_model(run.project)) == ("refused", None)
+    ended = store.finetunes.get(run.id)
+    assert (ended.status, store.models.active(run.project)) == ("refused", None)
     assert "starter-1.1 was live and was taken back" in (ended.error or "")
     assert "argenseg models promote starter-1.1 --project 1" in (ended.error or "")
     assert ended.report is not None and ended.report["gate"]["passed"]
@@ -397,8 +396,8 @@ def by_hand(store: Store, tmp_path: Path) -> Callable[[Any], None]:
     """Somebody promotes another version."""
 
     def promote_another(project: Any) -> None:
-        store.add_model("another-1", str(tmp_path / "another-1"), "starter")
-        store.set_live_model("another-1", project)
+        store.models.add("another-1", str(tmp_path / "another-1"), "starter")
+        store.models.set_active("another-1", project)
 
     return promote_another
 
@@ -408,14 +407,14 @@ def test_a_run_that_is_taken_up_again_does_not_replace_what_was_promoted_meanwhi
 ) -> None:
     run = claim()
     drive(context, run, "me", lambda: bool(processes.ran))
-    assert (store.get_finetune(run.id).status, processes.ran) == ("wanted", ["finetune"])
+    assert (store.finetunes.get(run.id).status, processes.ran) == ("requested", ["finetune"])
     by_hand(run.project)
     drive(context, claim(), "me", lambda: False)
-    ended, live = store.get_finetune(run.id), store.live_model(run.project)
+    ended, live = store.finetunes.get(run.id), store.models.active(run.project)
     assert ended.status == "refused" and live is not None and live.name == "another-1"
     assert "Another version, another-1, serves meanwhile" in (ended.error or "")
     assert "argenseg models promote starter-1.1 --project 1" in (ended.error or "")
-    assert store.get_model("starter-1.1").state == "accepted"  # by hand nobody need be asked
+    assert store.models.get("starter-1.1").state == "accepted"  # by hand nobody need be asked
 
 
 def test_what_is_promoted_while_open_tasks_are_predicted_is_not_replaced(
@@ -425,29 +424,29 @@ def test_what_is_promoted_while_open_tasks_are_predicted_is_not_replaced(
     def wait(settings: Settings, store: Store, name: str, project: Any, *, on_tick: Callable[[], None]) -> list[str]:
         by_hand(project)
         on_tick()
-        store.set_live_model(name, project)
+        store.models.set_active(name, project)
         return []
 
     monkeypatch.setattr(running, "promote", wait)
     run = claim()
     drive(context, run, "me", lambda: False)
-    live = store.live_model(run.project)
-    assert store.get_finetune(run.id).status == "refused" and live is not None and live.name == "another-1"
+    live = store.models.active(run.project)
+    assert store.finetunes.get(run.id).status == "refused" and live is not None and live.name == "another-1"
 
 
 def test_a_hiccup_of_the_store_is_endured_while_the_lease_lasts(
     context: JobContext, store: Store, claim: Claim, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    renew, hiccups = store.renew_finetune, iter([StoreError("locked", is_transient=True)])
+    renew, hiccups = store.finetunes.renew, iter([StoreError("locked", is_transient=True)])
 
     def renew_or_fail(*arguments: Any) -> FinetuneRun | None:
         if (error := next(hiccups, None)) is not None:
             raise error
         return renew(*arguments)
 
-    monkeypatch.setattr(store, "renew_finetune", renew_or_fail)
+    monkeypatch.setattr(store.finetunes, "renew", renew_or_fail)
     drive(context, claim(), "me", lambda: False)
-    assert store.list_finetunes()[0].status == "promoted"
+    assert store.finetunes.newest()[0].status == "promoted"
     assert next(hiccups, None) is None
 
 
@@ -457,7 +456,7 @@ def test_a_store_that_fails_for_longer_than_the_lease_ends_the_hold(
     def fail(*_: Any) -> None:
         raise StoreError("locked", is_transient=True)
 
-    monkeypatch.setattr(store, "renew_finetune", fail)
+    monkeypatch.setattr(store.finetunes, "renew", fail)
     hold = running.Hold(context, claim(), "me", lambda: False)
     hold.tick()
     hold.renews_at = hold.ends_at = 0.0
@@ -470,7 +469,7 @@ def test_what_keeps_annotators_from_seeing_a_winner_is_told_with_the_run(
 ) -> None:
     monkeypatch.setattr(running, "promote", lambda *_, **__: ["Project 1: 2 open tasks have masks."])
     drive(context, claim(), "me", lambda: False)
-    (run,) = store.list_finetunes()
+    (run,) = store.finetunes.newest()
     assert run.status == "promoted"
     said = tell_verdict(run)
     assert said[0] == "Project 1: 2 open tasks have masks." and len(said) > 1
@@ -480,13 +479,13 @@ def test_a_loser_of_the_lease_does_not_end_the_winners_run(
     context: JobContext, store: Store, claim: Claim, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = claim()
-    store.release_finetune(run.id, "me")
-    store.claim_finetune("somebody else", LEASE_S)
+    store.finetunes.release(run.id, "me")
+    store.finetunes.claim("somebody else", LEASE_S)
     processes.fails = ChildFailed("its files were taken away")
 
     monkeypatch.setattr(running.Hold, "tick", lambda _: None)  # silent for too long
     drive(context, run, "me", lambda: False)
-    assert store.get_finetune(run.id).status == "running"
+    assert store.finetunes.get(run.id).status == "running"
 
 
 @pytest.mark.timeout(1200)
@@ -502,7 +501,7 @@ def test_with_real_processes(
     run = claim()
     stop = threading.Event()
     drive(real, run, "me", stop.is_set)
-    ended = store.get_finetune(run.id)
+    ended = store.finetunes.get(run.id)
     assert (ended.status, ended.error) in (("refused", None), ("promoted", None))
     assert ended.candidate == "small.1"
     assert (run_folder(settings, run) / "report.html").read_text().count("data:image/jpeg") == 12

@@ -12,9 +12,7 @@ import pytest
 from labeling.errors import SettingsError, StoreError
 from labeling.gate import GateRules, HeldOut, find_too_few
 from labeling.settings import Settings
-from labeling.store import Correction, Exclusion, Project, Review, Store
-from labeling.store.correction_records import CorrectionKind
-from labeling.store.model_records import FinetuneSchedule
+from labeling.store import Annotation, Correction, CorrectionKind, Exclusion, FinetuneSchedule, Project, Store
 from worker.context import JobContext
 from worker.finetune import scheduler
 from worker.finetune.scheduler import FAILURES, check_cron, want_due
@@ -27,7 +25,7 @@ Correct = Callable[[int], None]
 
 @pytest.fixture
 def project(store: Store) -> Project:
-    return store.upsert_project("http://127.0.0.1:8080", 1, "<View/>")
+    return store.projects.upsert("http://127.0.0.1:8080", 1, "<View/>")
 
 
 @pytest.fixture
@@ -37,16 +35,16 @@ def correct(store: Store, project: Project) -> Callable[[int], None]:
 
     def correct(annotations: int) -> None:
         for annotation_id in islice(numbers, annotations):
-            event_id = store.record_event("ANNOTATION_CREATED", {})
+            event_id = store.events.record("ANNOTATION_CREATED", {})
             regions = (correction(kind="edited"), correction(kind="accepted"))
-            store.save_reviews(event_id, project, [Review(annotation_id, 1, "submitted", regions, at=NIGHT)])
-            store.mark_event_processed(event_id)
+            store.annotations.save(event_id, project, [Annotation(annotation_id, 1, "submitted", regions, at=NIGHT)])
+            store.events.mark_processed(event_id)
 
     return correct
 
 
 def correction(kind: CorrectionKind) -> Correction:
-    return Correction(kind, "brushlabels", "red", kind, None, None, 0.5, 0.5, 1)
+    return Correction(kind, "brushlabels", "red", kind, 0.5, 0.5, 1)
 
 
 def test_nothing_is_due_by_default(settings: Settings, store: Store, project: Project, correct: Correct) -> None:
@@ -57,12 +55,12 @@ def test_nothing_is_due_by_default(settings: Settings, store: Store, project: Pr
 def test_a_cron_turn_comes_once_on_all_hosts(
     settings: Settings, store: Store, project: Project, correct: Correct
 ) -> None:
-    store.set_finetune_schedule(project, NIGHTLY)
+    store.finetunes.set_schedule(project, NIGHTLY)
     correct(5)
     assert want_due(settings, store, NIGHT - timedelta(minutes=2)) == []
     (run,) = want_due(settings, store, NIGHT)
     assert (run.slot, run.corrections) == ("finetune-p1-2026-11-23T03:00", 5)
-    store.end_finetune(run.id, "refused")
+    store.finetunes.end(run.id, "refused")
     correct(1)
     assert want_due(settings, store, NIGHT) == []
     assert want_due(settings, store, NIGHT + timedelta(days=1)) != []
@@ -71,7 +69,7 @@ def test_a_cron_turn_comes_once_on_all_hosts(
 def test_a_turn_that_was_missed_is_made_up_for_within_the_hour(
     settings: Settings, store: Store, project: Project, correct: Correct
 ) -> None:
-    store.set_finetune_schedule(project, NIGHTLY)
+    store.finetunes.set_schedule(project, NIGHTLY)
     correct(5)
     assert want_due(settings, store, NIGHT + timedelta(hours=5)) == []
     assert len(want_due(settings, store, NIGHT + timedelta(minutes=40))) == 1
@@ -80,10 +78,10 @@ def test_a_turn_that_was_missed_is_made_up_for_within_the_hour(
 def test_without_new_corrections_there_is_nothing_to_learn(
     settings: Settings, store: Store, project: Project, correct: Correct
 ) -> None:
-    store.set_finetune_schedule(project, NIGHTLY)
+    store.finetunes.set_schedule(project, NIGHTLY)
     correct(5)
     (run,) = want_due(settings, store, NIGHT)
-    store.end_finetune(run.id, "refused")
+    store.finetunes.end(run.id, "refused")
     assert want_due(settings, store, NIGHT + timedelta(days=1)) == []
 
 
@@ -96,7 +94,7 @@ def test_so_many_new_corrections_start_a_run_by_the_default_of_all(
     correct(1)
     (run,) = want_due(everyone, store, NIGHT)
     assert want_due(everyone, store, NIGHT) == []  # it is open
-    store.end_finetune(run.id, "promoted")
+    store.finetunes.end(run.id, "promoted")
     correct(9)
     assert want_due(everyone, store, NIGHT) == []
     correct(1)
@@ -111,8 +109,8 @@ def test_a_run_that_was_stopped_does_not_end_the_count(
     correct(5)
     for _ in range(3):
         (run,) = want_due(everyone, store, NIGHT)
-        store.stop_finetunes(project)
-        assert store.get_finetune(run.id).status == "stopped"
+        store.finetunes.stop(project)
+        assert store.finetunes.get(run.id).status == "stopped"
         assert want_due(everyone, store, NIGHT) == []
         correct(5)
 
@@ -120,11 +118,11 @@ def test_a_run_that_was_stopped_does_not_end_the_count(
 def test_the_clock_comes_back_to_what_stopped_and_failed_runs_were_for(
     settings: Settings, store: Store, project: Project, correct: Correct
 ) -> None:
-    store.set_finetune_schedule(project, NIGHTLY)
+    store.finetunes.set_schedule(project, NIGHTLY)
     correct(3)
     for night, end in enumerate(["failed", "stopped", "failed", "refused"]):
         (run,) = want_due(settings, store, NIGHT + timedelta(days=night))
-        store.end_finetune(run.id, end)
+        store.finetunes.end(run.id, end)
         assert want_due(settings, store, NIGHT + timedelta(days=night)) == []
     assert want_due(settings, store, NIGHT + timedelta(days=9)) == []
 
@@ -132,16 +130,16 @@ def test_the_clock_comes_back_to_what_stopped_and_failed_runs_were_for(
 def test_what_fails_again_and_again_waits_for_something_new(
     settings: Settings, store: Store, project: Project, correct: Correct
 ) -> None:
-    store.set_finetune_schedule(project, NIGHTLY)
+    store.finetunes.set_schedule(project, NIGHTLY)
     correct(3)
     nights = (NIGHT + timedelta(days=night) for night in range(99))
     for _ in range(FAILURES):
         (run,) = want_due(settings, store, next(nights))
-        store.end_finetune(run.id, "failed")
+        store.finetunes.end(run.id, "failed")
     assert want_due(settings, store, next(nights)) == []
     correct(1)
     (run,) = want_due(settings, store, next(nights))
-    store.end_finetune(run.id, "failed")
+    store.finetunes.end(run.id, "failed")
     assert want_due(settings, store, next(nights)) == []
 
 
@@ -160,14 +158,14 @@ def test_a_holdout_that_was_too_small_and_is_not_now_is_tried_again_once(
     """Where GATE_MIN_IMAGES was lowered; on a clock, at its next time."""
     nights = (NIGHT + timedelta(days=night) for night in range(99))
     lowered = settings.model_copy(update={"gate_min_images": 8})
-    store.set_finetune_schedule(project, schedule)
+    store.finetunes.set_schedule(project, schedule)
     correct(5)
     (run,) = want_due(settings, store, next(nights))
-    store.end_finetune(run.id, "refused", report=too_few(8))
+    store.finetunes.end(run.id, "refused", report=too_few(8))
     assert want_due(settings, store, next(nights)) == []
     assert want_due(lowered.model_copy(update={"gate_min_images": 9}), store, next(nights)) == []
     (run,) = want_due(lowered, store, next(nights))
-    store.end_finetune(run.id, "refused", report={"gate": {"decided": True, "reasons": ["It is worse."]}})
+    store.finetunes.end(run.id, "refused", report={"gate": {"decided": True, "reasons": ["It is worse."]}})
     assert want_due(lowered, store, next(nights)) == []
 
 
@@ -175,12 +173,12 @@ def test_hosts_that_disagree_about_the_holdout_start_no_run_after_the_other(
     settings: Settings, store: Store, project: Project, correct: Correct
 ) -> None:
     """One wants what the other one, which drives it, refuses at once: until more is corrected it is wanted once."""
-    store.set_finetune_schedule(project, FinetuneSchedule(None, 5))
+    store.finetunes.set_schedule(project, FinetuneSchedule(None, 5))
     lowered = settings.model_copy(update={"gate_min_images": 8})
     correct(5)
     for _ in range(2):
         (run,) = want_due(lowered, store, NIGHT)
-        store.end_finetune(run.id, "refused", report=too_few(8))
+        store.finetunes.end(run.id, "refused", report=too_few(8))
     assert want_due(lowered, store, NIGHT) == []
     correct(4)
     assert want_due(lowered, store, NIGHT) == []
@@ -196,7 +194,7 @@ def test_an_open_run_is_not_asked_for_again(
     (run,) = want_due(everyone, store, NIGHT)
     correct(5)
     assert want_due(everyone, store, NIGHT) == []
-    assert not store.get_finetune(run.id).asked_again
+    assert not store.finetunes.get(run.id).asked_again
 
 
 def test_what_is_excluded_after_a_run_does_not_keep_the_next_one_away(
@@ -205,11 +203,11 @@ def test_what_is_excluded_after_a_run_does_not_keep_the_next_one_away(
     everyone = settings.model_copy(update={"finetune_corrections": 5})
     correct(5)
     (run,) = want_due(everyone, store, NIGHT)
-    store.end_finetune(run.id, "promoted")
+    store.finetunes.end(run.id, "promoted")
     for annotation_id in range(1, 6):
-        store.exclude(project, Exclusion("annotation", str(annotation_id), "wrong"))
+        store.exclusions.add(project, Exclusion("annotation", str(annotation_id), "wrong"))
     correct(4)
-    store.exclude(project, Exclusion("region", "6/edited", "wrong"))
+    store.exclusions.add(project, Exclusion("region", "6/edited", "wrong"))
     correct(1)
     assert want_due(everyone, store, NIGHT) == []
     correct(1)
@@ -222,7 +220,7 @@ def test_a_projects_own_schedule_comes_before_the_default(
 ) -> None:
     correct(5)
     everyone = settings.model_copy(update={"finetune_corrections": 1})
-    store.set_finetune_schedule(project, replace(NIGHTLY, cron=None))
+    store.finetunes.set_schedule(project, replace(NIGHTLY, cron=None))
     assert want_due(everyone, store, NIGHT) == []
 
 
@@ -241,19 +239,19 @@ def test_a_project_that_fails_keeps_no_other_one_waiting(
     caplog: pytest.LogCaptureFixture, trouble: Exception | None,
 ) -> None:  # fmt: skip
     """Without other trouble: an expression that never comes, kept before that was checked."""
-    other = store.upsert_project("http://127.0.0.1:8080", 0, "<View/>")
+    other = store.projects.upsert("http://127.0.0.1:8080", 0, "<View/>")
     for each in (other, project):
-        store.set_finetune_schedule(each, NIGHTLY)
-    store.set_finetune_schedule(other, replace(NIGHTLY, cron="0 0 31 2 *"))
+        store.finetunes.set_schedule(each, NIGHTLY)
+    store.finetunes.set_schedule(other, replace(NIGHTLY, cron="0 0 31 2 *"))
     correct(1)
-    count_of_store = store.count_corrections
+    count_of_store = store.corrections.count
 
     def count_corrections(each: Project, **since: datetime | None) -> int:
         if trouble is not None and each == other:
             raise trouble
         return count_of_store(project, **since)
 
-    monkeypatch.setattr(store, "count_corrections", count_corrections)
+    monkeypatch.setattr(store.corrections, "count", count_corrections)
     assert [run.project for run in want_due(settings, store, NIGHT)] == [project]
     assert "project 0: its schedule is looked at later" in caplog.text
 

@@ -35,9 +35,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def hold(context: JobContext, store: Store) -> Hold:
-    project: Project = store.upsert_project("http://127.0.0.1:8080", 1, "<View/>")
-    store.want_finetune("now", project)
-    run = store.claim_finetune("me", LEASE_S)
+    project: Project = store.projects.upsert("http://127.0.0.1:8080", 1, "<View/>")
+    store.finetunes.request("now", project)
+    run = store.finetunes.claim("me", LEASE_S)
     assert run is not None
     return Hold(context, run, "me", lambda: False)
 

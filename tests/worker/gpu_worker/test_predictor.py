@@ -19,7 +19,7 @@ from labeling.prompts.interaction import Interaction
 from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
 from labeling.regions.kinds import region_mask
-from labeling.store.store import Store
+from labeling.store import Store
 from tests.worker.conftest import LABEL_STUDIO_URL, RedisServer, Want, label_config
 from worker.context import JobContext
 from worker.errors import (
@@ -93,15 +93,15 @@ def test_all_prompts_of_a_task_are_one_model_call_and_one_stored_prediction(
     wanted, segmenter = want("cell", "nucleus"), Threshold()
     assert predict(context, segmenter, wanted.id) == "ready"
     assert segmenter.calls == [["cell", "nucleus"]]
-    ready = store.get_prediction(wanted.id)
+    ready = store.predictions.get(wanted.id)
     assert ready.status == "ready"
     assert ready.result is not None
     assert [region["value"]["brushlabels"] for region in ready.result] == [["l0"], ["l1"]]
     assert region_mask(ready.result[0])[5:15, 5:15].all()
     assert region_mask(ready.result[0]).sum() == 100
     assert ready.score == 0.75
-    assert len(store.predicted_regions(wanted.id)) == 2
-    image = store.images_of_tasks(wanted.project, [wanted.task_id])[wanted.task_id]
+    assert len(store.predictions.regions(wanted.id)) == 2
+    image = store.images.of_tasks(wanted.project, [wanted.task_id])[wanted.task_id]
     assert (image.reference, image.width, image.height) == (wanted.task_data["image"], 40, 30)
     assert image.sha256 == sha256(b64decode(image.reference.partition(",")[2])).hexdigest()
 
@@ -120,7 +120,7 @@ def test_a_result_goes_to_the_publisher_or_to_its_waiter(
     wanted = want(delivery=delivery)
     predict(context, Threshold(), wanted.id)
     assert live_rows(context.connection, PUBLISH, PUBLISH_PREDICTION) == ({wanted.id} if published else set())
-    assert (store.deliver_now(wanted.id) is None) == published
+    assert (store.predictions.deliver_now(wanted.id) is None) == published
 
 
 def test_a_result_is_kept_when_redis_is_down(
@@ -129,7 +129,7 @@ def test_a_result_is_kept_when_redis_is_down(
     wanted = want()
     redis_server.kill()
     assert predict(context, Threshold(), wanted.id) == "ready"
-    assert store.get_prediction(wanted.id).status == "ready"
+    assert store.predictions.get(wanted.id).status == "ready"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_what_the_image_cannot_do_fails_at_once_with_its_reason(
 ) -> None:
     wanted = want()
     assert predict(context, Threshold(error), wanted.id) == "failed"
-    failed = store.get_prediction(wanted.id)
+    failed = store.predictions.get(wanted.id)
     assert (failed.status, failed.error) == ("failed", reason)
 
 
@@ -152,15 +152,15 @@ def test_what_the_image_cannot_do_fails_at_once_with_its_reason(
 def test_an_image_that_cannot_be_had_fails_at_once(context: JobContext, store: Store, want: Want, image: str) -> None:
     wanted, segmenter = want(image=image), Threshold()
     assert predict(context, segmenter, wanted.id) == "failed"
-    assert store.get_prediction(wanted.id).error
+    assert store.predictions.get(wanted.id).error
     assert segmenter.calls == []
 
 
 def test_a_label_config_that_became_unusable_fails_with_advice(context: JobContext, store: Store, want: Want) -> None:
     wanted = want()
-    store.upsert_project(LABEL_STUDIO_URL, 5, "<View><Header value='none'/></View>")
+    store.projects.upsert(LABEL_STUDIO_URL, 5, "<View><Header value='none'/></View>")
     assert predict(context, Threshold(), wanted.id) == "failed"
-    assert "label config" in (store.get_prediction(wanted.id).error or "")
+    assert "label config" in (store.predictions.get(wanted.id).error or "")
 
 
 def test_a_crash_is_tried_three_times_and_then_fails(context: JobContext, store: Store, want: Want) -> None:
@@ -168,17 +168,17 @@ def test_a_crash_is_tried_three_times_and_then_fails(context: JobContext, store:
     answers = [predict(context, segmenter, wanted.id) for _ in range(MAX_ATTEMPTS)]
     assert all(isinstance(answer, RetryLater) for answer in answers[:-1])
     assert answers[-1] == "failed"
-    assert store.get_prediction(wanted.id).error == "The model process was ended by SIGSEGV."
-    assert want().status == "wanted"  # asked for again, it begins again
+    assert store.predictions.get(wanted.id).error == "The model process was ended by SIGSEGV."
+    assert want().status == "requested"  # asked for again, it begins again
     assert predict(context, Threshold(), wanted.id) == "ready"
 
 
 def test_a_task_that_kills_its_worker_is_given_up(context: JobContext, store: Store, want: Want) -> None:
     wanted = want()
     for _ in range(MAX_ATTEMPTS):
-        store.begin_prediction(wanted.id)
+        store.requests.begin(wanted.id)
     assert predict(context, Threshold(), wanted.id) == "failed"
-    assert "3 times" in (store.get_prediction(wanted.id).error or "")
+    assert "3 times" in (store.predictions.get(wanted.id).error or "")
 
 
 def test_an_image_server_that_is_away_is_tried_later(
@@ -191,8 +191,8 @@ def test_an_image_server_that_is_away_is_tried_later(
     wanted = want()
     answers = [predict(context, Threshold(), wanted.id) for _ in OUTAGE_INTERVALS_S]
     assert all(isinstance(answer, RetryLater) and answer.after_s[0] > 0 for answer in answers)
-    waiting = store.get_prediction(wanted.id)
-    assert (waiting.status, waiting.error) == ("wanted", "Label Studio does not answer.")
+    waiting = store.predictions.get(wanted.id)
+    assert (waiting.status, waiting.error) == ("requested", "Label Studio does not answer.")
     assert predict(context, Threshold(), wanted.id) == "failed"
 
 
@@ -207,7 +207,7 @@ def test_a_host_that_does_not_exist_is_given_up_sooner(
     answers = [predict(context, Threshold(), wanted.id) for _ in range(3)]
     assert all(isinstance(answer, RetryLater) for answer in answers)
     assert predict(context, Threshold(), wanted.id) == "failed"
-    assert "imags.example" in (store.get_prediction(wanted.id).error or "")
+    assert "imags.example" in (store.predictions.get(wanted.id).error or "")
 
 
 def test_masks_that_cannot_be_written_are_tried_later(
@@ -219,11 +219,11 @@ def test_masks_that_cannot_be_written_are_tried_later(
         raise StoreError("The disk is full.", is_transient=True)
 
     wanted = want()
-    monkeypatch.setattr(store._blobs, "put_masks", fail)
+    monkeypatch.setattr(store.blobs, "put_masks", fail)
     for _ in range(MAX_ATTEMPTS + 1):
         assert isinstance(predict(context, Threshold(), wanted.id), RetryLater)
-    assert store.get_prediction(wanted.id).status == "wanted"
-    assert store.get_prediction(wanted.id).error == "The disk is full."
+    assert store.predictions.get(wanted.id).status == "requested"
+    assert store.predictions.get(wanted.id).error == "The disk is full."
     monkeypatch.undo()
     assert predict(context, Threshold(), wanted.id) == "ready"
 
@@ -236,11 +236,11 @@ def test_a_store_that_fails_ends_the_row_and_not_the_worker(
         raise StoreError("The database is locked.", is_transient=True)
 
     bad = want(image="/data/upload/nowhere.png") if broken == "no image" else want("poison")
-    monkeypatch.setattr(store, "fail_prediction", fail)
-    monkeypatch.setattr(store, "note_delay", fail)
+    monkeypatch.setattr(store.predictions, "fail", fail)
+    monkeypatch.setattr(store.requests, "note_delay", fail)
     model = Threshold(errors={"poison": SegmentationRefused("It is no image.")})
     assert isinstance(predict(context, model, bad.id), StoreError)
-    assert store.get_prediction(bad.id).status == "wanted"
+    assert store.predictions.get(bad.id).status == "requested"
 
 
 def test_a_row_that_cannot_be_put_back_stays_in_hand(
@@ -252,7 +252,7 @@ def test_a_row_that_cannot_be_put_back_stays_in_hand(
     wanted = want()
     with closing(Predictor(context, BatchedModel(Threshold(), max_tasks=8, timeout_s=10))) as predictor:
         predictor.begin(wanted.id)
-        monkeypatch.setattr(store, "put_back", fail)
+        monkeypatch.setattr(store.requests, "put_back", fail)
         with pytest.raises(StoreError):
             predictor.put_back(wanted.id)
         assert predictor.row_ids == [wanted.id]
@@ -262,7 +262,7 @@ def test_a_batch_is_one_call_and_each_row_gets_its_own_answers(context: JobConte
     rows, model = [want("cell", "nucleus", task_id=number) for number in range(4)], Threshold()
     assert set(predict_all(context, model, [row.id for row in rows], tasks_at_once=8).values()) == {"ready"}
     assert model.calls == [["cell", "nucleus"] * 4]
-    assert all(len(store.predicted_regions(row.id)) == 2 for row in rows)
+    assert all(len(store.predictions.regions(row.id)) == 2 for row in rows)
 
 
 @pytest.mark.parametrize("error", [ModelCrashed("It crashed."), ModelTimeout("It hung.")])
@@ -275,13 +275,13 @@ def test_a_poison_row_fails_alone(context: JobContext, store: Store, want: Want,
     assert sorted(model.calls[1:]) == [["cell"]] * 3 + [["poison"]]
     for _ in range(MAX_ATTEMPTS - 1):
         predict(context, model, rows[2].id)
-    poison = store.get_prediction(rows[2].id)
+    poison = store.predictions.get(rows[2].id)
     assert (poison.status, poison.error) == ("failed", str(error))
 
 
 def test_what_killed_its_worker_is_tried_alone(context: JobContext, store: Store, want: Want) -> None:
     rows, model = [want(str(number), task_id=number) for number in range(3)], Threshold()
-    store.begin_prediction(rows[1].id)
+    store.requests.begin(rows[1].id)
     predict_all(context, model, [row.id for row in rows], tasks_at_once=8)
     assert model.calls == [["0", "2"], ["1"]]
 
@@ -304,7 +304,7 @@ def test_a_batch_that_runs_out_of_memory_is_halved_and_the_size_is_remembered(
     assert [len(call) for call in model.calls] == [8, 4, 2, 2, 4, 2, 2, 1, 1, 2, 2]
     for _ in range(MAX_ATTEMPTS - 1):
         predict(context, model, rows[7].id)
-    assert store.get_prediction(rows[7].id).error == "There is not enough memory."
+    assert store.predictions.get(rows[7].id).error == "There is not enough memory."
 
 
 def delay_images(monkeypatch: pytest.MonkeyPatch, seconds: Callable[[int], float]) -> None:
@@ -394,13 +394,13 @@ def test_rows_of_other_weights_are_other_batches_and_fail_with_their_model(
     results = predict_all(context, model, [row.id for row in rows], tasks_at_once=8)
     assert [results[row.id] for row in rows] == ["ready", "failed", "ready", "failed"]
     assert len(model.calls) == 1
-    assert "/gone" in (store.get_prediction(rows[1].id).error or "")
+    assert "/gone" in (store.predictions.get(rows[1].id).error or "")
 
 
 def test_a_model_that_cannot_be_loaded_leaves_the_task_wanted(context: JobContext, store: Store, want: Want) -> None:
     wanted = want()
     assert isinstance(predict(context, Threshold(ModelLoadError("The GPU is gone.")), wanted.id), ModelLoadError)
-    assert store.get_prediction(wanted.id).status == "wanted"
+    assert store.predictions.get(wanted.id).status == "requested"
 
 
 def test_a_stop_leaves_the_rows_in_hand(context: JobContext, store: Store, want: Want) -> None:
@@ -414,14 +414,14 @@ def test_a_stop_leaves_the_rows_in_hand(context: JobContext, store: Store, want:
     predictor.drop(rows[0].id, "Stopped.")
     assert isinstance(predictor.put_back(rows[1].id), RetryLater)
     assert predictor.row_ids == []
-    assert [store.get_prediction(row.id).status for row in rows] == ["failed", "wanted"]
-    assert store.get_prediction(rows[1].id).attempts == 0
+    assert [store.predictions.get(row.id).status for row in rows] == ["failed", "requested"]
+    assert store.predictions.get(rows[1].id).attempts == 0
     predictor.close()
 
 
 def test_an_answer_that_nobody_waits_for_is_not_computed(context: JobContext, store: Store, want: Want) -> None:
     wanted, segmenter = want(delivery="sync", interactive=True), Threshold()
-    store.deliver_now(wanted.id)
+    store.predictions.deliver_now(wanted.id)
     assert predict(context, segmenter, wanted.id) == "failed"
     assert segmenter.calls == []
 
@@ -435,10 +435,10 @@ def test_an_answer_whose_waiter_died_is_not_computed(context: JobContext, store:
 
 def test_what_held_up_an_answer_that_nobody_waits_for_is_told(context: JobContext, store: Store, want: Want) -> None:
     wanted = want(delivery="sync", interactive=True)
-    store.note_delay(wanted.id, "There is not enough memory.")
-    store.deliver_now(wanted.id)
+    store.requests.note_delay(wanted.id, "There is not enough memory.")
+    store.predictions.deliver_now(wanted.id)
     assert predict(context, Threshold(), wanted.id) == "failed"
-    assert (store.get_prediction(wanted.id).error or "").startswith("There is not enough memory. Nobody waits")
+    assert (store.predictions.get(wanted.id).error or "").startswith("There is not enough memory. Nobody waits")
 
 
 @dataclass
@@ -469,15 +469,15 @@ def test_an_object_that_goes_beyond_what_was_looked_at_is_looked_at_once_more(
     pixels = np.zeros((300, 800), np.uint8)
     pixels[140:160, 250:550] = 255
     config = label_config("bright")
-    project = store.upsert_project(LABEL_STUDIO_URL, 5, config)
+    project = store.projects.upsert(LABEL_STUDIO_URL, 5, config)
     picture = io.BytesIO()
     Image.fromarray(pixels).save(picture, "PNG")
     data = {"image": "data:image/png;base64," + b64encode(picture.getvalue()).decode()}
     asked = Interaction(focus=Focus(points=(Point(50, 50),)), label="l0")
     plan = plan_prompts(parse_label_config(config), data, asked)
-    wanted = store.want_prediction(project, 1, data, plan, "tiled · 1", delivery="sync", interactive=True)
+    wanted = store.requests.add(project, 1, data, plan, "tiled · 1", delivery="sync", interactive=True)
     model = Tiled(second=second)
     assert predict(context, model, wanted.id) == "ready"
     assert model.windows == [(300, 50, 500, 250), (144, 50, 656, 250)]
-    [region] = store.get_prediction(wanted.id).result or []
+    [region] = store.predictions.get(wanted.id).result or []
     assert region_mask(region).sum() == found

@@ -14,8 +14,7 @@ from rq.command import send_stop_job_command
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
-from labeling.store.records import WantedPrediction
-from labeling.store.store import Store
+from labeling.store import PredictionRequest, Store
 from tests.worker.conftest import RedisServer, Want, wait_until
 from worker.context import JobContext
 from worker.queue.queues import GPU, enqueue_prediction, open_queue, wait_for_job
@@ -70,7 +69,7 @@ def test_a_worker_outlives_every_crash_and_stop_of_its_model(
     rows = [want(prompt, task_id=number) for number, prompt in enumerate(prompts)]
     jobs = [enqueue_prediction(redis_connection, row.id) for row in rows]
     assert all(wait_for_job(job, 120) for job in jobs)
-    ended = [store.get_prediction(row.id) for row in rows]
+    ended = [store.predictions.get(row.id) for row in rows]
     assert [row.status for row in ended] == ["ready", "failed", "ready", "ready", "failed", "failed", "ready"]
     attempts = [row.attempts for row in ended]
     assert attempts.pop(3) in (1, 2)  # after a crash in a batch it is asked again, alone, in the same attempt
@@ -81,29 +80,29 @@ def test_a_worker_outlives_every_crash_and_stop_of_its_model(
     assert "libtorch" not in libraries_of(process.pid)
     stopped, after = want("hang", task_id=20), want(task_id=21)
     job = enqueue_prediction(redis_connection, stopped.id)
-    wait_until(lambda: store.get_prediction(stopped.id).attempts == 1)
+    wait_until(lambda: store.predictions.get(stopped.id).attempts == 1)
     send_stop_job_command(redis_connection, job.id, serializer=JSONSerializer)
     assert wait_for_job(job, 30) is False
     assert job.get_status() == JobStatus.STOPPED
-    assert store.get_prediction(stopped.id).status == "failed"
+    assert store.predictions.get(stopped.id).status == "failed"
     assert wait_for_job(enqueue_prediction(redis_connection, after.id), 60)
     sweep(context, stale_s=0)
-    assert store.get_prediction(stopped.id).status == "failed"
+    assert store.predictions.get(stopped.id).status == "failed"
     assert process.poll() is None
     check_warm_stop(process, redis_connection, store, [want("slow", task_id=number) for number in range(30, 60)])
 
 
 def check_warm_stop(
-    process: "subprocess.Popen[bytes]", connection: Redis, store: Store, rows: list[WantedPrediction]
+    process: "subprocess.Popen[bytes]", connection: Redis, store: Store, rows: list[PredictionRequest]
 ) -> None:
     """Told to stop, a worker ends what it computes, leaves the rest as it was, and signs off."""
     for row in rows:
         enqueue_prediction(connection, row.id)
-    wait_until(lambda: store.get_prediction(rows[0].id).attempts == 1)
+    wait_until(lambda: store.predictions.get(rows[0].id).attempts == 1)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
-    ended = [store.get_prediction(row.id).status for row in rows]
-    assert (ended[0], ended[-1], set(ended)) == ("ready", "wanted", {"ready", "wanted"})
+    ended = [store.predictions.get(row.id).status for row in rows]
+    assert (ended[0], ended[-1], set(ended)) == ("ready", "requested", {"ready", "requested"})
     assert workers(connection) == set()
 
 
@@ -113,16 +112,16 @@ def test_a_killed_worker_loses_nothing_and_its_job_is_done_once(
     process = start_worker()
     row = want("slow")
     enqueue_prediction(redis_connection, row.id)
-    wait_until(lambda: store.get_prediction(row.id).attempts == 1)
+    wait_until(lambda: store.predictions.get(row.id).attempts == 1)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert sweep(context, stale_s=0) == 0  # its lease still runs
     wait_until(lambda: sweep(context, stale_s=0) == 1, 2 * LEASE_S)
     assert sweep(context, stale_s=0) == 0  # it is queued now
     start_worker()
-    wait_until(lambda: store.get_prediction(row.id).status == "ready")
-    assert store.get_prediction(row.id).attempts == 2
-    assert len(store.predicted_regions(row.id)) == 1
+    wait_until(lambda: store.predictions.get(row.id).status == "ready")
+    assert store.predictions.get(row.id).attempts == 2
+    assert len(store.predictions.regions(row.id)) == 1
     assert sweep(context, stale_s=60) == 0
 
 
@@ -137,7 +136,7 @@ def test_a_redis_that_is_killed_and_started_again_keeps_the_queue(
         redis_connection.ping()
     redis_server.start()
     process = start_worker()
-    wait_until(lambda: store.counts().get("ready") == 20)
+    wait_until(lambda: store.progress.counts().get("ready") == 20)
     redis_server.kill()
     redis_server.start()
     row = want(task_id=100)
@@ -152,15 +151,15 @@ def test_work_that_somebody_waits_for_goes_before_a_long_queue(
     rows = [want(task_id=number) for number in range(80)]
     for row in rows:
         enqueue_prediction(redis_connection, row.id)
-    wait_until(lambda: store.counts().get("ready", 0) >= 10)
+    wait_until(lambda: store.progress.counts().get("ready", 0) >= 10)
     urgent = want(task_id=100, delivery="sync", interactive=True)
     in_queue = want(task_id=79, delivery="sync")  # somebody opens a task that is queued already
     jobs = [enqueue_prediction(redis_connection, row.id, front=True) for row in (urgent, in_queue)]
     assert all(wait_for_job(job, 60) for job in jobs)
-    assert {store.get_prediction(row.id).status for row in (urgent, in_queue)} == {"ready"}
-    assert store.counts()["wanted"] > 10
-    wait_until(lambda: store.counts() == {"ready": 81})
-    assert [store.get_prediction(row.id).attempts for row in (*rows, urgent)] == [1] * 81
+    assert {store.predictions.get(row.id).status for row in (urgent, in_queue)} == {"ready"}
+    assert store.progress.counts()["requested"] > 10
+    wait_until(lambda: store.progress.counts() == {"ready": 81})
+    assert [store.predictions.get(row.id).attempts for row in (*rows, urgent)] == [1] * 81
 
 
 def test_a_slow_image_of_an_opened_task_holds_no_other_task_up(
@@ -171,13 +170,13 @@ def test_a_slow_image_of_an_opened_task_holds_no_other_task_up(
     opened, queued = want(task_id=1, delivery="sync", interactive=True), [want(task_id=n) for n in range(2, 6)]
     for row in slow:
         enqueue_prediction(redis_connection, row.id, front=True)
-    wait_until(lambda: all(store.get_prediction(row.id).attempts == 1 for row in slow))
+    wait_until(lambda: all(store.predictions.get(row.id).attempts == 1 for row in slow))
     for row in queued:
         enqueue_prediction(redis_connection, row.id)
     assert wait_for_job(enqueue_prediction(redis_connection, opened.id, front=True), 60)
-    wait_until(lambda: store.counts().get("ready") == 5)
-    assert {store.get_prediction(row.id).status for row in slow} == {"wanted"}
-    wait_until(lambda: store.counts() == {"ready": 8})
+    wait_until(lambda: store.progress.counts().get("ready") == 5)
+    assert {store.predictions.get(row.id).status for row in slow} == {"requested"}
+    wait_until(lambda: store.progress.counts() == {"ready": 8})
 
 
 def test_a_worker_without_a_model_ends_for_good(start_worker: StartWorker) -> None:

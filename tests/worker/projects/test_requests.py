@@ -36,7 +36,7 @@ def test_a_bad_config_has_no_requests(plain: Settings, kept: Store) -> None:
 
 def test_a_task_without_an_image_says_so(plain: Settings, kept: Store) -> None:
     wish = ProjectRequests(plain, kept, 1, CONFIG).request(Task(id=1, data={"image": " "}), delivery="sync")
-    assert wish.status == "failed" and wish == kept.get_prediction(wish.id)
+    assert wish.status == "failed" and wish == kept.predictions.get(wish.id)
     assert 'no text under "image"' in (wish.error or "")
 
 
@@ -52,7 +52,7 @@ def test_the_blind_slice_gets_only_what_its_annotator_asks_for(plain: Settings, 
 def test_a_task_that_was_erased_is_left_out(plain: Settings, kept: Store) -> None:
     before = ProjectRequests(plain, kept, 1, CONFIG)
     assert not before.leaves_some_out
-    kept.erase(before.project, "task", 7, "asked for")
+    kept.erasure.erase(before.project, "task", 7, "asked for")
     requests = ProjectRequests(plain, kept, 1, CONFIG)
     tasks = [Task(id=number, data={"image": "a.png"}) for number in (7, 8)]
     assert [requests.leaves_out(task) for task in tasks] == [True, False] and requests.leaves_some_out

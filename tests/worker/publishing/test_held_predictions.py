@@ -12,8 +12,7 @@ from labeling.predictions import PredictedMask, Prediction, build_prediction
 from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
 from labeling.regions.cropped_mask import CroppedMask
-from labeling.store.records import WantedPrediction
-from labeling.store.store import Store
+from labeling.store import PredictionRequest, Store
 from tests.worker.conftest import LABEL_STUDIO_URL, label_config
 from worker.publishing.publisher import publish
 
@@ -64,22 +63,24 @@ def label_studio() -> HoldingLabelStudio:
     return HoldingLabelStudio()
 
 
-def predict(store: Store, data: dict[str, Any], *, is_opened: bool = False, is_empty: bool = False) -> WantedPrediction:
+def predict(
+    store: Store, data: dict[str, Any], *, is_opened: bool = False, is_empty: bool = False
+) -> PredictionRequest:
     """A prediction of the task with this data: ready, or delivered to its opened page."""
     config = label_config("cell")
     plan = plan_prompts(parse_label_config(config), data)
-    project, delivery = store.upsert_project(LABEL_STUDIO_URL, 5, config), "sync" if is_opened else "push"
-    wanted = store.want_prediction(project, 1, data, plan, VERSION, delivery=delivery)  # type: ignore[arg-type]
+    project, delivery = store.projects.upsert(LABEL_STUDIO_URL, 5, config), "sync" if is_opened else "push"
+    wanted = store.requests.add(project, 1, data, plan, VERSION, delivery=delivery)  # type: ignore[arg-type]
     item = plan.items[0]
     shape = CroppedMask.of(np.eye(8, dtype=bool))
     mask = PredictedMask("l0", "cell", item.from_name, item.to_name, item.region_type, shape, 0.9)
-    store.finish_prediction(wanted.id, build_prediction([] if is_empty else [mask], VERSION, 8, 8))
+    store.predictions.finish(wanted.id, build_prediction([] if is_empty else [mask], VERSION, 8, 8))
     if is_opened:
-        store.deliver_now(wanted.id)
-    return store.get_prediction(wanted.id)
+        store.predictions.deliver_now(wanted.id)
+    return store.predictions.get(wanted.id)
 
 
-def send(store: Store, label_studio: HoldingLabelStudio, row: WantedPrediction) -> object:
+def send(store: Store, label_studio: HoldingLabelStudio, row: PredictionRequest) -> object:
     return publish(store, label_studio, row.id)  # type: ignore[arg-type]
 
 
@@ -94,7 +95,7 @@ def test_what_we_sent_of_the_task_as_it_was_is_replaced(
     new = predict(store, data)
     assert send(store, label_studio, new) == "published"
     assert [held["result"] for held in label_studio.held.values()] == [new.result]
-    assert store.get_prediction(old.id).status == "pruned"
+    assert store.predictions.get(old.id).status == "pruned"
 
 
 def test_what_answered_the_opened_page_is_replaced(store: Store, label_studio: HoldingLabelStudio) -> None:
@@ -116,7 +117,7 @@ def test_a_job_that_is_late_replaces_nothing(store: Store, label_studio: Holding
     label_studio.data = PROMPT
     late, now = predict(store, BEFORE), predict(store, PROMPT)
     send(store, label_studio, now)
-    assert send(store, label_studio, late) == "held_back", "it is nothing that Label Studio holds"
+    assert send(store, label_studio, late) == "postponed_for_draft", "it is nothing that Label Studio holds"
     assert [held["result"] for held in label_studio.held.values()] == [now.result]
 
 
@@ -126,9 +127,9 @@ def test_what_somebody_works_on_is_not_replaced(store: Store, label_studio: Hold
     send(store, label_studio, old)
     label_studio.data, label_studio.is_begun = PROMPT, True
     new = predict(store, PROMPT)
-    assert send(store, label_studio, new) == "held_back"
+    assert send(store, label_studio, new) == "postponed_for_draft"
     assert [held["result"] for held in label_studio.held.values()] == [old.result]
-    assert store.find_sent_prediction(new.project, 1, 101, or_newest=True) == old.id
+    assert store.predictions.find_sent(new.project, 1, 101, or_newest=True) == old.id
 
 
 def test_what_somebody_else_made_stands_for_the_task(store: Store, label_studio: HoldingLabelStudio) -> None:
@@ -149,7 +150,7 @@ def test_a_deletion_that_fails_is_made_later(store: Store, label_studio: Holding
     label_studio.data, label_studio.breaks_at_delete = PROMPT, True
     new = predict(store, PROMPT)
     send(store, label_studio, new)
-    assert len(label_studio.held) == 2 and store.get_prediction(new.id).status == "ready"
+    assert len(label_studio.held) == 2 and store.predictions.get(new.id).status == "ready"
     label_studio.breaks_at_delete = False
     assert send(store, label_studio, new) == "published"
     assert [held["result"] for held in label_studio.held.values()] == [new.result]
@@ -162,4 +163,4 @@ def test_what_may_not_be_deleted_keeps_nothing_from_being_sent(store: Store, lab
     new = predict(store, PROMPT)
     assert send(store, label_studio, new) == "published"
     assert [held["result"] for held in label_studio.held.values()] == [old.result, new.result]
-    assert store.find_sent_prediction(new.project, 1, 102, or_newest=False) == new.id
+    assert store.predictions.find_sent(new.project, 1, 102, or_newest=False) == new.id

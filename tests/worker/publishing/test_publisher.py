@@ -14,8 +14,7 @@ from labeling.predictions import PredictedMask, build_prediction
 from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
 from labeling.regions.cropped_mask import CroppedMask
-from labeling.store.records import WantedPrediction
-from labeling.store.store import Store
+from labeling.store import PredictionRequest, Store
 from tests.worker.conftest import label_config
 from worker.publishing import publisher
 from worker.publishing.publisher import publish
@@ -92,18 +91,18 @@ def client(label_studio: LabelStudio) -> LabelStudioClient:
     return LabelStudioClient(label_studio.url, SecretStr("token").get_secret_value())
 
 
-def make_ready(store: Store, url: str, task_id: int = 1, interactive: bool = False) -> WantedPrediction:
+def make_ready(store: Store, url: str, task_id: int = 1, interactive: bool = False) -> PredictionRequest:
     config = label_config("cell")
     plan = plan_prompts(parse_label_config(config), {})
-    project = store.upsert_project(url, 5, config)
-    wanted = store.want_prediction(
+    project = store.projects.upsert(url, 5, config)
+    wanted = store.requests.add(
         project, task_id, {"image": "/data/1.png"}, plan, "starter-1 · a1b2c3", delivery="push", interactive=interactive
     )
     item = plan.items[0]
     shape = CroppedMask.of(np.eye(8, dtype=bool))
     mask = PredictedMask("l0", "cell", item.from_name, item.to_name, item.region_type, shape, 0.9)
-    store.finish_prediction(wanted.id, build_prediction([mask], wanted.model_version, 8, 8))
-    return store.get_prediction(wanted.id)
+    store.predictions.finish(wanted.id, build_prediction([mask], wanted.model_version, 8, 8))
+    return store.predictions.get(wanted.id)
 
 
 def test_a_prediction_is_sent_once(store: Store, label_studio: LabelStudio, client: LabelStudioClient) -> None:
@@ -112,7 +111,7 @@ def test_a_prediction_is_sent_once(store: Store, label_studio: LabelStudio, clie
     assert publish(store, client, ready.id) == "published"
     [sent] = label_studio.predictions
     assert (sent["task"], sent["model_version"], sent["result"]) == (1, ready.model_version, ready.result)
-    assert store.get_prediction(ready.id).label_studio_prediction_id == 100
+    assert store.predictions.get(ready.id).label_studio_prediction_id == 100
 
 
 def test_a_death_between_sending_and_marking_sends_nothing_twice(
@@ -124,13 +123,13 @@ def test_a_death_between_sending_and_marking_sends_nothing_twice(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "mark_published", die)
+        patch.setattr(store.predictions, "mark_published", die)
         with pytest.raises(KeyboardInterrupt):
             publish(store, client, ready.id)
-    assert store.get_prediction(ready.id).status == "ready"
+    assert store.predictions.get(ready.id).status == "ready"
     assert publish(store, client, ready.id) == "published"
     assert len(label_studio.predictions) == 1
-    assert store.get_prediction(ready.id).label_studio_prediction_id == 100
+    assert store.predictions.get(ready.id).label_studio_prediction_id == 100
 
 
 def test_a_task_that_is_opened_while_it_is_sent_is_not_sent(
@@ -140,10 +139,10 @@ def test_a_task_that_is_opened_while_it_is_sent_is_not_sent(
     ready = make_ready(store, label_studio.url)
 
     def open_task(_: int) -> list[dict[str, Any]]:
-        store.want_prediction(
+        store.requests.add(
             ready.project, ready.task_id, ready.task_data, ready.plan, ready.model_version, delivery="sync"
         )
-        assert store.deliver_now(ready.id) is not None
+        assert store.predictions.deliver_now(ready.id) is not None
         return []
 
     monkeypatch.setattr(client, "list_predictions", open_task)
@@ -166,7 +165,7 @@ def test_a_deleted_task_fails_with_its_reason(
     ready = make_ready(store, label_studio.url)
     label_studio.refusal = 404
     assert publish(store, client, ready.id) == "failed"
-    assert store.get_prediction(ready.id).error
+    assert store.predictions.get(ready.id).error
 
 
 @pytest.mark.parametrize("status", [401, 403, 503])
@@ -178,12 +177,12 @@ def test_a_label_studio_that_refuses_for_now_is_asked_again_later(
     answer = publish(store, client, ready.id)
     assert isinstance(answer, RetryLater)
     assert list(answer.after_s) == sorted(answer.after_s)
-    waiting = store.get_prediction(ready.id)
+    waiting = store.predictions.get(ready.id)
     assert waiting.status == "ready"
     assert str(status) in (waiting.error or "")
     label_studio.refusal = None
     assert publish(store, client, ready.id) == "published"
-    assert store.get_prediction(ready.id).error is None
+    assert store.predictions.get(ready.id).error is None
 
 
 @pytest.mark.parametrize(("status", "advice"), [(413, "use polygons"), (422, "label config")])
@@ -193,7 +192,7 @@ def test_what_would_be_refused_again_fails_with_advice(
     ready = make_ready(store, label_studio.url)
     label_studio.refusals[1] = status
     assert publish(store, client, ready.id) == "failed"
-    reason = store.get_prediction(ready.id).error or ""
+    reason = store.predictions.get(ready.id).error or ""
     assert str(status) in reason and advice in reason
 
 
@@ -214,7 +213,7 @@ def test_a_prediction_that_alone_breaks_label_studio_is_given_up(
         assert isinstance(publish(store, client, breaking.id), RetryLater), "it says nothing of this one"
     label_studio.refusals[1] = 500
     assert publish(store, client, breaking.id) == "failed"
-    assert "500" in (store.get_prediction(breaking.id).error or "")
+    assert "500" in (store.predictions.get(breaking.id).error or "")
 
 
 def test_a_prediction_that_nobody_overtook_is_tried_again(
@@ -224,7 +223,7 @@ def test_a_prediction_that_nobody_overtook_is_tried_again(
     label_studio.refusals[1] = 500
     ready = make_ready(store, label_studio.url)
     elsewhere = make_ready(store, "http://elsewhere.test", task_id=2)
-    store.mark_published(elsewhere.id, 7)
+    store.predictions.mark_published(elsewhere.id, 7)
     for _ in range(3):
         assert isinstance(publish(store, client, ready.id), RetryLater)
 
@@ -233,7 +232,7 @@ def test_without_label_studio_a_prediction_stays_ready(store: Store, unused_url:
     ready = make_ready(store, unused_url)
     assert publish(store, None, ready.id) == "ready"
     assert isinstance(publish(store, LabelStudioClient(unused_url, "token"), ready.id), RetryLater)
-    assert store.get_prediction(ready.id).status == "ready"
+    assert store.predictions.get(ready.id).status == "ready"
 
 
 def test_a_prediction_goes_to_no_other_label_studio(
@@ -248,7 +247,7 @@ def test_a_prediction_that_no_longer_fits_the_label_config_is_not_sent(
     store: Store, label_studio: LabelStudio, client: LabelStudioClient
 ) -> None:
     ready = make_ready(store, label_studio.url)
-    store.upsert_project(label_studio.url, 5, label_config("cell").replace('value="l0"', 'value="other"'))
+    store.projects.upsert(label_studio.url, 5, label_config("cell").replace('value="l0"', 'value="other"'))
     assert publish(store, client, ready.id) == "failed"
     assert label_studio.predictions == []
 

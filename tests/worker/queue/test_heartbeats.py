@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
-from labeling.store.store import Store
+from labeling.store import Store
 from tests.worker.conftest import RedisServer, Want, wait_until
 from worker import sweeper
 from worker.context import JobContext
@@ -52,11 +52,11 @@ def test_a_long_sweep_is_a_sign_of_life_and_one_that_hangs_is_none(
         if part == "spooled events":
             spool.write_event(spool.spool_folder(context.settings), "ANNOTATION_CREATED", {})
         elif part == "events":
-            store.record_event("ANNOTATION_CREATED", {})
+            store.events.record("ANNOTATION_CREATED", {})
         else:
             want(task_id=number)
     if part == "spooled events":
-        monkeypatch.setattr(store, "record_event", slow)
+        monkeypatch.setattr(store.events, "record", slow)
     else:
         monkeypatch.setattr(sweeper, "process_event" if part == "events" else "enqueue_prediction", slow)
     thread = threading.Thread(target=sweeper.run, args=(context, stop))

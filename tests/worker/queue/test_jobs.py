@@ -9,8 +9,7 @@ import pytest
 from redis import Redis
 
 from labeling.predictions import Prediction
-from labeling.store.records import WantedPrediction
-from labeling.store.store import Store
+from labeling.store import PredictionRequest, Store
 from tests.worker.conftest import LABEL_STUDIO_URL
 from worker.context import JobContext
 from worker.queue import jobs, sending
@@ -38,9 +37,9 @@ class SlowLabelStudio:
 
 
 @pytest.fixture
-def ready(store: Store, want: Callable[..., WantedPrediction]) -> int:
+def ready(store: Store, want: Callable[..., PredictionRequest]) -> int:
     wanted = want()
-    store.finish_prediction(wanted.id, Prediction([], 0.5, wanted.model_version))
+    store.predictions.finish(wanted.id, Prediction([], 0.5, wanted.model_version))
     return wanted.id
 
 
@@ -54,7 +53,7 @@ def test_two_publishers_of_one_row_send_it_once(context: JobContext, store: Stor
     assert jobs.publish(context, ready) == "ready"
     label_studio.may_answer.set()
     first.join()
-    assert len(label_studio.sent) == 1 and store.get_prediction(ready).status == "published"
+    assert len(label_studio.sent) == 1 and store.predictions.get(ready).status == "published"
     assert not context.connection.exists(sending_key(ready))
 
 

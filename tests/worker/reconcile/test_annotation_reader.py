@@ -22,7 +22,7 @@ def test_what_webhooks_missed_is_found_and_read_once(open_context) -> None:
     outcome = reconcile.sync_project(context, project_of(context))
     assert outcome == SyncOutcome(tasks=3, changed=2)
     assert label_studio.reads == [1, 2]  # the third task has no annotations
-    assert context.store.images_of_tasks(project_of(context), [1])[1].reference == "/data/1.png"
+    assert context.store.images.of_tasks(project_of(context), [1])[1].reference == "/data/1.png"
     label_studio.update(1, ground_truth=True)
     label_studio.delete(2)
     assert reconcile.sync_project(context, project_of(context)) == SyncOutcome(2, 1, 1)
@@ -36,7 +36,7 @@ def test_a_webhook_that_comes_after_its_annotation_was_found_deleted(open_contex
     label_studio.delete(1)  # and this webhook is lost
     label_studio.create(1)
     reconcile.sync_project(context, project_of(context))
-    process_event(context, context.store.record_event(late["action"], late, label_studio_url=URL))
+    process_event(context, context.store.events.record(late["action"], late, label_studio_url=URL))
     reconcile.sync_project(context, project_of(context))
     assert state(context) == truth(label_studio)
 
@@ -51,9 +51,9 @@ def test_the_annotations_of_a_deleted_task_count_no_more(open_context, monkeypat
     late = label_studio.update(1, lead_time=7.0)
     told = label_studio.delete_task(1)
     for payload in (told, told, late):
-        process_event(context, context.store.record_event(payload["action"], payload, label_studio_url=URL))
+        process_event(context, context.store.events.record(payload["action"], payload, label_studio_url=URL))
     assert state(context) == truth(label_studio) and len(state(context)) == 8
-    assert "tasks [1] were deleted" in str(context.store.get_event(10).note)
+    assert "tasks [1] were deleted" in str(context.store.events.get(10).note)
     for task in (3, 6, 9):  # in the middle of a page, between two, after the last one
         label_studio.delete_task(task)
     monkeypatch.setattr(reconcile, "FULL_EVERY", -reconcile.FULL_EVERY)
@@ -109,7 +109,7 @@ def test_a_label_config_that_came_during_a_sync_stays(open_context) -> None:
     context = open_context(label_studio)
     known = project_of(context)
     newer = CONFIG.replace("red", "blue")
-    context.store.upsert_project(URL, 5, newer)
+    context.store.projects.upsert(URL, 5, newer)
     label_studio.create(1)
     assert reconcile.sync_project(context, known).changed == 1
     assert project_of(context).label_config == newer
@@ -121,9 +121,9 @@ def test_what_was_erased_does_not_come_back(open_context) -> None:
     payload = label_studio.create(1)
     label_studio.create(2)
     reconcile.sync_all(context)
-    assert len(context.store.erase(project_of(context), "annotation", 1, "asked for").annotations) == 1
+    assert len(context.store.erasure.erase(project_of(context), "annotation", 1, "asked for").annotations) == 1
     for _ in range(2):
-        process_event(context, context.store.record_event(payload["action"], payload, label_studio_url=URL))
+        process_event(context, context.store.events.record(payload["action"], payload, label_studio_url=URL))
         reconcile.sync_project(context, project_of(context), everything=True)
         payload = label_studio.update(1, lead_time=7.0)
     assert set(state(context)) == {2}

@@ -11,8 +11,7 @@ from labeling.label_studio.client import TaskPage
 from labeling.label_studio.messages import Task
 from labeling.predictions import PredictedRegion, Prediction
 from labeling.regions.cropped_mask import CroppedMask
-from labeling.store.records import WantedPrediction
-from labeling.store.store import Store
+from labeling.store import PredictionRequest, Store
 from tests.worker.conftest import LABEL_STUDIO_URL
 from tests.worker.label_studio_double import CONFIG, LabelStudioDouble, box
 from worker.context import JobContext
@@ -74,8 +73,10 @@ def predicted(context: JobContext, store: Store, label_studio: Editable) -> JobC
     predicted = replace(context, settings=settings, client=label_studio)  # type: ignore[arg-type]
     for number, row in enumerate(wishes(predicted).request_all([task(label_studio, each) for each in (1, 2, 3)])):
         if number < 2:
-            store.finish_prediction(row.id, prediction(row, "before"))
-            store.mark_published(row.id, label_studio.hold(100 + number, row.task_id, prediction(row, "before")))
+            store.predictions.finish(row.id, prediction(row, "before"))
+            store.predictions.mark_published(
+                row.id, label_studio.hold(100 + number, row.task_id, prediction(row, "before"))
+            )
     assert sync(predicted) == 0
     return predicted
 
@@ -84,7 +85,7 @@ def wishes(context: JobContext) -> ProjectRequests:
     return ProjectRequests(context.settings, context.store, 5, CONFIG)
 
 
-def prediction(row: WantedPrediction, region_id: str) -> Prediction:
+def prediction(row: PredictionRequest, region_id: str) -> Prediction:
     region = box(region_id, 0)
     shape = CroppedMask.of(np.ones((8, 8), bool))
     regions = [PredictedRegion(region_id, "red", "red", 0.5, shape)]
@@ -94,9 +95,9 @@ def prediction(row: WantedPrediction, region_id: str) -> Prediction:
 def publish_all(context: JobContext, region_id: str = "now") -> list[str]:
     """What the workers do: predict, and send; returns what became of what was ready."""
     store = context.store
-    for row_id in store.stale_predictions(-1):
-        store.finish_prediction(row_id, prediction(store.get_prediction(row_id), region_id))
-    return [str(jobs.publish(context, row_id)) for row_id in store.unpublished_predictions(-1)]
+    for row_id in store.requests.stale(-1):
+        store.predictions.finish(row_id, prediction(store.predictions.get(row_id), region_id))
+    return [str(jobs.publish(context, row_id)) for row_id in store.predictions.unpublished(-1)]
 
 
 def task(label_studio: Editable, task_id: int) -> Task:
@@ -104,7 +105,7 @@ def task(label_studio: Editable, task_id: int) -> Task:
 
 
 def sync(context: JobContext) -> int:
-    project = context.store.find_project(5, LABEL_STUDIO_URL) or wishes(context).project
+    project = context.store.projects.find(5, LABEL_STUDIO_URL) or wishes(context).project
     outcome = reconcile.sync_project(context, project)
     assert outcome is not None
     return outcome.changed_tasks
@@ -118,7 +119,7 @@ def test_a_changed_task_is_predicted_anew_and_once(
     label_studio.edit(2, note="neither prompt nor image")
     label_studio.edit(3, **data)  # its wish is under way or asks something else, and Label Studio holds nothing of it
     assert sync(predicted) == 1
-    assert predicted.store.counts() == {"published": 2, "wanted": 2}
+    assert predicted.store.progress.counts() == {"published": 2, "requested": 2}
     assert len(live_rows(predicted.connection, GPU, PREDICT)) == 1
     label_studio.edit(1, note="once more")
     assert sync(predicted) == 0
@@ -127,7 +128,7 @@ def test_a_changed_task_is_predicted_anew_and_once(
 def test_the_task_is_left_alone_where_its_new_prompt_failed(predicted: JobContext, label_studio: Editable) -> None:
     label_studio.edit(1, image=" ")
     assert sync(predicted) == 1
-    assert predicted.store.counts() == {"published": 2, "wanted": 1, "failed": 1}
+    assert predicted.store.progress.counts() == {"published": 2, "requested": 1, "failed": 1}
     assert sync(predicted) == 0
 
 
@@ -140,10 +141,10 @@ def test_what_an_annotation_was_made_from_stays(predicted: JobContext, label_stu
 def test_a_draft_is_left_alone_while_it_lives_and_looked_at_again_when_it_is_discarded(
     predicted: JobContext, label_studio: Editable
 ) -> None:
-    predicted.store.fail_prediction(predicted.store.stale_predictions(-1)[0], "not of interest here")
+    predicted.store.predictions.fail(predicted.store.requests.stale(-1)[0], "not of interest here")
     label_studio.edit(1, prompt="the blue ones")
     label_studio.drafts.add(1)
-    assert sync(predicted) == 1 and publish_all(predicted) == ["held_back"]
+    assert sync(predicted) == 1 and publish_all(predicted) == ["postponed_for_draft"]
     assert [sync(predicted), sync(predicted)] == [0, 0] and 100 in label_studio.held
     label_studio.drafts.clear()
     assert sync(predicted) == 1
@@ -156,15 +157,15 @@ def test_a_draft_is_left_alone_while_it_lives_and_looked_at_again_when_it_is_dis
 @pytest.mark.parametrize("prompt", ["the green ones", ""])
 def test_a_task_that_changed_again_under_its_draft(predicted: JobContext, label_studio: Editable, prompt: str) -> None:
     """To something else, or back to what it was predicted for."""
-    predicted.store.fail_prediction(predicted.store.stale_predictions(-1)[0], "not of interest here")
+    predicted.store.predictions.fail(predicted.store.requests.stale(-1)[0], "not of interest here")
     label_studio.edit(1, prompt="the blue ones")
     label_studio.drafts.add(1)
-    assert sync(predicted) == 1 and publish_all(predicted) == ["held_back"]
+    assert sync(predicted) == 1 and publish_all(predicted) == ["postponed_for_draft"]
     label_studio.edit(1, prompt=prompt)
     label_studio.drafts.clear()
     assert sync(predicted) == (1 if prompt else 0)
     assert publish_all(predicted, "newest") == (["published"] if prompt else [])
-    assert predicted.store.counts().get("held_back") is None
+    assert predicted.store.progress.counts().get("postponed_for_draft") is None
     held = [each["result"][0]["id"] for each in label_studio.list_predictions(1)]
     assert held == ["newest" if prompt else "before"]
 
@@ -173,7 +174,7 @@ def test_a_draft_that_is_submitted_keeps_its_prediction(
     predicted: JobContext, label_studio: Editable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor is it asked about at each sync: annotated tasks only become more. When its annotation is deleted, it is."""
-    predicted.store.fail_prediction(predicted.store.stale_predictions(-1)[0], "not of interest here")
+    predicted.store.predictions.fail(predicted.store.requests.stale(-1)[0], "not of interest here")
     label_studio.edit(1, prompt="the blue ones")
     label_studio.drafts.add(1)
     sync(predicted), publish_all(predicted)
@@ -190,7 +191,7 @@ def test_a_draft_that_is_submitted_keeps_its_prediction(
 def test_a_label_config_that_cannot_be_used_keeps_no_annotation_from_being_read(
     predicted: JobContext, label_studio: Editable
 ) -> None:
-    predicted.store.upsert_project(LABEL_STUDIO_URL, 5, "<View/>")
+    predicted.store.projects.upsert(LABEL_STUDIO_URL, 5, "<View/>")
     label_studio.edit(1, prompt="the blue ones")
     assert sync(predicted) == 0
 
@@ -198,10 +199,10 @@ def test_a_label_config_that_cannot_be_used_keeps_no_annotation_from_being_read(
 def test_what_is_back_as_it_was_is_sent_once(predicted: JobContext, label_studio: Editable) -> None:
     def send() -> int:
         changed = sync(predicted)
-        for row_id in predicted.store.stale_predictions(0):
-            predicted.store.finish_prediction(row_id, Prediction([], 0.5, "starter"))
-        for row_id in predicted.store.unpublished_predictions(0):
-            predicted.store.mark_published(row_id, 200)
+        for row_id in predicted.store.requests.stale(0):
+            predicted.store.predictions.finish(row_id, Prediction([], 0.5, "starter"))
+        for row_id in predicted.store.predictions.unpublished(0):
+            predicted.store.predictions.mark_published(row_id, 200)
         return changed
 
     label_studio.edit(1, prompt="the blue ones")

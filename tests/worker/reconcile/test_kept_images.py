@@ -24,15 +24,15 @@ def test_images_of_corrections_are_kept(open_context) -> None:
     for task in label_studio.task_ids:
         payload = label_studio.create(task, skipped=task == 2)
         payload["task"]["data"]["image"] = bright_square() if task < 6 else "data:image/png;base64,AAAA"
-        process_event(context, context.store.record_event(payload["action"], payload, label_studio_url=URL))
+        process_event(context, context.store.events.record(payload["action"], payload, label_studio_url=URL))
     project, stop = project_of(context), threading.Event()
-    context.store.leave_out_deleted_tasks(project, [3])
-    context.store.erase(project, "task", 4, "asked for")
+    context.store.exclusions.leave_out_deleted_tasks(project, [3])
+    context.store.erasure.erase(project, "task", 4, "asked for")
     assert keep_images(context, stop, set()) == 2
-    known = context.store.images_of_tasks(project, range(1, 7))
+    known = context.store.images.of_tasks(project, range(1, 7))
     assert {task for task, image in known.items() if image.sha256} == {1, 5}
     content = base64.b64decode(bright_square().partition(",")[2])
-    assert context.store.read_image(known[1].sha256 or "") == content
+    assert context.store.images.read(known[1].sha256 or "") == content
     assert (known[1].width, known[1].height) == (40, 30)
     assert keep_images(context, stop, set()) == 0
 
@@ -43,15 +43,15 @@ def test_the_image_of_a_task_that_was_predicted_is_kept(open_context, monkeypatc
     context = open_context(label_studio)
     payload = label_studio.create(1)
     payload["task"]["data"]["image"] = bright_square()
-    process_event(context, context.store.record_event(payload["action"], payload, label_studio_url=URL))
+    process_event(context, context.store.events.record(payload["action"], payload, label_studio_url=URL))
     content = base64.b64decode(bright_square().partition(",")[2])
     digest, kept = hashlib.sha256(content).hexdigest(), set[str]()
-    context.store.record_image(project_of(context), 1, bright_square(), sha256=digest, width=40, height=30)
-    assert not context.store.holds_image(digest)
+    context.store.images.record(project_of(context), 1, bright_square(), sha256=digest, width=40, height=30)
+    assert not context.store.images.holds(digest)
     assert keep_images(context, threading.Event(), kept) == 1
-    assert context.store.read_image(digest) == content
+    assert context.store.images.read(digest) == content
     assert keep_images(context, threading.Event(), kept) == 0 and kept == {digest}
-    monkeypatch.setattr(context.store._blobs, "holds", pytest.fail)
+    monkeypatch.setattr(context.store.blobs, "holds", pytest.fail)
     assert keep_images(context, threading.Event(), kept) == 0
 
 
@@ -60,16 +60,16 @@ def test_an_image_of_a_task_that_is_erased_while_it_is_fetched(open_context, mon
     context = open_context(label_studio)
     payload = label_studio.create(1)
     payload["task"]["data"]["image"] = bright_square()
-    process_event(context, context.store.record_event(payload["action"], payload, label_studio_url=URL))
+    process_event(context, context.store.events.record(payload["action"], payload, label_studio_url=URL))
     fetch = images.fetch_image
 
     def slow(*arguments: Any, **options: Any) -> Path:
-        context.store.erase(project_of(context), "task", 1, "asked for")
+        context.store.erasure.erase(project_of(context), "task", 1, "asked for")
         return fetch(*arguments, **options)
 
     monkeypatch.setattr(images, "fetch_image", slow)
     keep_images(context, threading.Event(), set())
-    assert context.store.images_of_tasks(project_of(context), [1]) == {}
+    assert context.store.images.of_tasks(project_of(context), [1]) == {}
 
 
 @pytest.mark.parametrize("meanwhile", ["erased", "another image"])
@@ -80,24 +80,24 @@ def test_what_changed_while_an_image_was_stored_stays(
     context = open_context(label_studio)
     payload = label_studio.create(1)
     payload["task"]["data"]["image"] = bright_square()
-    process_event(context, context.store.record_event(payload["action"], payload, label_studio_url=URL))
-    project, put, stored = project_of(context), context.store._blobs.put, []
+    process_event(context, context.store.events.record(payload["action"], payload, label_studio_url=URL))
+    project, put, stored = project_of(context), context.store.blobs.put, []
 
     def slow(content: bytes) -> str:
         stored.append(put(content))
         if meanwhile == "erased":
-            context.store.erase(project, "task", 1, "asked for")
+            context.store.erasure.erase(project, "task", 1, "asked for")
         else:
-            context.store.record_image(project, 1, "/data/new.png")
+            context.store.images.record(project, 1, "/data/new.png")
         return stored[0]
 
     with monkeypatch.context() as patch:
-        patch.setattr(context.store._blobs, "put", slow)
+        patch.setattr(context.store.blobs, "put", slow)
         keep_images(context, threading.Event(), set())
-    known = context.store.images_of_tasks(project, [1])
+    known = context.store.images.of_tasks(project, [1])
     assert known == {} if meanwhile == "erased" else (known[1].reference, known[1].sha256) == ("/data/new.png", None)
     with pytest.raises(StoreError):
-        context.store.read_image(stored[0])
+        context.store.images.read(stored[0])
 
 
 def test_a_damaged_image_is_not_kept_and_the_mended_one_is(open_context) -> None:
@@ -108,6 +108,6 @@ def test_a_damaged_image_is_not_kept_and_the_mended_one_is(open_context) -> None
     for image, kept in ((f"{kind},{damaged}", False), (bright_square(), True)):
         payload = label_studio.create(1)
         payload["task"]["data"]["image"] = image
-        process_event(context, context.store.record_event(payload["action"], payload, label_studio_url=URL))
+        process_event(context, context.store.events.record(payload["action"], payload, label_studio_url=URL))
         keep_images(context, threading.Event(), set())
-        assert (context.store.images_of_tasks(project_of(context), [1])[1].sha256 is not None) == kept
+        assert (context.store.images.of_tasks(project_of(context), [1])[1].sha256 is not None) == kept

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from labeling.errors import LabelStudioError
-from labeling.store.records import Project
-from labeling.store.store import Store
+from labeling.store import Project, Store
 from tests.worker.conftest import LABEL_STUDIO_URL
 from tests.worker.label_studio_double import BEGAN, CONFIG, LabelStudioDouble
 from worker.context import JobContext
@@ -65,7 +64,7 @@ def listening(context: JobContext, store: Store, label_studio: Importing) -> Job
     """What has read all that there was, and is down then."""
     settings = context.settings.model_copy(update={"model": str(context.settings.data_dir)})
     label_studio.url = LABEL_STUDIO_URL
-    store.upsert_project(LABEL_STUDIO_URL, 5, CONFIG)
+    store.projects.upsert(LABEL_STUDIO_URL, 5, CONFIG)
     listening = replace(context, settings=settings, client=label_studio)  # type: ignore[arg-type]
     assert sync(listening) == SyncOutcome(tasks=3)
     label_studio._now()
@@ -73,7 +72,7 @@ def listening(context: JobContext, store: Store, label_studio: Importing) -> Job
 
 
 def project_of(context: JobContext) -> Project:
-    project = context.store.find_project(5, LABEL_STUDIO_URL)
+    project = context.store.projects.find(5, LABEL_STUDIO_URL)
     assert project is not None
     return project
 
@@ -85,7 +84,7 @@ def sync(context: JobContext) -> SyncOutcome:
 
 
 def wished(context: JobContext) -> set[int]:
-    return context.store.wished_tasks(project_of(context), range(1, 100))
+    return context.store.requests.requested_tasks(project_of(context), range(1, 100))
 
 
 def test_tasks_that_were_imported_while_nobody_listened_are_predicted(
@@ -101,7 +100,7 @@ def test_tasks_that_were_imported_while_nobody_listened_are_predicted(
 def test_a_later_webhook_does_not_hide_those_that_were_missed(listening: JobContext, label_studio: Importing) -> None:
     label_studio.import_tasks(4)
     told = label_studio.import_tasks(5)
-    process_event(listening, listening.store.record_event("TASKS_CREATED", told, label_studio_url=LABEL_STUDIO_URL))
+    process_event(listening, listening.store.events.record("TASKS_CREATED", told, label_studio_url=LABEL_STUDIO_URL))
     assert wished(listening) == {5}
     assert sync(listening).new_tasks == 1 and wished(listening) == {4, 5}
 
@@ -111,7 +110,7 @@ def test_what_has_no_need_of_a_prediction_gets_none(listening: JobContext, label
     label_studio.import_tasks(4, 5, 6, 7)
     label_studio.predicted.add(4)
     label_studio.create(5)
-    listening.store.erase(project_of(listening), "task", 6, "asked for")
+    listening.store.erasure.erase(project_of(listening), "task", 6, "asked for")
     label_studio._changed[8] = label_studio.created[8] = label_studio.server_time()
     assert sync(listening).new_tasks == 1 and wished(listening) == {7}
     label_studio.import_tasks(9)

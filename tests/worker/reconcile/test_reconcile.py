@@ -20,7 +20,7 @@ from labeling.errors import LabelStudioError, StoreError
 from labeling.label_studio.client import TaskPage
 from labeling.settings import Settings
 from labeling.store import Store, annotation_syncs
-from labeling.store.tables import utc_now
+from labeling.store.base import utc_now
 from tests.worker.label_studio_double import CONFIG, LabelStudioDouble, box
 from tests.worker.synced import URL, history, project_of, recover, state, truth
 from worker.context import JobContext
@@ -98,7 +98,7 @@ def test_nothing_is_lost_and_nothing_doubled(
         shutil.copy(fresh_database, folder)
         configured = Settings(data_dir=Path(folder), label_studio_url=URL)
         with Store.open(configured.database_url, configured.blob_url) as store:
-            store.upsert_project(URL, 5, CONFIG)
+            store.projects.upsert(URL, 5, CONFIG)
             label_studio = LabelStudioDouble()
             context = JobContext(configured, store, label_studio, None)  # type: ignore[arg-type]
             left = [lives]
@@ -115,7 +115,7 @@ def test_nothing_is_lost_and_nothing_doubled(
                     told.remove(payload)
             random.shuffle(told)
             for payload in told:
-                event_id = store.record_event(payload["action"], payload, label_studio_url=URL)
+                event_id = store.events.record(payload["action"], payload, label_studio_url=URL)
                 with suppress(Killed):
                     process_event(dying, event_id)
             with suppress(Killed):
@@ -134,7 +134,7 @@ def test_nothing_is_lost_and_nothing_doubled(
                 if isinstance(item := payload.get("annotation"), dict)
             }
             assert delivered <= {(annotation_id, at) for annotation_id, _, at in kept}
-            assert store.unprocessed_events(0) == []
+            assert store.events.unprocessed(0) == []
             before = len(kept)
             assert reconcile.sync_project(context, project_of(context), everything=True) is not None
             assert len(history(context)) == before
@@ -176,11 +176,11 @@ def test_a_deleted_task_that_is_there_again_counts_again(open_context) -> None:
         label_studio.create(task)
     project = project_of(context)
     reconcile.sync_project(context, project)
-    context.store.leave_out_deleted_tasks(project, [1, 2])
-    context.store.erase(project, "task", 2, "asked for")
+    context.store.exclusions.leave_out_deleted_tasks(project, [1, 2])
+    context.store.erasure.erase(project, "task", 2, "asked for")
 
     def counted() -> set[int]:
-        return {each.task_id for each in context.store.list_reviews() if each.excluded is None}
+        return {each.task_id for each in context.store.annotations.find() if each.excluded is None}
 
     assert counted() == set()
     reconcile.sync_project(context, project, everything=True)
@@ -216,7 +216,7 @@ def test_a_project_with_which_anything_is_wrong_holds_up_no_other(
 ) -> None:
     label_studio = LabelStudioDouble()
     context = open_context(label_studio)
-    context.store.upsert_project(URL, 4, CONFIG)
+    context.store.projects.upsert(URL, 4, CONFIG)
     tell = label_studio.task_pages
 
     def of_project(project_id: int, **wanted: Any) -> Any:
@@ -246,10 +246,10 @@ def test_after_a_start_what_was_missed_is_read_at_once(open_context, monkeypatch
 def test_one_reader_at_a_time(open_context) -> None:
     context = open_context(LabelStudioDouble())
     project = project_of(context)
-    turn = context.store.begin_sync(project, lease_s=60)
+    turn = context.store.syncs.begin(project, lease_s=60)
     assert turn is not None
     assert reconcile.sync_project(context, project) is None
-    context.store.end_sync(project, is_complete=True)
+    context.store.syncs.end(project, is_complete=True)
     assert reconcile.sync_project(context, project, not_within_s=60) is None
     assert reconcile.sync_project(context, project) is not None
 
@@ -265,7 +265,7 @@ def test_a_thousand_events_in_a_burst_and_kill_9(open_context) -> None:
     def send(mine: list[dict[str, Any]]) -> None:
         for payload in mine:
             try:
-                store.record_event(payload["action"], payload, label_studio_url=URL)
+                store.events.record(payload["action"], payload, label_studio_url=URL)
             except StoreError:
                 spool.write_event(folder, payload["action"], payload)
 

@@ -49,7 +49,7 @@ def test_no_photograph_of_the_lesson_is_on_both_sides(store: Store) -> None:
     assert not photographs[0] & photographs[1]
     place_lesson(store)
     place_lesson(store)  # at the next start
-    placed = list(store.place_images(lambda known: []).values())
+    placed = list(store.datasets.place_images(lambda known: []).values())
     assert {each.side for each in placed} == {"train", "holdout"} and len(placed) == len(images)
     hashes = {side: [each.perceptual_hash for each in placed if each.side == side] for side in ("train", "holdout")}
     assert np.min([distances(one, hashes["train"]).min() for one in hashes["holdout"]]) > NEAR_BITS
@@ -124,22 +124,22 @@ def test_news_of_a_run_are_told_once(store: Store, settings: Settings, monkeypat
         assert not news.tell()
         return console.export_text()
 
-    store.want_finetune("earlier", None)
-    store.stop_finetunes()
+    store.finetunes.request("earlier", None)
+    store.finetunes.stop()
     news = TrainingNews(settings, store, console)
     assert told() == ""
-    store.want_finetune("now", None)
+    store.finetunes.request("now", None)
     assert "a new version): waits for a scheduler" in told()
-    run = store.claim_finetune("me", 60.0)
+    run = store.finetunes.claim("me", 60.0)
     assert run is not None
-    store.begin_finetune(run.id, "starter-1.1", "starter")
+    store.finetunes.begin(run.id, "starter-1.1", "starter")
     folder = run_folder(settings, run)
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps({"options": {"steps": 100}}))
     (folder / "log.jsonl").write_text('{"step": 40, "codes": 0.5}\n')
     assert "(starter-1.1): learning, step 40 of 100" in told()
     assert told() == ""
-    store.end_finetune(run.id, "refused", report={"gate": {"reasons": ["IoU [0.1] was worse."]}})
+    store.finetunes.end(run.id, "refused", report={"gate": {"reasons": ["IoU [0.1] was worse."]}})
     last = told()
     assert "goes on serving" in last and "IoU [0.1] was worse." in last and f"/finetune/{run.id}" in last
     assert told() == ""

@@ -12,7 +12,7 @@ from rq import worker_registration
 
 from backend.console.supervisor.worker_group import worker_environment
 from labeling.settings import Settings, environment_of
-from labeling.store.store import Store
+from labeling.store import Store
 from tests.worker.conftest import RedisServer, Want, is_alive, wait_until
 from worker.queue.connection import redis_socket
 from worker.queue.queues import GPU, enqueue_prediction, open_queue
@@ -56,7 +56,7 @@ if sys.argv[1:] == ["worker"]:
         rows = [want("slow", task_id=number) for number in range(4)]
         for row in rows:
             enqueue_prediction(redis_connection, row.id)
-        wait_until(lambda: store.counts().get("ready") == 4)
+        wait_until(lambda: store.progress.counts().get("ready") == 4)
         children = Path(f"/proc/{group.pid}/task/{group.pid}/children").read_text().split()
         assert len(children) == 2
         group.send_signal(signal.SIGTERM)
@@ -87,8 +87,8 @@ def test_a_worker_of_another_host_needs_only_the_three_urls(
     enqueue_prediction(redis_connection, row.id)
     worker = subprocess.Popen([sys.executable, "-c", code], env=environment)
     try:
-        wait_until(lambda: store.get_prediction(row.id).status == "ready", 120)
-        assert store.predicted_regions(row.id)[0].mask.sum() == 100
+        wait_until(lambda: store.predictions.get(row.id).status == "ready", 120)
+        assert store.predictions.regions(row.id)[0].mask.sum() == 100
         assert not settings.image_cache.exists()
         assert elsewhere.image_cache.exists()
     finally:

@@ -26,7 +26,7 @@ from backend.operations.doctor import (
 from backend.operations.doctor.findings import Finding
 from backend.operations.projects.connection import connect_backend
 from labeling.settings import Settings, environment_of
-from labeling.store.store import Store
+from labeling.store import Store
 from tests.backend.operations.projects.label_studio_double import LabelStudioDouble
 from tests.worker.conftest import RedisServer, Want, bright_square
 from worker.events.spool import spool_folder, write_event
@@ -80,7 +80,7 @@ def test_a_redis_that_is_down_is_not_the_databases_fault(
 ) -> None:
     monkeypatch.setattr(storage, "_LONG_S", -1.0)
     want()
-    store.record_event("ANNOTATION_CREATED", {})
+    store.events.record("ANNOTATION_CREATED", {})
     told = [finding.text for finding in storage.database(settings)]
     assert len(told) == 3 and "1 wanted predictions have no job" in told[1] and "1 events" in told[2]
     redis_server.kill()
@@ -90,8 +90,8 @@ def test_a_redis_that_is_down_is_not_the_databases_fault(
 def test_weights(connected: Settings, project: OpenProject) -> None:
     assert "tiny, weights" in only(model.weights(connected)).text
     (connected.data_dir / "tuned").mkdir()
-    project.store.add_model("tuned", str(connected.data_dir / "tuned"), "tiny")
-    project.store.set_live_model("tuned", project.project)
+    project.store.models.add("tuned", str(connected.data_dir / "tuned"), "tiny")
+    project.store.models.set_active("tuned", project.project)
     assert states(model.weights(connected)) == ["ok"]
     assert "tuned holds no weights" in only(model.weights(connected, 5)).text
     empty = connected.data_dir / "empty"
@@ -105,9 +105,9 @@ def test_weights(connected: Settings, project: OpenProject) -> None:
 
 def test_a_version_that_is_not_on_this_host(connected: Settings, project: OpenProject) -> None:
     folder = connected.data_dir / "elsewhere"
-    project.store.add_model("tuned", str(folder), "tiny")
+    project.store.models.add("tuned", str(folder), "tiny")
     assert states(model.weights(connected)) == ["ok"]
-    project.store.set_live_model("tuned", project.project)
+    project.store.models.set_active("tuned", project.project)
     elsewhere, _ = model.weights(connected)
     assert elsewhere.state == "warning" and f"serves project 5, is not on this host: no {folder}" in elsewhere.text
     assert states(model.weights(connected, 5)) == ["warning", "failure"]
@@ -176,7 +176,7 @@ def test_an_event_must_really_arrive(
     monkeypatch.setattr(project_checks, "_DELIVERY_S", 1.0)
     assert "SSRF_PROTECTION_ENABLED=false" in only(project_checks.webhook(connected, 5)).mend
     payload = {"project": {"id": 5}}
-    label_studio.on_project_saved = lambda: store.record_event("PROJECT_UPDATED", payload) and None
+    label_studio.on_project_saved = lambda: store.events.record("PROJECT_UPDATED", payload) and None
     assert states(project_checks.webhook(connected, 5)) == ["ok"]
     assert label_studio.project["title"] == "Cells"
     label_studio.webhooks[0]["is_active"] = False
@@ -206,8 +206,8 @@ def test_what_annotators_see(project: OpenProject, connected: Settings, label_st
     assert told() == [f"ok: Annotators see {project.version} (5 predictions), pinned."]
     (connected.data_dir / "tuned").mkdir()
     (connected.data_dir / "tuned" / "config.json").write_text('{"model_name": "tuned"}')
-    project.store.add_model("tuned", str(connected.data_dir / "tuned"), "tiny")
-    project.store.set_live_model("tuned", project.project)
+    project.store.models.add("tuned", str(connected.data_dir / "tuned"), "tiny")
+    project.store.models.set_active("tuned", project.project)
     assert "new tasks get it too; the live version is tuned" in told()[0] and len(told()) == 2
 
 

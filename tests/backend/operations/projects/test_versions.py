@@ -8,8 +8,7 @@ from labeling.predictions import PredictedRegion, Prediction
 from labeling.prompts.plan import plan_prompts
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.settings import Settings
-from labeling.store.operations_records import SentPrediction
-from labeling.store.records import TaskWish
+from labeling.store import SentPrediction, TaskRequest
 from tests.backend.operations.projects.label_studio_double import LabelStudioDouble
 from worker.errors import WorkerError
 from worker.projects.open_project import OpenProject, open_project
@@ -20,22 +19,22 @@ OLD = "tiny · 000000"
 
 def send(project: OpenProject, label_studio: LabelStudioDouble, task: int, version: str) -> int:
     """A prediction that we sent; its id in Label Studio."""
-    wish = TaskWish(task, {}, plan_prompts(project.requests.config, {}))
-    (row,) = project.store.want_predictions(project.project, [wish], version, delivery="push")
-    project.store.finish_prediction(row.id, Prediction([], None, version))
+    wish = TaskRequest(task, {}, plan_prompts(project.requests.config, {}))
+    (row,) = project.store.requests.add_all(project.project, [wish], version, delivery="push")
+    project.store.predictions.finish(row.id, Prediction([], None, version))
     held = label_studio.add_prediction(task, version)
-    project.store.mark_published(row.id, held)
+    project.store.predictions.mark_published(row.id, held)
     return held
 
 
 def answer(project: OpenProject, task: int, version: str, *region_ids: str) -> None:
     """A prediction that answered an opened page: nobody told us Label Studio's number of it."""
-    wish = TaskWish(task, {}, plan_prompts(project.requests.config, {}))
-    (row,) = project.store.want_predictions(project.project, [wish], version, delivery="sync")
+    wish = TaskRequest(task, {}, plan_prompts(project.requests.config, {}))
+    (row,) = project.store.requests.add_all(project.project, [wish], version, delivery="sync")
     shape = CroppedMask.of(np.ones((4, 4), bool))
     regions = tuple(PredictedRegion(name, "l0", "x", 0.5, shape) for name in region_ids)
-    project.store.finish_prediction(row.id, Prediction([{"id": name} for name in region_ids], 0.5, version, regions))
-    assert project.store.deliver_now(row.id) is not None
+    project.store.predictions.finish(row.id, Prediction([{"id": name} for name in region_ids], 0.5, version, regions))
+    assert project.store.predictions.deliver_now(row.id) is not None
 
 
 def test_versions_of_all(project: OpenProject, label_studio: LabelStudioDouble, connected: Settings) -> None:
@@ -62,15 +61,15 @@ def test_the_pin_moves_only_to_what_is_there(project: OpenProject, label_studio:
     send(project, label_studio, 1, project.version)
     pin(project, project.version)
     assert label_studio.project["model_version"] == project.version
-    known = project.store.find_project(5)
+    known = project.store.projects.find(5)
     assert known is not None and known.shown_version == project.version
 
 
 def test_what_label_studio_stored_twice(project: OpenProject, label_studio: LabelStudioDouble) -> None:
-    wish = TaskWish(1, {}, plan_prompts(project.requests.config, {}))
-    (row,) = project.store.want_predictions(project.project, [wish], project.version, delivery="sync")
+    wish = TaskRequest(1, {}, plan_prompts(project.requests.config, {}))
+    (row,) = project.store.requests.add_all(project.project, [wish], project.version, delivery="sync")
     regions = tuple(PredictedRegion(name, "l0", "x", 0.5, CroppedMask.of(np.ones((4, 4), bool))) for name in "ab")
-    project.store.finish_prediction(row.id, Prediction([{"id": "a"}, {"id": "b"}], 0.5, project.version, regions))
+    project.store.predictions.finish(row.id, Prediction([{"id": "a"}, {"id": "b"}], 0.5, project.version, regions))
     first, second = (label_studio.add_prediction(1, project.version, "a", "b") for _ in range(2))
     label_studio.add_prediction(1, OLD, "a", "b")
     label_studio.add_prediction(1, project.version, "a")

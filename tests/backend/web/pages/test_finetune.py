@@ -5,8 +5,7 @@ import json
 from flask.testing import FlaskClient
 
 from labeling.settings import Settings
-from labeling.store import Store
-from labeling.store.model_records import FinetuneRun
+from labeling.store import FinetuneRun, Store
 from worker.finetune.learnt_from import LearntFrom
 from worker.finetune.progress import run_folder
 
@@ -15,8 +14,8 @@ CONFIG = '<View><Image name="image" value="$image"/><Brush name="brush" toName="
 
 def begun(store: Store, settings: Settings) -> FinetuneRun:
     """A run of project 3 that somebody drives, with its folder."""
-    store.want_finetune("now", store.upsert_project("http://label-studio.test", 3, CONFIG))
-    run = store.claim_finetune("me", 60.0)
+    store.finetunes.request("now", store.projects.upsert("http://label-studio.test", 3, CONFIG))
+    run = store.finetunes.claim("me", 60.0)
     assert run is not None
     run_folder(settings, run).mkdir(parents=True)
     return run
@@ -47,7 +46,7 @@ def test_an_ended_run_shows_its_reasons_and_its_report(client: FlaskClient, stor
     (run_folder(settings, run) / "report.html").write_text("<h1>the report</h1>")
     learnt_from = LearntFrom(56, 60, 58, 2, 6, 14, "0a1b", 300, {"annotators disagree": 3})
     report = {"gate": {"reasons": ["IoU <worse> than before."]}, "learnt_from": learnt_from.to_json()}
-    store.end_finetune(run.id, "refused", report=report)
+    store.finetunes.end(run.id, "refused", report=report)
     page = client.get("/finetune").text
     assert "learnt from 56 images, 14 held out, 3 left out" in page
     assert "IoU &lt;worse&gt; than before." in page and "goes on serving" in page and "refresh" not in page

@@ -8,8 +8,7 @@ from flask.testing import FlaskClient
 from labeling.label_studio.messages import Task
 from labeling.prompts.interaction import Interaction
 from labeling.settings import Settings
-from labeling.store import Store
-from labeling.store.records import WantedPrediction
+from labeling.store import PredictionRequest, Store
 from tests.backend.web.recorded import eventually
 from worker.projects.requests import ProjectRequests
 
@@ -17,7 +16,7 @@ CONFIG = '<View><Image name="image" value="$image"/><Brush name="brush" toName="
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
-def want(settings: Settings, store: Store, tasks: int) -> list[WantedPrediction]:
+def want(settings: Settings, store: Store, tasks: int) -> list[PredictionRequest]:
     """Requests for tasks 1, 2, … of project 3."""
     requests = ProjectRequests(settings, store, 3, CONFIG)
     return list(requests.request_all([Task(id=number, data={"image": "a.png"}) for number in range(1, tasks + 1)]))
@@ -44,13 +43,13 @@ def test_it_counts_what_is_under_way_and_what_failed_and_why(
     client: FlaskClient, settings: Settings, store: Store, connection: object
 ) -> None:
     rows = want(settings, store, 13)
-    store.fail_prediction(rows[0].id, "The image is <b>broken</b>.")
+    store.predictions.fail(rows[0].id, "The image is <b>broken</b>.")
     page = " ".join(client.get("/status").text.split())
     assert "12 tasks under way" in page and 'http-equiv="refresh"' in page
     assert "The image is &lt;b&gt;broken&lt;/b&gt;. Task 1." in page and "--project 3 --retry-failed" in page
     assert 'href="http://label-studio.test/projects/3/data"' in page
     for row in rows[1:]:
-        store.fail_prediction(row.id, "Label Studio is down.")
+        store.predictions.fail(row.id, "Label Studio is down.")
     page = " ".join(client.get("/status").text.split())
     assert "under way" not in page and "refresh" not in page
     assert "Tasks 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 2 more." in page
@@ -61,12 +60,12 @@ def test_what_an_outage_holds_up_is_told_with_its_reason(
 ) -> None:
     rows = want(settings, store, 3)
     for row in rows[:2]:
-        store.note_delay(row.id, "Label Studio is <b>down</b>.")
+        store.requests.note_delay(row.id, "Label Studio is <b>down</b>.")
     page = " ".join(client.get("/status").text.split())
     assert "3 tasks under way" in page and "Put off by an outage" in page
     assert "<li>Label Studio is &lt;b&gt;down&lt;/b&gt;. Tasks 1, 2. </ul>" in page
     for row in rows:
-        store.fail_prediction(row.id, "The task is gone.")
+        store.predictions.fail(row.id, "The task is gone.")
     assert "Put off by an outage" not in client.get("/status").text
 
 
@@ -77,13 +76,13 @@ def test_what_the_page_was_not_answered_is_told_with_its_reason(
     for _ in range(2):
         asked = requests.request(task, delivery="sync", asked=Interaction("every nucleus"))
         assert "not answered" not in client.get("/status").text
-    store.fail_prediction(asked.id, "The image is <b>broken</b>.")
+    store.predictions.fail(asked.id, "The image is <b>broken</b>.")
     page = " ".join(client.get("/status").text.split())
     assert "in the last day, and not answered: <ul> <li>The image is &lt;b&gt;broken&lt;/b&gt;. Task 7. </ul>" in page
 
 
 def test_a_link_holds_no_credentials(client: FlaskClient, settings: Settings, store: Store, connection: object) -> None:
-    store.upsert_project("http://me:hunter2@label-studio.test", 4, CONFIG)
+    store.projects.upsert("http://me:hunter2@label-studio.test", 4, CONFIG)
     page = client.get("/status").text
     assert 'href="http://label-studio.test/projects/4/data"' in page and "hunter2" not in page
 
@@ -102,7 +101,7 @@ def test_a_label_config_that_cannot_work_is_named_until_it_is_mended(
 
 def test_what_a_label_config_leaves_out_is_told(client: FlaskClient, store: Store, connection: object) -> None:
     second = '<Image name="other" value="$other"/><Polygon name="p" toName="other" prompt="every dog"/>'
-    store.upsert_project("http://label-studio.test", 3, CONFIG.replace("</View>", second + "</View>"))
+    store.projects.upsert("http://label-studio.test", 3, CONFIG.replace("</View>", second + "</View>"))
     assert "Only the image &#34;image&#34; is predicted" in client.get("/status").text
 
 

@@ -1,24 +1,72 @@
 """Which side each image is on, and the data sets that were made."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import String, select, text
+from sqlalchemy.orm import Mapped, mapped_column
 
 from labeling.errors import StoreError
+from labeling.store.base import Base, utc_now
 from labeling.store.blobs import BlobStore
-from labeling.store.correction_records import DataSetRecord, ImageSplit
-from labeling.store.correction_tables import DataSetRow, ImageSplitRow
 from labeling.store.database import Database
+
+
+class ImageSplitRow(Base):
+    """The side of an image, drawn once: by its content, together with all that look nearly the same."""
+
+    __tablename__ = "image_splits"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    perceptual_hash: Mapped[str] = mapped_column(String(64))
+    group: Mapped[str] = mapped_column("image_group", String(64), index=True)
+    side: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class DataSetRow(Base):
+    """An immutable data set: its manifest is the blob of this digest."""
+
+    __tablename__ = "data_sets"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    parent_digest: Mapped[str | None] = mapped_column(String(64))
+    lineage: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+@dataclass(frozen=True)
+class ImageSplit:
+    """An image's side ("train", "holdout", "quarantine") and the group of images that look nearly the same."""
+
+    sha256: str
+    perceptual_hash: str
+    group: str
+    side: str
+
+
+@dataclass(frozen=True)
+class DataSetRecord:
+    """A data set that was made. `digest` is its manifest's, `lineage` says of what, and what was left out and why."""
+
+    digest: str
+    parent_digest: str | None
+    lineage: dict[str, Any]
+    created_at: datetime
+
 
 Placing = Callable[[Sequence[ImageSplit]], Sequence[ImageSplit]]
 
 
+@dataclass
 class DataSetStore:
-    """The part of `Store` that is about data sets."""
+    """Data sets, and the sides of their images."""
 
-    _database: Database
-    _blobs: BlobStore
+    database: Database
+    blobs: BlobStore
 
     def place_images(self, placing: Placing) -> dict[str, ImageSplit]:
         """Let `placing` see all images that have a side, and add to them. Returns all, by SHA-256.
@@ -26,7 +74,7 @@ class DataSetStore:
         One process at a time.
         StoreError if it would change a side: that is drawn once.
         """
-        with self._database.writing() as session:
+        with self.database.writing() as session:
             if session.get_bind().dialect.name == "postgresql":  # SQLite has one writer anyway
                 session.execute(text("LOCK TABLE image_splits IN EXCLUSIVE MODE"))
             query = select(ImageSplitRow).order_by(ImageSplitRow.created_at, ImageSplitRow.sha256)
@@ -41,33 +89,21 @@ class DataSetStore:
                 row.group = placed.group
             return {sha256: _split(row) for sha256, row in rows.items()}
 
-    def save_data_set(self, digest: str, manifest: bytes, parent_digest: str | None, lineage: dict[str, Any]) -> None:
+    def save(self, digest: str, manifest: bytes, parent_digest: str | None, lineage: dict[str, Any]) -> None:
         """Keep a data set's manifest and where it comes from; one that was made before stays as it is."""
-        manifest_blob = self._blobs.put(manifest)
-        with self._database.writing() as session:
+        manifest_blob = self.blobs.put(manifest)
+        with self.database.writing() as session:
             if session.scalar(select(DataSetRow).filter_by(digest=digest)) is None:
                 facts = lineage | {"manifest_blob": manifest_blob}
                 session.add(DataSetRow(digest=digest, parent_digest=parent_digest, lineage=facts))
 
-    def list_data_sets(self) -> list[DataSetRecord]:
+    def all(self) -> list[DataSetRecord]:
         """All, the oldest first."""
-        with self._database.reading() as session:
+        with self.database.reading() as session:
             return [
                 DataSetRecord(row.digest, row.parent_digest, row.lineage, row.created_at)
                 for row in session.scalars(select(DataSetRow).order_by(DataSetRow.id))
             ]
-
-    def keep_image(self, content: bytes) -> str:
-        """Keep an image's file for good, beyond what the image cache does, and return its SHA-256."""
-        return self._blobs.put(content)
-
-    def holds_image(self, sha256: str) -> bool:
-        """Whether an image's file is kept."""
-        return self._blobs.holds(sha256)
-
-    def read_image(self, sha256: str) -> bytes:
-        """A kept image's file. StoreError if it is not there."""
-        return self._blobs.get(sha256)
 
 
 def _split(row: ImageSplitRow) -> ImageSplit:

@@ -1,62 +1,22 @@
-"""The tables. Times are UTC; masks are named by the SHA-256 of their PNG in the blob folder."""
+"""The tables of predictions; masks are named by the SHA-256 of their PNG in the blob folder."""
 
-from datetime import UTC, datetime
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, Text, TypeDecorator, UniqueConstraint, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy import ForeignKey, Index, String, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A time with its zone: SQLite drops the zone, so it is put back on reading."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-def utc_now() -> datetime:
-    """The default of every time column."""
-    return datetime.now(UTC)
-
-
-class Base(DeclarativeBase):
-    """What the tables share: which Python type is which column type."""
-
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        datetime: UtcDateTime,
-        str: Text,
-        dict[str, Any]: JSON(none_as_null=True),
-        list[dict[str, Any]]: JSON(none_as_null=True),
-    }
-
-
-class ProjectRow(Base):
-    """A project of one Label Studio; its label config and the version that it shows are the newest that were seen."""
-
-    __tablename__ = "projects"
-    __table_args__ = (UniqueConstraint("label_studio_url", "project_id", name="uq_projects_url_project"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    label_studio_url: Mapped[str] = mapped_column(String(500))
-    project_id: Mapped[int]
-    label_config: Mapped[str]
-    shown_version: Mapped[str | None]
-    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+from labeling.store.base import Base, utc_now
+from labeling.store.projects import ProjectRow
 
 
 class PredictionRow(Base):
-    """A wanted prediction: a row before it is a job, and the truth about how far it got."""
+    """A requested prediction: a row before it is a job, and the truth about how far it got."""
 
     __tablename__ = "predictions"
     __table_args__ = (
         Index(
-            "uq_predictions_wish",
+            "uq_predictions_request",
             "project_row_id",
             "task_id",
             "model_version",
@@ -79,13 +39,13 @@ class PredictionRow(Base):
     model_version: Mapped[str] = mapped_column(String(200))
     delivery: Mapped[str] = mapped_column(String(8))
     interactive: Mapped[bool]
-    status: Mapped[str] = mapped_column(String(16))
+    status: Mapped[str] = mapped_column(String(32))
     error: Mapped[str | None]
     result: Mapped[list[dict[str, Any]] | None]
     score: Mapped[float | None]
     attempts: Mapped[int] = mapped_column(default=0)
     label_studio_prediction_id: Mapped[int | None]
-    run_id: Mapped[int | None]  # the run over the project that counts it; null: it was not wanted by one
+    run_id: Mapped[int | None]  # the run over the project that counts it; null: none requested it
     begun_at: Mapped[datetime | None]
     computed_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)

@@ -1,34 +1,109 @@
-"""Fine-tune runs: wanted once, run by one process of all hosts at a time, stopped and taken up again."""
+"""Fine-tune runs: requested once, run by one process of all hosts at a time, stopped and taken up again."""
 
 import logging
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, Literal, cast
 
-from sqlalchemy import CursorResult, func, or_, select, update
+from sqlalchemy import CursorResult, ForeignKey, Index, String, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from labeling.errors import StoreError
-from labeling.store.correction_tables import CorrectionRow, EventRow, ReviewRow
+from labeling.store.base import Base, utc_now
 from labeling.store.database import Database
-from labeling.store.exclusions import is_excluded
-from labeling.store.model_records import FinetuneRun, FinetuneSchedule, FinetuneStatus
-from labeling.store.model_tables import FinetuneRunRow, FinetuneScheduleRow
-from labeling.store.models import project_of
-from labeling.store.records import Project
-from labeling.store.tables import utc_now
+from labeling.store.projects import Project, project_of
 
 logger = logging.getLogger(__name__)
 
-_OPEN = ("wanted", "running")
+FinetuneStatus = Literal["requested", "running", "promoted", "refused", "failed", "stopped"]
+
+_OPEN = ("requested", "running")
 
 
-class FinetuneRunStore:
-    """The part of `Store` that is about fine-tune runs."""
+class FinetuneRunRow(Base):
+    """A requested or finished fine-tune run. `slot` makes any number of schedulers request one run only once.
 
-    _database: Database
+    `attempts` counts those that an outage ended; the next one is `not_before` a time.
+    """
 
-    def want_finetune(
+    __tablename__ = "finetune_runs"
+    __table_args__ = (Index("ix_finetune_runs_status", "status"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    slot: Mapped[str] = mapped_column(String(200), unique=True)
+    project_row_id: Mapped[int | None] = mapped_column(ForeignKey("projects.id", name="fk_finetune_runs_project"))
+    manifest: Mapped[str | None]
+    status: Mapped[str] = mapped_column(String(16))
+    corrections: Mapped[int]
+    candidate: Mapped[str | None] = mapped_column(String(100))
+    base: Mapped[str | None]
+    holder: Mapped[str | None] = mapped_column(String(200))
+    leased_until: Mapped[datetime | None]
+    stop_requested: Mapped[bool]
+    asked_again: Mapped[bool] = mapped_column(default=False)
+    attempts: Mapped[int] = mapped_column(default=0)
+    not_before: Mapped[datetime | None]
+    error: Mapped[str | None]
+    report: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    ended_at: Mapped[datetime | None]
+
+
+class FinetuneScheduleRow(Base):
+    """When a project is fine-tuned, where that differs from the settings."""
+
+    __tablename__ = "finetune_schedules"
+
+    project_row_id: Mapped[int] = mapped_column(
+        ForeignKey("projects.id", name="fk_finetune_schedules_project"), primary_key=True
+    )
+    cron: Mapped[str | None] = mapped_column(String(200))
+    corrections: Mapped[int | None]
+
+
+@dataclass(frozen=True)
+class FinetuneRun:
+    """A fine-tune run. `corrections` is how many that teach something the project had when it was requested.
+
+    `manifest` is None where it is to be made of the project's. `base` is set when it begins, `candidate` when it is
+    sure that there is enough to learn from. `attempts` counts those that an outage ended; the next is `not_before` a
+    time, and `error` says why. `asked_again`: somebody asked for a run while this one was open.
+    """
+
+    id: int
+    slot: str
+    project: Project | None
+    manifest: str | None
+    status: FinetuneStatus
+    corrections: int
+    candidate: str | None
+    base: str | None
+    stop_requested: bool
+    asked_again: bool
+    attempts: int
+    not_before: datetime | None
+    error: str | None
+    report: dict[str, Any] | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class FinetuneSchedule:
+    """When to fine-tune: at the times of a cron expression, and after so many new corrections; None: never by that."""
+
+    cron: str | None
+    corrections: int | None
+
+
+@dataclass
+class FinetuneStore:
+    """Fine-tune runs and their schedules."""
+
+    database: Database
+
+    def request(
         self, slot: str, project: Project | None, *, corrections: int = 0, manifest: str | None = None
     ) -> FinetuneRun | None:
         """Ask for a run; None if the slot was taken before, or a run of this project is open already.
@@ -40,7 +115,7 @@ class FinetuneRunStore:
             slot=slot,
             project_row_id=scope,
             manifest=manifest,
-            status="wanted",
+            status="requested",
             corrections=corrections,
             candidate=None,
             base=None,
@@ -52,7 +127,7 @@ class FinetuneRunStore:
             report=None,
         )
         same = FinetuneRunRow.project_row_id.is_(None) if scope is None else FinetuneRunRow.project_row_id == scope
-        with self._database.writing() as session:
+        with self.database.writing() as session:
             open_run = session.scalar(select(FinetuneRunRow).where(same, FinetuneRunRow.status.in_(_OPEN)).limit(1))
             if open_run is not None and open_run.stop_requested and _is_abandoned(open_run):
                 _end_stopped(open_run)
@@ -69,13 +144,13 @@ class FinetuneRunStore:
             session.flush()
             return _run(session, row)
 
-    def claim_finetune(self, holder: str, lease_s: float) -> FinetuneRun | None:
+    def claim(self, holder: str, lease_s: float) -> FinetuneRun | None:
         """Take the oldest run that waits, or whose holder has been silent for longer than its lease. None if there is
         none whose time has come, or another one is running: one at a time on all hosts.
         """
         now = utc_now()
         rows_in_order = select(FinetuneRunRow).where(FinetuneRunRow.status.in_(_OPEN)).order_by(FinetuneRunRow.id)
-        with self._database.writing() as session:
+        with self.database.writing() as session:
             rows = list(session.scalars(rows_in_order.with_for_update()))
             leased = [row for row in rows if row.leased_until is not None and row.leased_until > now]
             due = [row for row in rows if row.not_before is None or row.not_before <= now]
@@ -88,24 +163,24 @@ class FinetuneRunStore:
             session.flush()
             return _run(session, row)
 
-    def renew_finetune(self, run_id: int, holder: str, lease_s: float) -> FinetuneRun | None:
+    def renew(self, run_id: int, holder: str, lease_s: float) -> FinetuneRun | None:
         """Say that the holder still works on it: the run as it is now, or None if it is not the holder's any more."""
-        with self._database.writing() as session:
+        with self.database.writing() as session:
             row = _row(session, run_id)
             if row.status != "running" or row.holder != holder:
                 return None
             row.leased_until = utc_now() + timedelta(seconds=lease_s)
             return _run(session, row)
 
-    def begin_finetune(self, run_id: int, candidate: str | None, base: str) -> FinetuneRun:
+    def begin(self, run_id: int, candidate: str | None, base: str) -> FinetuneRun:
         """Fix what the run makes, from when on that is sure, and from what; what was fixed before stays."""
-        with self._database.writing() as session:
+        with self.database.writing() as session:
             row = _row(session, run_id)
             row.candidate, row.base = row.candidate or candidate, row.base or base
             session.flush()
             return _run(session, row)
 
-    def end_finetune(
+    def end(
         self,
         run_id: int,
         status: FinetuneStatus,
@@ -121,32 +196,32 @@ class FinetuneRunStore:
         open_run = update(FinetuneRunRow).where(FinetuneRunRow.id == run_id, FinetuneRunRow.status.in_(_OPEN))
         if holder is not None:
             open_run = open_run.where(FinetuneRunRow.holder == holder)
-        with self._database.writing() as session:
+        with self.database.writing() as session:
             return cast(CursorResult[Any], session.execute(open_run.values(change))).rowcount == 1
 
-    def release_finetune(self, run_id: int, holder: str) -> None:
-        """Let go of a running run: it is wanted again, and whoever takes it up goes on where it was."""
+    def release(self, run_id: int, holder: str) -> None:
+        """Give a running run back: it is requested again, and whoever takes it up goes on where it was."""
         mine = update(FinetuneRunRow).where(FinetuneRunRow.id == run_id, FinetuneRunRow.holder == holder)
-        with self._database.writing() as session:
-            released = {"status": "wanted", "holder": None, "leased_until": None}
+        with self.database.writing() as session:
+            released = {"status": "requested", "holder": None, "leased_until": None}
             session.execute(mine.where(FinetuneRunRow.status == "running").values(released))
 
-    def put_off_finetune(self, run_id: int, holder: str, wait_s: float, reason: str) -> None:
-        """Let go of a running run until an outage may be over, and count the attempt. `reason` is for people."""
-        with self._database.writing() as session:
+    def postpone(self, run_id: int, holder: str, wait_s: float, reason: str) -> None:
+        """Give a running run back until an outage may be over, and count the attempt. `reason` is for people."""
+        with self.database.writing() as session:
             row = _row(session, run_id)
             if row.status == "running" and row.holder == holder:
-                row.status, row.holder, row.leased_until, row.error = "wanted", None, None, reason
+                row.status, row.holder, row.leased_until, row.error = "requested", None, None, reason
                 row.attempts, row.not_before = row.attempts + 1, utc_now() + timedelta(seconds=wait_s)
 
-    def stop_finetunes(self, project: Project | None = None) -> int:
+    def stop(self, project: Project | None = None) -> int:
         """Ask the open runs (of one project) to stop; those that nobody runs (any more: the lease has run out) end at
         once. Returns how many they are.
         """
         query = select(FinetuneRunRow).where(FinetuneRunRow.status.in_(_OPEN)).order_by(FinetuneRunRow.id)
         if project is not None:
             query = query.where(FinetuneRunRow.project_row_id == project.id)
-        with self._database.writing() as session:
+        with self.database.writing() as session:
             rows = list(session.scalars(query.with_for_update()))
             for row in rows:
                 row.stop_requested = True
@@ -154,40 +229,22 @@ class FinetuneRunStore:
                     _end_stopped(row)
             return len(rows)
 
-    def get_finetune(self, run_id: int) -> FinetuneRun:
+    def get(self, run_id: int) -> FinetuneRun:
         """StoreError if there is none of this id."""
-        with self._database.reading() as session:
+        with self.database.reading() as session:
             return _run(session, _row(session, run_id))
 
-    def list_finetunes(self, limit: int = 50, *, project: Project | None = None) -> list[FinetuneRun]:
+    def newest(self, limit: int = 50, *, project: Project | None = None) -> list[FinetuneRun]:
         """The newest runs first; of all, or of one project."""
         query = select(FinetuneRunRow).order_by(FinetuneRunRow.id.desc()).limit(limit)
         if project is not None:
             query = query.where(FinetuneRunRow.project_row_id == project.id)
-        with self._database.reading() as session:
+        with self.database.reading() as session:
             return [_run(session, row) for row in session.scalars(query)]
 
-    def count_corrections(self, project: Project, since: datetime | None = None) -> int:
-        """How many corrections a project has that teach something, of all or of annotations that changed since then.
-
-        These are the regions that an annotator edited, deleted or added, in the newest state of each submitted
-        annotation; not accepted ones, and not what is excluded.
-        """
-        query = (
-            select(func.count(CorrectionRow.id))
-            .join(ReviewRow, CorrectionRow.review_id == ReviewRow.id)
-            .join(EventRow, ReviewRow.event_id == EventRow.id)
-            .where(ReviewRow.project_row_id == project.id, ReviewRow.is_current, CorrectionRow.kind != "accepted")
-            .where(~is_excluded())
-        )
-        if since is not None:  # by when we made something of it: a webhook may come late
-            query = query.where(or_(EventRow.processed_at.is_(None), EventRow.processed_at >= since))
-        with self._database.reading() as session:
-            return session.scalar(query) or 0
-
-    def set_finetune_schedule(self, project: Project, schedule: FinetuneSchedule | None) -> None:
+    def set_schedule(self, project: Project, schedule: FinetuneSchedule | None) -> None:
         """A project's own schedule; None: as the settings say."""
-        with self._database.writing() as session:
+        with self.database.writing() as session:
             row = session.get(FinetuneScheduleRow, project.id)
             if row is not None:
                 session.delete(row)
@@ -196,9 +253,9 @@ class FinetuneRunStore:
                 own = {"cron": schedule.cron, "corrections": schedule.corrections}
                 session.add(FinetuneScheduleRow(project_row_id=project.id, **own))
 
-    def find_finetune_schedule(self, project: Project) -> FinetuneSchedule | None:
+    def find_schedule(self, project: Project) -> FinetuneSchedule | None:
         """A project's own schedule, if it has one."""
-        with self._database.reading() as session:
+        with self.database.reading() as session:
             row = session.get(FinetuneScheduleRow, project.id)
             return None if row is None else FinetuneSchedule(row.cron, row.corrections)
 
@@ -212,11 +269,11 @@ def _row(session: Session, run_id: int) -> FinetuneRunRow:
 
 def _is_abandoned(row: FinetuneRunRow) -> bool:
     """Whether nobody works on an open run: it waits, or its holder is gone."""
-    return row.status == "wanted" or row.leased_until is None or row.leased_until <= utc_now()
+    return row.status == "requested" or row.leased_until is None or row.leased_until <= utc_now()
 
 
 def _end_stopped(row: FinetuneRunRow) -> None:
-    reason = "It was stopped while it waited." if row.status == "wanted" else "It was stopped; its process was gone."
+    reason = "It was stopped while it waited." if row.status == "requested" else "It was stopped; its process was gone."
     row.status, row.error, row.ended_at, row.leased_until = "stopped", reason, utc_now(), None
 
 

@@ -1,0 +1,1 @@
+"""Annotations as events reported them, and the corrections in them."""

@@ -1,0 +1,1 @@
+"""Predictions: requested, computed, sent."""
