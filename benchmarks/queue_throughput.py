@@ -32,7 +32,8 @@ from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
 from labeling.settings import Settings, environment_of
 from labeling.store import PredictionRequest, Store, TaskRequest
-from worker.queue.queues import GPU, connect, enqueue_prediction, open_queue, wait_for_job
+from worker.queue.connection import connect
+from worker.queue.queues import GPU, enqueue_prediction, open_queue, wait_for_job
 
 ROOT = Path(__file__).parents[1]
 PORT = free_ports(1)[0]

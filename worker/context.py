@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from redis import Redis
-
 from labeling.label_studio.client import LabelStudioClient
 from labeling.settings import Settings
 from labeling.store import PredictionRequest, Store
-from worker.queue.queues import connect
+from worker.queue.connection import Connection, connect
 
 
 @dataclass(frozen=True)
@@ -19,7 +17,7 @@ class JobContext:
     settings: Settings
     store: Store
     client: LabelStudioClient | None
-    connection: "Redis"
+    connection: "Connection"
 
     @classmethod
     @contextmanager

@@ -10,11 +10,9 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from redis.exceptions import RedisError
-
 from labeling.errors import LabelingError
 from worker.context import JobContext
-from worker.errors import QueueFull
+from worker.errors import QueueFull, QueueUnreachable
 from worker.events import spool
 from worker.events.process import process_event
 from worker.queue.heartbeats import SWEEPER, Heartbeat
@@ -78,7 +76,7 @@ def run(context: JobContext, stop: threading.Event) -> None:
 def _attempt(part: Callable[[], int]) -> int:
     try:
         return part()
-    except (LabelingError, RedisError, OSError) as error:
+    except (LabelingError, QueueUnreachable, OSError) as error:
         logger.warning("a sweep is put off: %s", error)
     except Exception:  # whatever is wrong with one thing, the others must be found
         logger.exception("a sweep failed; it is tried again")

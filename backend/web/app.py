@@ -4,7 +4,6 @@ import hmac
 import logging
 
 from flask import Flask, Response, jsonify, redirect, request
-from redis import Redis
 from werkzeug import Response as WerkzeugResponse
 from werkzeug.exceptions import HTTPException, Unauthorized
 
@@ -16,13 +15,14 @@ from labeling.errors import LabelingError
 from labeling.settings import Settings
 from labeling.store import Store
 from labeling.versions import weights_name
+from worker.queue.connection import Connection
 
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 256 * 1024**2  # an annotation of many large brush regions is tens of megabytes
 
 
-def create_app(settings: Settings, store: Store, connection: "Redis") -> Flask:
+def create_app(settings: Settings, store: Store, connection: "Connection") -> Flask:
     """The WSGI application. It opens and closes nothing: the store and the connection belong to the caller."""
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES

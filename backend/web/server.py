@@ -14,7 +14,7 @@ from backend.web.app import create_app
 from labeling.settings import Settings
 from labeling.store import Store
 from labeling.versions import weights_name
-from worker.queue.queues import connect
+from worker.queue.connection import connect
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from labeling.store import Delivery, PredictionRequest, Store
 from tests.worker.label_studio_double import CONFIG, LabelStudioDouble
 from tests.worker.synced import URL
 from worker.context import JobContext
-from worker.queue.queues import connect, redis_socket
+from worker.queue.connection import connect, redis_socket
 
 LABEL_STUDIO_URL = "http://127.0.0.1:8080"
 

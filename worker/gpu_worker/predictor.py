@@ -10,9 +10,6 @@ from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoo
 from dataclasses import dataclass, replace
 from typing import Any
 
-from redis.exceptions import RedisError
-from rq import Retry
-
 from argenseg_model.errors import ARGenSegError
 from argenseg_model.images import image_size
 from labeling.answers import build_answer, finds_more, image_window, questions, second_window
@@ -22,22 +19,24 @@ from labeling.prompts.focus import Window
 from labeling.prompts.label_config import parse_label_config
 from labeling.store import PredictionRequest
 from worker.context import JobContext
-from worker.errors import ModelCrashed, ModelLoadError, ModelOutOfMemory, QueueFull, WorkerError
+from worker.errors import ModelCrashed, ModelLoadError, ModelOutOfMemory, QueueFull, QueueUnreachable, WorkerError
 from worker.gpu_worker.batches import BatchedModel, CostedQuestion, Outcome
 from worker.gpu_worker.model_child import Question
 from worker.gpu_worker.model_process import SegmentedPrompt
 from worker.queue.queues import enqueue_publish
+from worker.queue.retries import RetryLater
 
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3  # that ended without a word, as when a worker is killed, or with a crash of the model
-OUTAGE_INTERVALS_S = [5, 15, 60, 120, 300, 600, 600, 600, 600]  # between attempts to get an image; an hour in all
+OUTAGE_INTERVALS_S = (5, 15, 60, 120, 300, 600, 600, 600, 600)  # between attempts to get an image; an hour in all
 UNKNOWN_HOST_INTERVALS_S = OUTAGE_INTERVALS_S[:3]  # a host that does not exist: people wait for a typo to be told
+_AS_OFTEN_AS_NEEDED = (0,) * 1000  # a worker that ends says nothing of the row
 _FETCHES = 8  # at a time
 _URGENT_FETCHES = 32  # besides: these wait for nobody else's image
 _TICK_S = 0.1  # that work waits for an image: of an urgent row once, of the others when there is nothing else to do
 
-Result = str | Retry | Exception
+Result = str | RetryLater | Exception
 """What became of a row: its new status, for the log; or to be tried again; or an error that says nothing of the row."""
 
 
@@ -137,11 +136,11 @@ class Predictor:
         self._forget(row_id)
         self._context.store.predictions.fail(row_id, reason)
 
-    def put_back(self, row_id: int) -> Retry:
+    def put_back(self, row_id: int) -> RetryLater:
         """Leave a row in hand to another worker. StoreError if that fails: it stays in hand."""
         self._context.store.requests.put_back(row_id)
         self._forget(row_id)
-        return Retry(max=1000, enqueue_at_front=True)
+        return RetryLater(_AS_OFTEN_AS_NEEDED, at_front=True)
 
     def _forget(self, row_id: int) -> None:
         self._ready = [begun for begun in self._ready if begun.wanted.id != row_id]
@@ -226,7 +225,7 @@ class Predictor:
         if delivery == "push":
             try:
                 enqueue_publish(self._context.connection, wanted.id)
-            except (QueueFull, RedisError) as error:
+            except (QueueFull, QueueUnreachable) as error:
                 logger.warning("task %s is published later: %s", wanted.task_id, error)
         return "ready"
 
@@ -234,7 +233,7 @@ class Predictor:
         if wanted.attempts >= MAX_ATTEMPTS:
             return self._fail(wanted, str(error))
         logger.warning("task %s is tried again: %s", wanted.task_id, error)
-        return Retry(max=MAX_ATTEMPTS, enqueue_at_front=wanted.delivery == "sync")
+        return RetryLater((0,) * MAX_ATTEMPTS, at_front=wanted.delivery == "sync")
 
     def _try_later(self, wanted: PredictionRequest, error: Exception) -> Result:
         intervals = UNKNOWN_HOST_INTERVALS_S if isinstance(error, UnknownHostError) else OUTAGE_INTERVALS_S
@@ -242,7 +241,7 @@ class Predictor:
             return self._fail(wanted, str(error))
         logger.warning("task %s is tried again later: %s", wanted.task_id, error)
         self._context.store.requests.note_delay(wanted.id, str(error))
-        return Retry(max=len(intervals), interval=intervals)
+        return RetryLater(intervals)
 
     def _fail(self, wanted: PredictionRequest, reason: str) -> str:
         self._context.store.predictions.fail(wanted.id, reason)

@@ -9,7 +9,6 @@ import os
 import signal
 from contextlib import closing
 
-from redis import Redis
 from rq import Queue, worker_registration
 from rq.executions import Execution
 from rq.job import Job
@@ -24,6 +23,7 @@ from worker.gpu_worker.batches import BatchedModel
 from worker.gpu_worker.model_child import ARGENSEG, ModelOptions
 from worker.gpu_worker.model_process import ModelProcess
 from worker.gpu_worker.predictor import Predictor, Result
+from worker.queue.connection import Connection
 from worker.queue.leased_worker import LeasedWorker
 from worker.queue.queues import GPU, PREDICT, is_urgent
 
@@ -36,7 +36,7 @@ class GpuWorker(LeasedWorker):
     To RQ the model process is the "work horse": stopping a job, or a second Ctrl-C, kills it and leaves us alive.
     """
 
-    def __init__(self, connection: "Redis", predictor: Predictor, model: ModelProcess) -> None:
+    def __init__(self, connection: "Connection", predictor: Predictor, model: ModelProcess) -> None:
         super().__init__(GPU, connection, {PREDICT: int})
         self._predictor = predictor
         self._model = model

@@ -4,8 +4,6 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from redis import Redis, RedisError
-
 from labeling.corrections.blind_slice import is_blind
 from labeling.label_studio.messages import Task
 from labeling.prompts.interaction import Interaction
@@ -16,6 +14,7 @@ from labeling.store import Delivery, PredictionRequest, Project, Store, TaskRequ
 from labeling.versions import model_version
 from worker.errors import WorkerError
 from worker.projects.active_model import active_model, model_of_version
+from worker.queue.connection import Connection
 from worker.queue.queues import enqueue_prediction, enqueue_publish
 
 logger = logging.getLogger(__name__)
@@ -130,7 +129,7 @@ class ProjectRequests:
         )
 
 
-def enqueue_requests(connection: "Redis", requested: Iterable[PredictionRequest]) -> int:
+def enqueue_requests(connection: "Connection", requested: Iterable[PredictionRequest]) -> int:
     """Queue the jobs of requests that nobody waits for, and return how many. The sweeper finds those left out."""
     queued = 0
     try:
@@ -142,6 +141,6 @@ def enqueue_requests(connection: "Redis", requested: Iterable[PredictionRequest]
             else:
                 continue
             queued += 1
-    except (RedisError, WorkerError) as error:
+    except WorkerError as error:
         logger.warning("%d jobs were queued, then: %s. The others are queued later.", queued, error)
     return queued

@@ -4,8 +4,10 @@ import logging
 import time
 from dataclasses import dataclass
 
-from redis import Redis, RedisError
+from redis import RedisError
 from rq.defaults import RQ_KEY_PREFIX
+
+from worker.queue.connection import Connection, asking_redis
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +24,7 @@ class Heartbeat:
     process that hangs.
     """
 
-    connection: "Redis"
+    connection: "Connection"
     process: str
     _next: float = float("-inf")
 
@@ -33,7 +35,7 @@ class Heartbeat:
             self._next = time.monotonic() + _LASTS_S * _EVERY
 
 
-def beat(connection: "Redis", process: str) -> None:
+def beat(connection: "Connection", process: str) -> None:
     """Say that a copy of this process is at work. A Redis that does not answer is no reason to stop."""
     try:
         connection.set(_key(process), 1, ex=_LASTS_S)
@@ -41,8 +43,9 @@ def beat(connection: "Redis", process: str) -> None:
         logger.debug("no sign of life: %s", error)
 
 
-def is_alive(connection: "Redis", process: str) -> bool:
-    """Whether a copy of it gave a sign of life in the last minutes. RedisError if Redis does not answer."""
+@asking_redis()
+def is_alive(connection: "Connection", process: str) -> bool:
+    """Whether a copy of it gave a sign of life in the last minutes. QueueUnreachable."""
     return bool(connection.exists(_key(process)))
 
 

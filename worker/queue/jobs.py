@@ -7,13 +7,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from rq import Retry
-
 from worker.context import JobContext
 from worker.events.process import process_event
 from worker.publishing import publisher
-from worker.publishing.sending import only_sender
 from worker.queue.queues import PROCESS_EVENT, PUBLISH_PREDICTION
+from worker.queue.retries import RetryLater
+from worker.queue.sending import only_sender
 
 
 def publish_functions(context: JobContext) -> dict[str, Callable[..., Any]]:
@@ -21,7 +20,7 @@ def publish_functions(context: JobContext) -> dict[str, Callable[..., Any]]:
     return {PUBLISH_PREDICTION: partial(publish, context), PROCESS_EVENT: partial(process_event, context)}
 
 
-def publish(context: JobContext, prediction_id: int) -> str | Retry:
+def publish(context: JobContext, prediction_id: int) -> str | RetryLater:
     """Send a ready prediction to Label Studio; "ready" if another publisher does so now: the sweeper looks again."""
     with only_sender(context.connection, prediction_id) as is_only:
         if not is_only:

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
-from redis import Redis, RedisError
+from redis import RedisError
 from rq.defaults import RQ_KEY_PREFIX
+
+from worker.queue.connection import Connection, asking_redis
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +97,7 @@ HISTOGRAMS = (QUEUE_WAIT, BATCH_SIZE, INFERENCE, PUBLISH, END_TO_END)
 class Metrics:
     """Adds to the sums. It never raises for Redis: what is not counted is no reason to stop."""
 
-    connection: "Redis"
+    connection: "Connection"
 
     def count(self, counter: Counter, value: str, by: int = 1) -> None:
         """Add to the sum of a label's value. ValueError if the counter has no such value."""
@@ -139,8 +141,9 @@ class Sums:
             yield value, Buckets(tuple(accumulate(counts)), self.fields.get(_field(histogram.name, value, _SUM), 0.0))
 
 
-def read_sums(connection: "Redis") -> Sums:
-    """The sums of all processes. RedisError if Redis does not answer."""
+@asking_redis()
+def read_sums(connection: "Connection") -> Sums:
+    """The sums of all processes. QueueUnreachable."""
     stored = connection.hgetall(_HASH)
     return Sums({_text(field): float(value) for field, value in stored.items()})
 

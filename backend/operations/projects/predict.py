@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from redis import RedisError
-
 from labeling.errors import LabelStudioError
 from labeling.label_studio.messages import Task
 from labeling.prompts.plan import plan_prompts
 from labeling.store import Pace, ProjectRun, RunOptions, UnpredictedTask
-from worker.errors import WorkerError
+from worker.errors import QueueUnreachable, WorkerError
 from worker.projects.open_project import OpenProject
 from worker.projects.requests import enqueue_requests
-from worker.queue.queues import GPU, live_workers, open_queue, remove_predictions
+from worker.queue.queues import GPU, live_workers, queued_jobs, remove_predictions
 
 _UNDER_WAY = ("requested", "ready")
 _LEFT_ALONE = (*_UNDER_WAY, "failed")  # failed tasks are retried when somebody asks for it
@@ -61,11 +59,7 @@ def outlook(project: OpenProject, options: RunOptions, limit: int | None) -> Out
     lacking = max(lacking - len(project.store.progress.failed_tasks(project.project, version)), 0)
     if limit is not None:
         lacking = min(lacking, progress.under_way + limit)
-    try:
-        queued = open_queue(project.connection, GPU).count
-        workers = live_workers(project.connection, GPU)
-    except RedisError as error:
-        raise WorkerError(f"Redis does not answer ({error}). Start argenseg up first, or set REDIS_URL.") from error
+    queued, workers = queued_jobs(project.connection, GPU), live_workers(project.connection, GPU)
     ahead = max(queued - progress.requested, 0)
     return Outlook(lacking, min(progress.under_way, lacking), ahead, known_pace(project), workers)
 
@@ -145,7 +139,7 @@ def cancel(project: OpenProject) -> int:
     """Take back what is not begun yet, and return how many tasks; what is begun is still computed and sent."""
     project.store.project_runs.end(project.project, "cancelled")
     cancelled = project.store.requests.cancel_all(project.project)
-    with suppress(RedisError):  # a job that is left finds nothing to do
+    with suppress(QueueUnreachable):  # a job that is left finds nothing to do
         remove_predictions(project.connection, cancelled)
     return len(cancelled)
 

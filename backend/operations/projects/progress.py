@@ -4,10 +4,9 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 
-from redis import RedisError
-
 from backend.operations.projects.predict import Progress, look
 from labeling.errors import StoreError
+from worker.errors import QueueUnreachable
 from worker.projects.open_project import OpenProject
 from worker.queue.queues import GPU, live_workers
 
@@ -67,7 +66,7 @@ def current_standing(
     pace = project.store.progress.pace(weights=weights, project=project.project, since=began)
     try:
         workers = live_workers(project.connection, GPU)
-    except RedisError:  # it may be starting again; the work is in the store
+    except QueueUnreachable:  # it may be starting again; the work is in the store
         workers = 0
     delays = project.store.progress.delays(project.project, project.version)
     can_compute = progress.requested - sum(delay.tasks for delay in delays if delay.status == "requested")

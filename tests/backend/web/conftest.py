@@ -23,8 +23,9 @@ from labeling.regions.cropped_mask import CroppedMask
 from labeling.settings import Settings
 from labeling.store import Store
 from tests.backend.web.recorded import eventually
+from worker.queue.connection import connect
 from worker.queue.leased_worker import LeasedWorker
-from worker.queue.queues import GPU, PREDICT, connect, enqueue_prediction
+from worker.queue.queues import GPU, PREDICT, enqueue_prediction
 
 
 @pytest.fixture(scope="session")

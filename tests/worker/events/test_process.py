@@ -16,7 +16,8 @@ from worker.context import JobContext
 from worker.events import process
 from worker.events.process import process_event
 from worker.projects.requests import ProjectRequests
-from worker.queue.queues import GPU, PREDICT, connect, live_rows
+from worker.queue.connection import connect
+from worker.queue.queues import GPU, PREDICT, live_rows
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><BrushLabels name="brush" toName="image">'

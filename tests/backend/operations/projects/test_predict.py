@@ -175,7 +175,7 @@ def test_what_others_wanted_is_not_taken_from_a_runs_limit(
     list(project.requests.request_all([Task.model_validate(label_studio.tasks[new]) for new in (6, 7)]))
     assert cancel(project) == 4
     begun = run_to_resume(project)
-    assert begun.wanted == 1
+    assert begun.requested == 1
     list(project.requests.request_all([Task.model_validate(label_studio.tasks[2])]))  # somebody else wants one of them
     assert cancel(project) == 1
     begun = run_to_resume(project)
