@@ -9,6 +9,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from labeling.errors import SettingsError
+from labeling.extras import install_command, missing_for_url
 
 MEGABYTE = 10**6
 DEFAULT_LABEL_STUDIO_URL = "http://localhost:8080"  # the key of projects while LABEL_STUDIO_URL is not set
@@ -109,6 +110,13 @@ class Settings(BaseSettings):
     def _redis_url(cls, url: str | None) -> str | None:
         if url is not None and not _is_redis_url(url):
             raise ValueError("it is a URL such as redis://host:6379/0, rediss://user:password@host or unix:///path")
+        return url
+
+    @field_validator("database_url", "blob_url")
+    @classmethod
+    def _has_its_extra(cls, url: str) -> str:
+        if extra := missing_for_url(url):
+            raise ValueError(f"{url.partition(':')[0]}:// needs more than is installed: {install_command(extra)}")
         return url
 
     @property
