@@ -12,9 +12,10 @@ from argenseg_model.scenes.microscope.fields import blur, clouds, fibres
 from argenseg_model.scenes.microscope.outlines import random_outline
 from argenseg_model.scenes.microscope.picture import Canvas, MicroscopePicture
 
-# Absorbance of red, green and blue by the two stains (Ruifrok and Johnston 2001, colour deconvolution).
+# Absorbance of red, green and blue by the stains (Ruifrok and Johnston 2001, colour deconvolution).
 _HAEMATOXYLIN = np.array([0.65, 0.70, 0.29], np.float32)
 _EOSIN = np.array([0.07, 0.99, 0.11], np.float32)
+_DAB = np.array([0.27, 0.57, 0.78], np.float32)  # the brown of antibodies
 _FOCUS = (0.0, 0.1)  # blur of nuclei in and beside the focal plane, in diameters
 
 
@@ -38,18 +39,25 @@ _LARGE = CellKind((1.0, 1.5), (1.1, 1.6), 0.07, (0.5, 1.1), 0.65)
 @dataclass(frozen=True)
 class _Stain:
     haematoxylin: np.ndarray  # (3,) absorbance of red, green, blue
-    eosin: np.ndarray
+    other: np.ndarray  # of eosin, or of the brown marker in its place
     lamp: np.ndarray  # (3,) 0..255, where nothing absorbs
     ground: float  # haematoxylin that the tissue takes up beside its nuclei
-    pink: float  # eosin of the tissue
+    depth: float  # of the other stain in the tissue
 
 
 def draw_tissue(
-    rng: np.random.Generator, height: int = 256, width: int = 256, *, diameter: float | None = None
+    rng: np.random.Generator,
+    height: int = 256,
+    width: int = 256,
+    *,
+    diameter: float | None = None,
+    brown: bool | None = None,
 ) -> MicroscopePicture:
     """Dark nuclei in lighter tissue, with glands, stroma and empty places; fully determined by `rng`.
 
-    `diameter`: of a typical nucleus in pixels, about 8..60. Left out, it varies as it does between magnifications.
+    `diameter`: of a typical nucleus in pixels, about 8..60. `brown`: whether an antibody marks cells brown, often
+    darker than the nuclei are blue (immunohistochemistry), in the place of pink. Left out, both vary as they do between
+    laboratories.
     """
     diameter = float(14 * (38 / 14) ** rng.random()) if diameter is None else diameter
     flow = rng.random() * np.pi
@@ -58,12 +66,16 @@ def draw_tissue(
     canvas = Canvas(height, width)
     _line_the_lumen(rng, canvas, kinds, lumen, diameter)
     _fill(rng, canvas, kinds, lumen, diameter, flow)
-    stain = _any_stain(rng)
+    is_brown = rng.random() < 0.2 if brown is None else brown
+    stain = _brown_stain(rng) if is_brown else _any_stain(rng)
     tissue = _stroma(rng, height, width, diameter, flow) * blur((lumen > 0).astype(np.float32), diameter * 0.08)
     dye, cytoplasm = _dye(rng, canvas, kinds, diameter)
-    eosin = stain.pink * tissue * (1 + cytoplasm) + _red_cells(rng, canvas, lumen, diameter)
+    if is_brown:
+        other = stain.depth * tissue * _marked(rng, cytoplasm, diameter)
+    else:
+        other = stain.depth * tissue * (1 + cytoplasm) + _red_cells(rng, canvas, lumen, diameter)
     haematoxylin = dye + stain.ground * tissue * (1 + 0.5 * cytoplasm)
-    return MicroscopePicture(_photograph(rng, haematoxylin, eosin, stain), canvas.numbered())
+    return MicroscopePicture(_photograph(rng, haematoxylin, other, stain), canvas.numbered())
 
 
 def _between(rng: np.random.Generator, low: float, high: float) -> float:
@@ -174,6 +186,23 @@ def _dye(
     return dye, 0.4 * blur(cytoplasm, diameter * 0.08)
 
 
+def _marked(rng: np.random.Generator, cytoplasm: np.ndarray, diameter: float) -> np.ndarray:
+    """(H, W) float32 in 0..about 2: the brown marker, in patches, around nuclei and along cells' borders, in grains."""
+    height, width = cytoplasm.shape
+    patches = np.clip(1.5 * clouds(rng, height, width, diameter * _between(rng, 2, 6)) + _between(rng, -0.3, 0.9), 0, 1)
+    borders = np.exp(-((clouds(rng, height, width, diameter * 0.8) / 0.3) ** 2))  # where smooth noise crosses zero
+    grains = np.clip(1 + 0.3 * clouds(rng, height, width, 2.2), 0.2, 2)
+    return np.asarray(patches * grains * (0.3 + 1.5 * cytoplasm + 0.7 * borders), np.float32)
+
+
+def _brown_stain(rng: np.random.Generator) -> _Stain:
+    """A pale blue counterstain beside a brown marker."""
+    haematoxylin = np.clip(_HAEMATOXYLIN + rng.normal(size=3) * (0.06, 0.05, 0.06), 0.05, 1.2).astype(np.float32)
+    marker = np.clip(_DAB + rng.normal(size=3) * (0.04, 0.04, 0.06), 0.05, 1.2).astype(np.float32)
+    lamp = np.clip(_between(rng, 228, 250) + rng.normal(size=3) * 4, 200, 255).astype(np.float32)
+    return _Stain(0.8 * haematoxylin, marker, lamp, _between(rng, 0.02, 0.15), _between(rng, 0.5, 1.5))
+
+
 def _any_stain(rng: np.random.Generator) -> _Stain:
     """Colours as laboratories differ: haematoxylin and eosin, mostly purple, or purple on a clear ground."""
     haematoxylin = np.clip(_HAEMATOXYLIN + rng.normal(size=3) * (0.08, 0.05, 0.08), 0.05, 1.2).astype(np.float32)
@@ -188,9 +217,9 @@ def _any_stain(rng: np.random.Generator) -> _Stain:
     return _Stain(haematoxylin, eosin, lamp, _between(rng, 0.0, 0.06), _between(rng, 0.02, 0.12))  # clear
 
 
-def _photograph(rng: np.random.Generator, haematoxylin: np.ndarray, eosin: np.ndarray, stain: _Stain) -> np.ndarray:
+def _photograph(rng: np.random.Generator, haematoxylin: np.ndarray, other: np.ndarray, stain: _Stain) -> np.ndarray:
     """Light falls off exponentially with dye (Beer-Lambert). Two (H, W) float32 -> (H, W, 3) uint8."""
-    absorbed = haematoxylin[..., None] * stain.haematoxylin + eosin[..., None] * stain.eosin
+    absorbed = haematoxylin[..., None] * stain.haematoxylin + other[..., None] * stain.other
     seen = blur(stain.lamp * np.exp(-absorbed), _between(rng, 0.5, 1.0))
     seen += np.float32(_between(rng, 0.5, 2.5)) * rng.standard_normal(seen.shape, dtype=np.float32)
     return np.clip(np.rint(seen), 0, 255).astype(np.uint8)

@@ -104,6 +104,16 @@ def test_tissue_is_darker_where_its_nuclei_are_and_never_grey() -> None:
         assert np.ptp(picture.image.reshape(-1, 3).mean(axis=0)) > 2
 
 
+def test_tissue_is_marked_brown_where_that_is_asked_for() -> None:
+    """Brown is where more red than blue comes through."""
+
+    def brownest(brown: bool) -> np.ndarray:
+        pictures = [draw_tissue(rng(seed), brown=brown).image.astype(int) for seed in range(8)]
+        return np.array([np.percentile(picture[..., 0] - picture[..., 2], 95) for picture in pictures])
+
+    assert np.median(brownest(True)) > 30 and brownest(False).max() < 20
+
+
 def test_the_starter_finds_simulated_nuclei_as_it_finds_real_ones() -> None:
     """It learned from real ones alone: 0.92 on 24 pictures of 256 pixels when this was written; real ones 0.86."""
     starter, pictures = ARGenSeg.from_pretrained("starter"), [draw_fluorescence(rng(seed)) for seed in range(8)]
