@@ -19,6 +19,7 @@ from rq.defaults import RQ_KEY_PREFIX
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
+from rq.utils import as_text
 
 from labeling.settings import Settings
 from worker.errors import ForbiddenJob, QueueFull
@@ -196,9 +197,14 @@ def _row_of(job_id: str, function: str) -> int | None:
     return int(rest[0]) if is_ours else None
 
 
-def live_workers(connection: "Redis", queue_name: str) -> int:
-    """How many workers of a queue gave a sign of life within the last minute. RedisError if Redis does not answer."""
+def live_workers(connection: "Redis", queue_name: str, *, host: str | None = None) -> int:
+    """How many workers of a queue, on `host` or anywhere, gave a sign of life within the last minute.
+
+    RedisError if Redis does not answer.
+    """
     keys = worker_registration.get_keys(queue=open_queue(connection, queue_name))
+    if host is not None:  # which is part of a worker's name, see LeasedWorker
+        keys = {key for key in keys if as_text(key).rpartition("-")[0].endswith(f":{queue_name}-{host}")}
     return int(connection.exists(*keys)) if keys else 0
 
 
