@@ -10,7 +10,7 @@ from flask import Blueprint, Response, jsonify
 from sqlalchemy import text
 
 from backend.web.services import Services
-from labeling.store.store import Store
+from labeling.store import Store
 from labeling.versions import weights_name
 from worker.events.spool import probe, spool_folder
 from worker.queue.queues import GPU, live_workers
@@ -54,6 +54,6 @@ def readiness(services: Services) -> dict[str, Any]:
 
 def _takes_events(store: Store) -> bool:
     """StoreError if it does not, such as while another writer holds SQLite's lock."""
-    with store._webhook_database.writing() as session:
+    with store.events.webhook_database.writing() as session:
         session.execute(text("SELECT 1 FROM events LIMIT 1"))
     return True
