@@ -40,6 +40,13 @@ test-fast: $(DEV_READY) ## the tests that need no Label Studio and no browser
 test-gpu: $(DEV_READY) ## what only a GPU can show, where there is one: parity, memory that runs out, fine-tuning
 	$(VENV)/python -m pytest tests/gpu
 
+docker-test: $(DEV_READY) $(LABEL_STUDIO_READY) ## the team's stack in containers, from the images to a restored backup
+	$(VENV)/python -m tests.docker.check_stack
+
+constraints: $(DEV_READY) ## pin in constraints.txt what is installed now: images, CI and `make` install these versions
+	{ head -n 1 constraints.txt; $(VENV)/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//'; } > constraints.new
+	mv constraints.new constraints.txt
+
 # Chromium comes from the system (a test names itself as not run when it is missing; under CI=true that is a failure).
 browser:
 	@if command -v chromium chromium-browser google-chrome >/dev/null; then :; \
@@ -47,15 +54,15 @@ browser:
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium fonts-liberation; \
 	else echo "Chromium is not installed: the browser tests will not run. Install the package 'chromium' to run them."; fi
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml constraints.txt
 	@[ -n "$(PYTHON)" ] && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; say which with: make PYTHON=/path/to/python3.11"; exit 1; }
 	[ -x $(VENV)/python ] || "$(PYTHON)" -m venv .venv
-	$(VENV)/python -m pip install --quiet --editable '.[worker,demo]'
+	$(VENV)/python -m pip install --quiet --constraint constraints.txt --editable '.[worker,demo]'
 	touch $@
 
 $(DEV_READY): $(READY)
-	$(VENV)/python -m pip install --quiet --editable '.[dev]'
+	$(VENV)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 # Label Studio pins an older rq and redis than we use, so it lives in an environment of its own.
@@ -77,4 +84,4 @@ $(LABEL_STUDIO_ML_READY): $(READY)
 clean: ## remove the demo's data and the caches (the environments stay)
 	rm -rf .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
 
-.PHONY: help demo test lint types floors pytest test-fast test-gpu browser clean
+.PHONY: help demo test lint types floors pytest test-fast test-gpu docker-test constraints browser clean

@@ -35,6 +35,7 @@ COMMANDS = {
         "worker",
     ),
     "backend": Command("backend.console.backend:backend", "Serve the Label Studio ML backend (port 9090)."),
+    "connect": Command("backend.console.connect:connect", "Connect projects of Label Studio to a backend that runs."),
     "predict": Command("backend.console.predict:predict", "Draw the masks of a whole Label Studio project."),
     "prompts": Command(
         "backend.console.prompts:prompts", "Compare wordings of a prompt on tasks that are annotated.", "worker"
@@ -57,6 +58,9 @@ COMMANDS = {
     "worker": Command("backend.console.worker:worker", "Compute wanted predictions with the model.", "worker"),
     "publisher": Command("backend.console.publisher:publisher", "Send predictions to Label Studio; store corrections."),
     "sweeper": Command("backend.console.sweeper:sweeper", "Find and queue again what got lost."),
+    "health": Command("backend.console.health:health", "Is this host's process of a role at work? For containers."),
+    "backup": Command("backend.console.backup:backup", "Write store, masks and models to one file, while all runs."),
+    "restore": Command("backend.console.restore:restore", "Restore a backup into an empty installation."),
 }
 
 
