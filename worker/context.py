@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 from labeling.label_studio.client import LabelStudioClient
 from labeling.settings import Settings
 from labeling.store import PredictionRequest, Store
 from worker.queue.connection import Connection, connect
+from worker.queue.metrics import Metrics
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,11 @@ class JobContext:
         """The context of a worker process. StoreError if the store cannot be used."""
         with Store.open(settings.database_url, settings.blob_url) as store:
             yield cls(settings, store, LabelStudioClient.from_settings(settings), connect(settings, retries=20))
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Where to count what happens. Its connection does not try again: counting holds nobody up."""
+        return Metrics(connect(self.settings))
 
     def model_of(self, wanted: PredictionRequest) -> str:
         """The model (a folder, hub id, or "starter") that the request is to be computed with.

@@ -7,7 +7,7 @@ from flask import Flask, Response, jsonify, redirect, request
 from werkzeug import Response as WerkzeugResponse
 from werkzeug.exceptions import HTTPException, Unauthorized
 
-from backend.web import health, protocol, statistics_api, webhooks
+from backend.web import health, metrics, protocol, statistics_api, webhooks
 from backend.web.background import Background
 from backend.web.pages import finetune, status
 from backend.web.services import Services, WaitingRoom
@@ -29,6 +29,7 @@ def create_app(settings: Settings, store: Store, connection: "Connection") -> Fl
     services = Services(settings, store, connection, Background(), WaitingRoom(settings.threads))
     app.extensions["argenseg"] = services
     app.register_blueprint(health.make_blueprint(services))
+    app.register_blueprint(metrics.make_blueprint(services))
     app.register_blueprint(protocol.make_blueprint(services))
     app.register_blueprint(webhooks.make_blueprint(services))
     app.register_blueprint(statistics_api.make_blueprint(services))

@@ -1,9 +1,10 @@
 """Turn a stored event into annotations, with the corrections in them."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from labeling.corrections.compare import SentPrediction, compare_annotation, event_annotations, label_studio_number
@@ -13,6 +14,7 @@ from labeling.prompts.plan import PromptPlan, plan_prompts
 from labeling.store import (
     Annotation,
     AskedPrompt,
+    CorrectionKind,
     EventRecord,
     PredictedRegionRecord,
     PredictionRequest,
@@ -32,8 +34,8 @@ _MAX_NAME_CHARACTERS = 40
 Made = TypeVar("Made")
 
 
-def record_corrections(store: Store, event_id: int) -> int:
-    """Make an event into corrections, and return how many. Doing so again changes nothing.
+def record_corrections(store: Store, event_id: int) -> Counter[CorrectionKind]:
+    """Make an event into corrections, and return how many of each kind. Doing so again changes nothing.
 
     Whatever the payload holds, it does not raise: what was wrong is kept with the event. StoreError means that the
     store did not work; the event stays unprocessed, and its turn comes again.
@@ -54,7 +56,7 @@ def record_corrections(store: Store, event_id: int) -> int:
 
 @dataclass(frozen=True)
 class _Outcome:
-    corrections: int = 0
+    corrections: Counter[CorrectionKind] = field(default_factory=Counter)
     errors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -90,7 +92,8 @@ def _process(store: Store, event: EventRecord) -> _Outcome:
             store.images.record(project, annotation.task_id, annotation.image_reference)
     noted = [note for annotation in annotations for note in _notes(annotation)]
     noted += [f"{len(annotations) - new} annotations were known already, or erased"] if new < len(annotations) else []
-    return _Outcome(sum(len(annotation.corrections) for annotation in annotations), errors, tuple(noted))
+    kinds = Counter(correction.kind for annotation in annotations for correction in annotation.corrections)
+    return _Outcome(kinds, errors, tuple(noted))
 
 
 def _each(

@@ -25,6 +25,7 @@ from worker.finetune.promotion import promote, promote_command
 from worker.finetune.report import write_refusal, write_report
 from worker.finetune.scenes_holdout import SCENES, write_scenes_holdout
 from worker.projects.active_model import active_model
+from worker.queue.metrics import TRAINING_RUNS
 from worker.queue.queues import GPU, is_urgent, jobs_at_hand
 
 logger = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callab
         passed, report, unseen = _learn_and_judge(hold)
         status: FinetuneStatus = "promoted" if passed else "refused"
         store.finetunes.end(run.id, status, holder=holder, error=" ".join(unseen) or None, report=report)
+        context.metrics.count(TRAINING_RUNS, status)
     except Interrupted:
         store.finetunes.release(run.id, holder)
     except RunLost as error:
@@ -137,6 +139,7 @@ def _end_early(hold: Hold, status: FinetuneStatus, error: str) -> None:
         option = "" if project is None else f" --project {project.project_id}"
         error = f"{error.rstrip('.')}. But {candidate} serves already: argenseg models rollback{option}"
     store.finetunes.end(hold.run.id, status, holder=hold.holder, error=error)
+    hold.context.metrics.count(TRAINING_RUNS, status)
 
 
 def _is_outage(error: Exception) -> bool:

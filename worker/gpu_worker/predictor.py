@@ -23,6 +23,7 @@ from worker.errors import ModelCrashed, ModelLoadError, ModelOutOfMemory, QueueF
 from worker.gpu_worker.batches import BatchedModel, CostedQuestion, Outcome
 from worker.gpu_worker.model_child import Question
 from worker.gpu_worker.model_process import SegmentedPrompt
+from worker.queue.metrics import FAILURES, QUEUE_WAIT
 from worker.queue.queues import enqueue_publish
 from worker.queue.retries import RetryLater
 
@@ -171,6 +172,8 @@ class Predictor:
             return self._fail(wanted, f"{delay}Nobody waits for this answer any more. Ask again.")
         if wanted.attempts > MAX_ATTEMPTS and wanted.error is None:
             return self._fail(wanted, f"The worker failed {MAX_ATTEMPTS} times over this task; its log says why.")
+        kind = "interactive" if wanted.interactive else "batch"
+        self._context.metrics.observe(QUEUE_WAIT, kind, store.requests.waited_s(row_id))
         return wanted
 
     def _question(self, wanted: PredictionRequest) -> CostedQuestion:
@@ -196,7 +199,7 @@ class Predictor:
             return error
         if isinstance(error, LabelingError) and error.is_transient:
             return self._try_later(wanted, error)
-        return self._fail(wanted, str(error))
+        return self._fail(wanted, str(error), "image")
 
     def _finish(self, wanted: PredictionRequest, outcome: Outcome) -> Result:
         """Store the answers, or what kept the model from giving them."""
@@ -204,12 +207,14 @@ class Predictor:
             return self._try_again(wanted, outcome)
         if isinstance(outcome, ModelOutOfMemory):
             return (
-                self._try_later(wanted, outcome) if wanted.attempts < MAX_ATTEMPTS else self._fail(wanted, str(outcome))
+                self._try_later(wanted, outcome)
+                if wanted.attempts < MAX_ATTEMPTS
+                else self._fail(wanted, str(outcome), "model")
             )
         if isinstance(outcome, ModelLoadError) and self._context.model_of(wanted) == self._context.settings.model:
             return outcome
         if isinstance(outcome, Exception):
-            return self._fail(wanted, str(outcome))
+            return self._fail(wanted, str(outcome), "model")
         try:
             config = parse_label_config(wanted.project.label_config)
             prediction = build_answer(wanted.plan, config, _by_prompt(outcome), wanted.model_version)
@@ -217,7 +222,7 @@ class Predictor:
         except StoreError as error:  # such as a full disk: no fault of the task's
             return self._try_later(wanted, error) if error.is_transient else error
         except LabelingError as error:
-            return self._fail(wanted, str(error))
+            return self._fail(wanted, str(error), "label_config")
         except Exception as error:
             logger.exception("task %s: the model's answers could not be stored", wanted.task_id)
             return error
@@ -231,20 +236,22 @@ class Predictor:
 
     def _try_again(self, wanted: PredictionRequest, error: Exception) -> Result:
         if wanted.attempts >= MAX_ATTEMPTS:
-            return self._fail(wanted, str(error))
+            return self._fail(wanted, str(error), "model")
         logger.warning("task %s is tried again: %s", wanted.task_id, error)
         return RetryLater((0,) * MAX_ATTEMPTS, at_front=wanted.delivery == "sync")
 
     def _try_later(self, wanted: PredictionRequest, error: Exception) -> Result:
         intervals = UNKNOWN_HOST_INTERVALS_S if isinstance(error, UnknownHostError) else OUTAGE_INTERVALS_S
         if wanted.attempts > len(intervals):
-            return self._fail(wanted, str(error))
+            return self._fail(wanted, str(error), "image")
         logger.warning("task %s is tried again later: %s", wanted.task_id, error)
         self._context.store.requests.note_delay(wanted.id, str(error))
         return RetryLater(intervals)
 
-    def _fail(self, wanted: PredictionRequest, reason: str) -> str:
+    def _fail(self, wanted: PredictionRequest, reason: str, kind: str = "other") -> str:
+        """`kind`: what was at fault, as FAILURES has it."""
         self._context.store.predictions.fail(wanted.id, reason)
+        self._context.metrics.count(FAILURES, kind)
         logger.warning("task %s failed: %s", wanted.task_id, reason)
         return "failed"
 

@@ -8,6 +8,7 @@ import math
 import os
 import signal
 from contextlib import closing
+from functools import partial
 
 from rq import Queue, worker_registration
 from rq.executions import Execution
@@ -25,6 +26,7 @@ from worker.gpu_worker.model_process import ModelProcess
 from worker.gpu_worker.predictor import Predictor, Result
 from worker.queue.connection import Connection
 from worker.queue.leased_worker import LeasedWorker
+from worker.queue.metrics import BATCH_SIZE, INFERENCE, ONLY, Metrics
 from worker.queue.queues import GPU, PREDICT, is_urgent
 
 logger = logging.getLogger(__name__)
@@ -141,6 +143,11 @@ def _row_of(job: Job) -> int:
     return int(job.func(*job.args, **job.kwargs))
 
 
+def _count_batch(metrics: Metrics, tasks: int, seconds: float) -> None:
+    metrics.observe(BATCH_SIZE, ONLY, tasks)
+    metrics.observe(INFERENCE, ONLY, seconds)
+
+
 def run(settings: Settings, loader: str = ARGENSEG) -> int:
     """Load the model, then work until told to stop. Returns the exit code.
 
@@ -156,12 +163,14 @@ def run(settings: Settings, loader: str = ARGENSEG) -> int:
         settings.models_in_memory,
     )
     model = ModelProcess(options, memory_limit_bytes=settings.model_memory_limit)
-    batched = BatchedModel(model, settings.max_batch_tasks, settings.segment_timeout_s)
     try:
-        with JobContext.open(settings) as context, closing(Predictor(context, batched)) as predictor:
-            worker = GpuWorker(context.connection, predictor, model)
-            model.start()
-            worker.work(logging_level="WARNING")
+        with JobContext.open(settings) as context:
+            count = partial(_count_batch, context.metrics)
+            batched = BatchedModel(model, settings.max_batch_tasks, settings.segment_timeout_s, count)
+            with closing(Predictor(context, batched)) as predictor:
+                worker = GpuWorker(context.connection, predictor, model)
+                model.start()
+                worker.work(logging_level="WARNING")
     except ModelLoadError as error:
         logger.error("%s", error)
         return os.EX_CONFIG

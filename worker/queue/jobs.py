@@ -3,6 +3,7 @@
 Predictions are computed in `worker.gpu_worker`.
 """
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from worker.context import JobContext
 from worker.events.process import process_event
 from worker.publishing import publisher
+from worker.queue.metrics import END_TO_END, FAILURES, PUBLISH, SENT
 from worker.queue.queues import PROCESS_EVENT, PUBLISH_PREDICTION
 from worker.queue.retries import RetryLater
 from worker.queue.sending import only_sender
@@ -25,4 +27,20 @@ def publish(context: JobContext, prediction_id: int) -> str | RetryLater:
     with only_sender(context.connection, prediction_id) as is_only:
         if not is_only:
             return "ready"
-        return publisher.publish(context.store, context.client, prediction_id)
+        began = time.monotonic()
+        outcome = publisher.publish(context.store, context.client, prediction_id)
+        _count(context, prediction_id, outcome, time.monotonic() - began)
+        return outcome
+
+
+def _count(context: JobContext, prediction_id: int, outcome: str | RetryLater, seconds: float) -> None:
+    metrics = context.metrics
+    if isinstance(outcome, RetryLater):
+        metrics.observe(PUBLISH, "postponed", seconds)
+    elif outcome == "failed":
+        metrics.observe(PUBLISH, "failed", seconds)
+        metrics.count(FAILURES, "label_studio")
+    elif outcome == "published":
+        metrics.observe(PUBLISH, "published", seconds)
+        metrics.count(SENT, "push")
+        metrics.observe(END_TO_END, "batch", context.store.requests.waited_s(prediction_id))

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 _HASH = f"{RQ_KEY_PREFIX}:argenseg:metrics"  # as RQ's own keys, which may be all that we may use
 _SEPARATOR = "|"
 _SUM = "sum"
+ONLY = ""
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
 
@@ -36,13 +37,16 @@ class Counter:
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many measurements were at most as large as each of `bounds`; one histogram for each of a label's `values`."""
+    """How many measurements were at most as large as each of `bounds`; one histogram for each of a label's `values`.
+
+    Without a label there is one, of the value ONLY.
+    """
 
     name: str
     help: str
     bounds: tuple[float, ...]
-    label: str
-    values: tuple[str, ...]
+    label: str | None = None
+    values: tuple[str, ...] = (ONLY,)
 
 
 @dataclass(frozen=True)
@@ -59,14 +63,8 @@ QUEUE_WAIT = Histogram(
     "argenseg_queue_wait_seconds", "From the request for a prediction to a worker's start on it.", _SECONDS, "kind",
     _KINDS,
 )  # fmt: skip
-BATCH_SIZE = Histogram(
-    "argenseg_batch_tasks", "Tasks that were given to the model at once.", (1, 2, 4, 8, 16, 32, 64), "device",
-    ("cpu", "cuda"),
-)  # fmt: skip
-INFERENCE = Histogram(
-    "argenseg_inference_seconds", "A batch in the model, images and prompts to masks.", _SECONDS, "device",
-    ("cpu", "cuda"),
-)  # fmt: skip
+BATCH_SIZE = Histogram("argenseg_batch_tasks", "Tasks that were given to the model at once.", (1, 2, 4, 8, 16, 32, 64))
+INFERENCE = Histogram("argenseg_inference_seconds", "A batch in the model, images and prompts to masks.", _SECONDS)
 PUBLISH = Histogram(
     "argenseg_publish_seconds", "Sending one prediction to Label Studio.", _SECONDS, "outcome",
     ("published", "postponed", "failed"),

@@ -45,7 +45,7 @@ def published(store: Store, recorded, plan: PromptPlan) -> np.ndarray:
 
 def process(store: Store, payload: dict[str, Any], action: str | None = None) -> int:
     event_id = store.events.record(action or payload["action"], payload, label_studio_url=URL)
-    return record_corrections(store, event_id)
+    return record_corrections(store, event_id).total()
 
 
 def last_event(store: Store, event_id: int = 1) -> Any:
@@ -104,7 +104,7 @@ def test_an_edit_in_the_browser_becomes_a_correction(store: Store, browser_event
 def test_processing_again_changes_nothing(store: Store, browser_event, published: np.ndarray) -> None:
     process(store, browser_event)
     before = [item.region_id for item in store.corrections.of_project(with_history=True)]
-    assert record_corrections(store, 1) == 4
+    assert record_corrections(store, 1).total() == 4
     assert [item.region_id for item in store.corrections.of_project(with_history=True)] == before
     assert store.events.unprocessed(0) == []
 
@@ -328,7 +328,7 @@ def test_a_disk_that_is_full_leaves_the_event_for_later(
             record_corrections(store, event_id)
     assert store.events.unprocessed(0) == [event_id]
     assert store.corrections.of_project() == []
-    assert record_corrections(store, event_id) == 4
+    assert record_corrections(store, event_id).total() == 4
 
 
 def test_a_store_that_does_not_work_leaves_the_event_for_later(
@@ -344,4 +344,4 @@ def test_a_store_that_does_not_work_leaves_the_event_for_later(
         with pytest.raises(StoreError):
             record_corrections(store, event_id)
     assert store.events.unprocessed(0) == [event_id]
-    assert record_corrections(store, event_id) == 3
+    assert record_corrections(store, event_id).total() == 3
