@@ -142,5 +142,5 @@ def enqueue_requests(connection: "Connection", requested: Iterable[PredictionReq
                 continue
             queued += 1
     except WorkerError as error:
-        logger.warning("%d jobs were queued, then: %s. The others are queued later.", queued, error)
+        logger.warning("%d jobs were queued, then: %s The others are queued later.", queued, error)
     return queued

@@ -8,7 +8,7 @@ from labeling.label_studio.client import LabelStudioClient
 from labeling.predictions import Prediction, validate_prediction
 from labeling.prompts.label_config import parse_label_config
 from labeling.store import PredictionRequest, Store
-from worker.publishing import held_predictions
+from worker.publishing import earlier_predictions
 from worker.queue.retries import RetryLater
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
             return _fail(store, ready, hide_passwords(whose))
         listed = [p for p in client.list_predictions(ready.task_id) if p["model_version"] == ready.model_version]
         has_answered = True
-        held = held_predictions.look(store, client, ready, listed)
+        held = earlier_predictions.look(store, client, ready, listed)
         if held.must_stay:
             store.predictions.postpone_for_draft(
                 ready.id, "The masks from before a change stay: it changed again, or is being annotated."
@@ -56,7 +56,7 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
         if held.number is None and (now := store.predictions.get(prediction_id).status) != "ready":
             return now  # somebody opened the task meanwhile, and was answered with it
         sent = client.create_prediction(ready.task_id, prediction) if held.number is None else held.number
-        held_predictions.remove(store, client, ready, held.outdated)
+        earlier_predictions.remove(store, client, ready, held.outdated)
     except LabelStudioError as error:
         if error.status in _FINAL_STATUSES:
             return _fail(store, ready, f"{error} {_ADVICE.get(error.status or 0, '')}".rstrip())

@@ -8,7 +8,7 @@ from labeling.label_studio.messages import Task
 from labeling.prompts.plan import plan_prompts
 from labeling.store import PredictionRequest, Store
 from worker.projects.requests import ProjectRequests
-from worker.publishing.held_predictions import find_untouched
+from worker.publishing.drafts import find_untouched
 
 _LEFT_ALONE = ("requested", "ready", "failed", "postponed_for_draft")
 

@@ -18,7 +18,7 @@ from worker.context import JobContext
 from worker.projects.requests import ProjectRequests
 from worker.queue import jobs
 from worker.queue.queues import GPU, PREDICT, PUBLISH, PUBLISH_PREDICTION, live_rows
-from worker.reconcile import reconcile
+from worker.reconcile import project_sync
 
 
 @dataclass
@@ -106,7 +106,7 @@ def task(label_studio: Editable, task_id: int) -> Task:
 
 def sync(context: JobContext) -> int:
     project = context.store.projects.find(5, LABEL_STUDIO_URL) or wishes(context).project
-    outcome = reconcile.sync_project(context, project)
+    outcome = project_sync.sync_project(context, project)
     assert outcome is not None
     return outcome.changed_tasks
 
