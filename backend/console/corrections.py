@@ -101,16 +101,19 @@ def show(annotation: int, project: int | None) -> None:
         project, settings.label_studio_url, annotation_id=annotation, with_history=True, with_excluded=True
     )
     with Store.open(settings.database_url, settings.blob_url) as store:
-        reviews = store.annotations.find(wanted)
+        annotations = store.annotations.find(wanted)
         images = [
-            store.images.of_tasks(review.project, [review.task_id]).get(review.task_id) if review.task_id else None
-            for review in reviews
+            store.images.of_tasks(annotation.project, [annotation.task_id]).get(annotation.task_id)
+            if annotation.task_id
+            else None
+            for annotation in annotations
         ]
-    if not reviews:
+    if not annotations:
         raise LabelingError(f"There is no annotation {annotation} in the store. See: argenseg corrections sync.")
     states = [
-        asdict(review) | {"project": review.project.project_id, "image": None if image is None else asdict(image)}
-        for review, image in zip(reviews, images, strict=True)
+        asdict(annotation)
+        | {"project": annotation.project.project_id, "image": None if image is None else asdict(image)}
+        for annotation, image in zip(annotations, images, strict=True)
     ]
     click.echo(json.dumps(states, indent=2, default=_json))
 

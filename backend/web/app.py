@@ -7,7 +7,7 @@ from flask import Flask, Response, jsonify, redirect, request
 from werkzeug import Response as WerkzeugResponse
 from werkzeug.exceptions import HTTPException, Unauthorized
 
-from backend.web import protocol, statistics_api, webhooks
+from backend.web import health, protocol, statistics_api, webhooks
 from backend.web.background import Background
 from backend.web.pages import finetune, status
 from backend.web.services import Services, WaitingRoom
@@ -28,6 +28,7 @@ def create_app(settings: Settings, store: Store, connection: "Connection") -> Fl
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     services = Services(settings, store, connection, Background(), WaitingRoom(settings.threads))
     app.extensions["argenseg"] = services
+    app.register_blueprint(health.make_blueprint(services))
     app.register_blueprint(protocol.make_blueprint(services))
     app.register_blueprint(webhooks.make_blueprint(services))
     app.register_blueprint(statistics_api.make_blueprint(services))
@@ -50,7 +51,12 @@ def create_app(settings: Settings, store: Store, connection: "Connection") -> Fl
 
 
 def _check_basic_auth(settings: Settings) -> None:
-    """Label Studio sends no credentials on webhooks, unless the backend is connected as `http://user:password@host:9090`."""
+    """All but what is asked whether we live.
+
+    Label Studio sends no credentials on webhooks, unless the backend is connected as `http://user:password@host:9090`.
+    """
+    if request.path in health.OPEN_PATHS:
+        return
     user = settings.basic_auth_user or ""
     password = settings.basic_auth_pass.get_secret_value() if settings.basic_auth_pass else ""
     given = request.authorization

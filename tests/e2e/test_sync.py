@@ -25,15 +25,15 @@ CLOCK_S = 1.1  # Label Studio tells the time to the second
 def known(store: Store) -> dict[int, tuple[Any, ...]]:
     """What the store says of each annotation."""
     return {
-        review.annotation_id: (
-            review.task_id,
-            review.at,
-            review.state,
-            review.ground_truth,
-            review.lead_time_s,
-            sorted(item.region_id for item in review.corrections),
+        annotation.annotation_id: (
+            annotation.task_id,
+            annotation.at,
+            annotation.state,
+            annotation.ground_truth,
+            annotation.lead_time_s,
+            sorted(item.region_id for item in annotation.corrections),
         )
-        for review in store.annotations.find()
+        for annotation in store.annotations.find()
     }
 
 

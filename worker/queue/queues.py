@@ -13,6 +13,7 @@ from rq.defaults import RQ_KEY_PREFIX
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
+from rq.utils import as_text
 
 from worker.errors import QueueFull
 from worker.queue.allow_listed_job import AllowListedJob
@@ -154,9 +155,14 @@ def jobs_at_hand(connection: "Connection", queue_name: str) -> list[str]:
 
 
 @asking_redis()
-def live_workers(connection: "Connection", queue_name: str) -> int:
-    """How many workers of a queue gave a sign of life within the last minute. QueueUnreachable."""
+def live_workers(connection: "Connection", queue_name: str, *, host: str | None = None) -> int:
+    """How many workers of a queue, on `host` or anywhere, gave a sign of life within the last minute.
+
+    QueueUnreachable if Redis does not answer.
+    """
     keys = worker_registration.get_keys(queue=open_queue(connection, queue_name))
+    if host is not None:  # which is part of a worker's name, see LeasedWorker
+        keys = {key for key in keys if as_text(key).rpartition("-")[0].endswith(f":{queue_name}-{host}")}
     return int(connection.exists(*keys)) if keys else 0
 
 
