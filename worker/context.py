@@ -26,10 +26,10 @@ class JobContext:
         with Store.open(settings.database_url, settings.blob_url) as store:
             yield cls(settings, store, LabelStudioClient.from_settings(settings), connect(settings, retries=20))
 
-    def model_of(self, wanted: PredictionRequest) -> str:
+    def model_of(self, request: PredictionRequest) -> str:
         """The model (a folder, hub id, or "starter") that the request is to be computed with.
 
         That of a deleted version cannot be loaded, but no other one may answer under its name.
         """
-        version = self.store.models.find(wanted.model_version.rpartition(" · ")[0], with_deleted=True)
+        version = self.store.models.find(request.model_version.rpartition(" · ")[0], with_deleted=True)
         return self.settings.model if version is None else version.folder

@@ -77,7 +77,7 @@ def _attempt(part: Callable[[], int]) -> int:
     try:
         return part()
     except (LabelingError, QueueUnreachable, OSError) as error:
-        logger.warning("a sweep is put off: %s", error)
+        logger.warning("a sweep is postponed: %s", error)
     except Exception:  # whatever is wrong with one thing, the others must be found
         logger.exception("a sweep failed; it is tried again")
     return 0

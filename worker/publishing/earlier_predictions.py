@@ -34,8 +34,8 @@ def look(store: Store, client: LabelStudioClient, ready: PredictionRequest, held
     """Compare what Label Studio holds of the task and version with what is ready, by the regions' ids.
 
     What is not ours stands for the task. What is ours is replaced if the task is now as it was when `ready` was
-    requested, because a job may be late, and if nobody began to annotate it: a page that shows what was deleted cannot be
-    submitted. LabelStudioError if the task cannot be read.
+    requested, because a job may be late, and if nobody began to annotate it: a page that shows what was deleted cannot
+    be submitted. LabelStudioError if the task cannot be read.
     """
     ours = _region_ids(ready.result)
     same = next((int(each["id"]) for each in held if _region_ids(each["result"]) == ours), None)
@@ -71,7 +71,7 @@ def _region_ids(result: list[dict[str, Any]] | None) -> list[str]:
 
 
 def _row_of(store: Store, ready: PredictionRequest, held: dict[str, Any]) -> int | None:
-    """Our row of a prediction that Label Studio holds; of what answered an opened page it never told the number."""
+    """Our row of a prediction that Label Studio holds; of what answered an opened page it never reported the number."""
     sent = store.predictions.find_sent(ready.project, ready.task_id, int(held["id"]), or_newest=False)
     ids = _region_ids(held["result"])
     if sent is not None and _region_ids(store.predictions.get(sent).result) == ids:  # else it stands for ours only

@@ -28,7 +28,7 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
     """Send a ready prediction, unless Label Studio already holds one of the task and version. Returns its new status.
 
     The question comes first because the job may have died after an earlier POST. What we sent of the task as it was
-    before its prompt or image was changed is replaced; while somebody annotates it, what is ready is held back. To be
+    before its prompt or image was changed is replaced; while somebody annotates it, what is ready is postponed. To be
     retried if Label Studio cannot be reached or refuses our token; after the last time the sweeper begins again, but
     not for ever: what alone fails, while others get through, is given up. Without a client nothing is sent.
     """
@@ -51,7 +51,7 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
             store.predictions.postpone_for_draft(
                 ready.id, "The masks from before a change stay: it changed again, or is being annotated."
             )
-            logger.info("task %s: a prediction is held back, the masks from before a change stay", ready.task_id)
+            logger.info("task %s: a prediction is postponed, the masks from before a change stay", ready.task_id)
             return "postponed_for_draft"
         if held.number is None and (now := store.predictions.get(prediction_id).status) != "ready":
             return now  # somebody opened the task meanwhile, and was answered with it
