@@ -42,7 +42,7 @@ class ChangedTasks:
 
     def look_again(self, client: LabelStudioClient) -> list[PredictionRequest]:
         """Request again what the publisher postponed, where nobody annotates the task any more: that somebody discards
-        a draft is no change of its task, and no webhook reports it. Label Studio is not asked about tasks that are known
+        a draft is no change of its task, and no webhook reports it. Label Studio is not asked about tasks that we know
         to be annotated, of which there would be ever more.
         """
         requested: list[PredictionRequest] = []

@@ -45,11 +45,11 @@ def at_work(project: OpenProject, label_studio: LabelStudioDouble) -> Iterator[N
     def work() -> None:
         while not stop.wait(0.05):
             for row in project.store.requests.stale(-1):
-                wish = project.store.requests.begin(row)
-                if wish is None or wish.task_id == 4:
+                request = project.store.requests.begin(row)
+                if request is None or request.task_id == 4:
                     project.store.predictions.fail(row, "the image is damaged")
                     continue
-                project.store.predictions.finish(row, Prediction([], None, wish.model_version))
+                project.store.predictions.finish(row, Prediction([], None, request.model_version))
             for row in project.store.predictions.unpublished(-1):
                 ready = project.store.predictions.get(row)
                 project.store.predictions.mark_published(

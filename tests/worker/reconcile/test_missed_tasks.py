@@ -92,7 +92,7 @@ def test_tasks_that_were_imported_while_nobody_listened_are_predicted(
 ) -> None:
     label_studio.import_tasks(4, 5)
     assert sync(listening).new_tasks == 2
-    assert wished(listening) == {4, 5}, "those from before the webhook are nobody's wish"
+    assert wished(listening) == {4, 5}, "those from before the webhook are nobody's row"
     assert len(live_rows(listening.connection, GPU, PREDICT)) == 2
     assert sync(listening).new_tasks == 0
 
