@@ -33,10 +33,10 @@ class JobContext:
         """Where to count what happens. Its connection does not try again: counting holds nobody up."""
         return Metrics(connect(self.settings))
 
-    def model_of(self, wanted: PredictionRequest) -> str:
+    def model_of(self, request: PredictionRequest) -> str:
         """The model (a folder, hub id, or "starter") that the request is to be computed with.
 
         That of a deleted version cannot be loaded, but no other one may answer under its name.
         """
-        version = self.store.models.find(wanted.model_version.rpartition(" · ")[0], with_deleted=True)
+        version = self.store.models.find(request.model_version.rpartition(" · ")[0], with_deleted=True)
         return self.settings.model if version is None else version.folder

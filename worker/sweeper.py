@@ -26,7 +26,7 @@ from worker.queue.queues import (
     live_rows,
     requeue_due_retries,
 )
-from worker.reconcile import reconcile
+from worker.reconcile import project_sync
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def run(context: JobContext, stop: threading.Event) -> None:
 
     Beside it, in a thread because a large project takes minutes, annotations that webhooks missed are looked for.
     """
-    threading.Thread(target=reconcile.run, args=(context, stop), name="reconcile", daemon=True).start()
+    threading.Thread(target=project_sync.run, args=(context, stop), name="reconcile", daemon=True).start()
     next_sweep, heartbeat = time.monotonic(), Heartbeat(context.connection, SWEEPER)
     while True:
         heartbeat.tick()
@@ -77,7 +77,7 @@ def _attempt(part: Callable[[], int]) -> int:
     try:
         return part()
     except (LabelingError, QueueUnreachable, OSError) as error:
-        logger.warning("a sweep is put off: %s", error)
+        logger.warning("a sweep is postponed: %s", error)
     except Exception:  # whatever is wrong with one thing, the others must be found
         logger.exception("a sweep failed; it is tried again")
     return 0

@@ -22,7 +22,7 @@ from labeling.store.exclusions import TASK_DELETED
 from worker.context import JobContext
 from worker.erasure import erase
 from worker.events import spool
-from worker.reconcile import reconcile
+from worker.reconcile import project_sync
 
 _FORMATS = ("coco", "coco-polygons", "manifest", "huggingface")
 _PROJECT_HELP = "The project's number in Label Studio (default: all of LABEL_STUDIO_URL)."
@@ -235,7 +235,7 @@ def sync(project: int | None, everything: bool, label_studio_url: str | None, ap
     settings = start(log_level="WARNING", label_studio_url=label_studio_url, api_key=api_key)
     with JobContext.open(settings) as context:
         for row in _projects(context, project):
-            outcome = reconcile.sync_project(context, row, everything=everything)
+            outcome = project_sync.sync_project(context, row, everything=everything)
             if outcome is None:
                 click.echo(f"project {row.project_id}: another process is reading it just now")
                 continue

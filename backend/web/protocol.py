@@ -52,7 +52,7 @@ def set_up_project(services: Services, message: SetupRequest) -> str:
     """Remember the project's label config and return its model version, at once, whatever the store does.
 
     Label Studio shows the masks of exactly this version. So for a label config that cannot be predicted it is the last
-    one whose masks were sent, and while the store does not answer the one that was told last: they stay visible.
+    one whose masks were sent, and while the store does not answer the one that was reported last: they stay visible.
     """
     url = services.settings.installation_url
     services.background.submit(services.store.projects.upsert, url, message.project, message.label_config)

@@ -34,7 +34,7 @@ class WaitingRoom:
 class Services:
     """The parts of the web process. All of them may be used by all of its threads.
 
-    `reported_models` is the model behind what /setup told last, by project number.
+    `reported_models` is the model behind what /setup reported last, by project number.
     """
 
     settings: Settings

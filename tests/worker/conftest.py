@@ -125,7 +125,7 @@ Want = Callable[..., PredictionRequest]
 
 @pytest.fixture
 def want(store: Store) -> Want:
-    """Record a wish for a task with a bright square, by default to be pushed."""
+    """Record a row for a task with a bright square, by default to be pushed."""
 
     def want(
         *prompts: str,

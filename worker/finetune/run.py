@@ -1,4 +1,4 @@
-"""One fine-tune run, from the wish to the verdict. Every step can be done again: a killed run goes on where it was."""
+"""One fine-tune run, from request to verdict. Every step can be done again: a killed run goes on where it was."""
 
 import json
 import logging
@@ -101,8 +101,8 @@ class Hold:
 def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callable[[], bool]) -> None:
     """Take a claimed run to its end: promoted, refused, failed or stopped. What goes wrong is kept with the run.
 
-    An outage (of Label Studio, Redis, the store) is no end: the run is put off, and goes on where it was. StoreError if
-    not even that can be written down; then it goes on when its lease has run out.
+    An outage (of Label Studio, Redis, the store) is no end: the run is postponed, and goes on where it was. StoreError
+    if not even that can be written down; then it goes on when its lease has run out.
     """
     hold, store = Hold(context, run, holder, should_end), context.store
     try:
@@ -119,7 +119,7 @@ def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callab
     except (WorkerError, LabelingError, ARGenSegError, OSError) as error:
         if _is_outage(error) and run.attempts < len(OUTAGE_INTERVALS_S):
             wait_s = OUTAGE_INTERVALS_S[run.attempts]
-            logger.warning("run %d is put off for %d s: %s", run.id, wait_s, error)
+            logger.warning("run %d is postponed for %d s: %s", run.id, wait_s, error)
             store.finetunes.postpone(run.id, holder, wait_s, str(error))
             return
         logger.warning("run %d failed: %s", run.id, error)

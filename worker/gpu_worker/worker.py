@@ -1,4 +1,4 @@
-"""The GPU worker: takes wanted predictions off the `gpu` queue and has its one model process compute them. No torch.
+"""The GPU worker: takes requested predictions off the `gpu` queue and has its one model process compute them. No torch.
 
 All that reaches into RQ for taking several jobs at a time is here; pyproject.toml holds RQ at one minor version for it.
 """
@@ -98,7 +98,7 @@ class GpuWorker(LeasedWorker):
             self.prepare_job_execution(job, remove_from_intermediate_queue=True)
             job.started_at = now()
             row_id = _row_of(job)
-            if row_id in self._held:  # wanted again, perhaps by somebody who waits: this job takes its place
+            if row_id in self._held:  # requested again, perhaps by somebody who waits: this job takes its place
                 self._predictor.put_back(row_id)
                 self._end(row_id, queue, "nothing to do")
             self._held[row_id] = job, execution
@@ -149,7 +149,7 @@ def _count_batch(metrics: Metrics, tasks: int, seconds: float) -> None:
 
 
 def run(settings: Settings, loader: str = ARGENSEG) -> int:
-    """Load the model, then work until told to stop. Returns the exit code.
+    """Load the model, then work until asked to stop. Returns the exit code.
 
     It is 0, or os.EX_CONFIG if the model cannot be loaded, or 1 if it cannot be loaded again after a crash. `loader`
     makes the segmenter in the model process (see ModelOptions).

@@ -25,9 +25,9 @@ _TASKS_AT_A_TIME = 200  # in one transaction: a webhook waits half a second for 
 class ProjectRequests:
     """Requests for the tasks of one project, under its label config and model version of now.
 
-    The model is the project's live one, or `model` (a folder), as before that one goes live. `as_pinned`: that of the
-    version which the project is pinned to, if there still is one: annotators see no other.
-    `shown_version`: what Label Studio tells of that, if it does.
+    The model is the project's active one, or `model` (a folder), as before that one becomes active. `as_pinned`: that
+    of the version which the project is pinned to, if there still is one: annotators see no other.
+    `shown_version`: what Label Studio reports of that, if it does.
 
     Raises LabelConfigError, with advice, where the label config cannot be used; StoreError where the store fails.
     """
@@ -142,5 +142,5 @@ def enqueue_requests(connection: "Connection", requested: Iterable[PredictionReq
                 continue
             queued += 1
     except WorkerError as error:
-        logger.warning("%d jobs were queued, then: %s. The others are queued later.", queued, error)
+        logger.warning("%d jobs were queued, then: %s The others are queued later.", queued, error)
     return queued

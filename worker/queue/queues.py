@@ -47,7 +47,7 @@ def open_queue(connection: "Connection", name: str, job_class: type[AllowListedJ
 
 
 def enqueue_prediction(connection: "Connection", prediction_id: int, *, front: bool = False) -> AllowListedJob:
-    """Ask the GPU worker for a wanted prediction; `front` is for work that somebody waits for. QueueFull when it is."""
+    """Ask the GPU worker for a prediction; `front` is for work that somebody waits for. QueueFull, QueueUnreachable."""
     return _enqueue(connection, GPU, PREDICT, prediction_id, front=front)
 
 

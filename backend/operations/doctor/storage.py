@@ -50,7 +50,9 @@ def database(settings: Settings) -> Iterator[Finding]:
         with suppress(QueueUnreachable, OSError):  # Redis has a check of its own
             lost = waiting - live_rows(connect(settings), GPU, PREDICT) if waiting else set()
             if lost:
-                yield warning(f"{len(lost)} wanted predictions have no job.", "Start argenseg up, or argenseg sweeper.")
+                yield warning(
+                    f"{len(lost)} requested predictions have no job.", "Start argenseg up, or argenseg sweeper."
+                )
         if late := len(store.events.unprocessed(_LONG_S)):
             yield warning(
                 f"{late} events of Label Studio are stored and not processed.",

@@ -72,7 +72,7 @@ def known_pace(project: OpenProject) -> Pace | None:
     )
 
 
-def want_missing(project: OpenProject, run: ProjectRun, *, probed: int = 0) -> Iterator[int]:
+def request_missing(project: OpenProject, run: ProjectRun, *, probed: int = 0) -> Iterator[int]:
     """Record requests for the tasks that lack masks, and queue them; yields how many, page by page.
 
     Tasks that are under way, or failed, are left alone. It ends early when somebody cancels the run. With `probed`, the
@@ -150,7 +150,7 @@ def failures(project: OpenProject) -> list[UnpredictedTask]:
 
 
 def retry_failed(project: OpenProject) -> tuple[int, int]:
-    """Want the failed tasks again, with their data of now; returns how many, and how many tasks are gone for good."""
+    """Request the failed tasks again, with their data of now; returns how many, and how many are gone for good."""
     found, gone = [], 0
     for failed in failures(project):
         try:
@@ -186,12 +186,12 @@ def _count_missing(project: OpenProject, options: RunOptions) -> int:
 
 
 def _left_to_do(project: OpenProject, tasks: list[Task]) -> list[Task]:
-    """Those whose wish was never made, was cancelled, or came to nothing in Label Studio."""
+    """Those whose request was never made, was cancelled, or came to nothing in Label Studio."""
     return [task for task, status in _with_statuses(project, tasks) if status not in _LEFT_ALONE]
 
 
 def _with_statuses(project: OpenProject, tasks: list[Task]) -> list[tuple[Task, str | None]]:
-    """Each task with how far its prediction of now got; None: it was never wanted."""
+    """Each task with how far its prediction of now got; None: it was never requested."""
     known = project.store.progress.statuses(project.project, project.version, [task.id for task in tasks])
     digests = (plan_prompts(project.requests.config, task.data).digest() for task in tasks)
     return [(task, known.get((task.id, digest))) for task, digest in zip(tasks, digests, strict=True)]

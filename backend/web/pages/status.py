@@ -135,7 +135,7 @@ def _version(name: str, counts: dict[str, int]) -> VersionLine:
 
 
 def _time_left(store: Store, project: Project, versions: tuple[VersionLine, ...]) -> str | None:
-    """For what is wanted, at the pace at which this model last worked; None where that is not known."""
+    """For what is requested, at the pace at which this model last worked; None where that is not known."""
     seconds = 0.0
     for version in versions:
         if version.requested:

@@ -103,17 +103,17 @@ def gpu_worker(settings: Settings, store: Store) -> Iterator[list[int]]:
     predicted: list[int] = []
 
     def predict(prediction_id: int) -> None:
-        wish = None if stop.is_set() else store.requests.begin(prediction_id)
-        if wish is None:
+        row = None if stop.is_set() else store.requests.begin(prediction_id)
+        if row is None:
             return
         mask = np.zeros((48, 64), bool)
         mask[10:20, 10:30] = True
         shape = CroppedMask.of(mask)
         masks = [
             PredictedMask(item.label, item.prompt, item.from_name, item.to_name, item.region_type, shape, 0.75)
-            for item in wish.plan.items
+            for item in row.plan.items
         ]
-        store.predictions.finish(prediction_id, build_prediction(masks, wish.model_version, 64, 48))
+        store.predictions.finish(prediction_id, build_prediction(masks, row.model_version, 64, 48))
         predicted.append(prediction_id)
 
     class ThreadWorker(LeasedWorker):

@@ -1,4 +1,4 @@
-"""A run from the wish to the verdict: with stand-ins for its processes, and once with the real ones."""
+"""A run from the row to the verdict: with stand-ins for its processes, and once with the real ones."""
 
 import json
 import threading
