@@ -275,7 +275,7 @@ def test_a_thousand_events_in_a_burst_and_kill_9(open_context) -> None:
         "import sys; from labeling.store import Store; from labeling.corrections.events import record_corrections\n"
         "with Store.open(sys.argv[1], sys.argv[2]) as store:\n"
         "    while True:\n"
-        "        for event_id in store.unprocessed_events(0): record_corrections(store, event_id)\n"
+        "        for event_id in store.events.unprocessed(0): record_corrections(store, event_id)\n"
     )
     command = [sys.executable, "-c", code, context.settings.database_url, context.settings.blob_url]
     threads = [threading.Thread(target=send, args=(payloads[number::8],)) for number in range(8)]
