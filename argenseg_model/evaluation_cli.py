@@ -1,21 +1,20 @@
 """`argenseg evaluate`. Torch is imported when the command runs, not for `--help`."""
 
+from __future__ import annotations  # its types are imported for type checkers only
+
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
-from PIL import Image
-from rich.console import Console
-from rich.table import Table
 
 from argenseg_model.errors import ARGenSegError
-from argenseg_model.evaluation import evaluate as measure
-from argenseg_model.evaluation import summarise, write_rows
 from argenseg_model.files import replace_file
-from argenseg_model.manifest import Manifest, ManifestItem
-from argenseg_model.overlays import draw_overlay
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from argenseg_model.manifest import ManifestItem
 
 COLUMNS = {"items": "items", "ciou": "cIoU", "giou": "gIoU", "boundary_iou": "boundary IoU", "object_f1": "object F1",
            "absent_items": "absent", "false_positives": "drawn all the same"}  # fmt: skip
@@ -41,6 +40,10 @@ def evaluate(
 
     Example: argenseg evaluate corrections/manifest.jsonl --model models/starter-1.1 --out report
     """
+    from argenseg_model.evaluation import evaluate as measure
+    from argenseg_model.evaluation import summarise, write_rows
+    from argenseg_model.manifest import Manifest
+
     try:
         items = Manifest.read(manifest).split(split)
         from argenseg_model import ARGenSeg
@@ -69,6 +72,10 @@ class _Pictures:
         self._folder, self._left, self._number = folder, count, 0
 
     def __call__(self, item: ManifestItem, pixels: np.ndarray, mask: np.ndarray) -> None:
+        from PIL import Image
+
+        from argenseg_model.overlays import draw_overlay
+
         number, self._number = self._number, self._number + 1
         if self._folder is None or not self._left or item.is_replay or item.mask is None:
             return
@@ -81,6 +88,9 @@ class _Pictures:
 
 
 def _print(title: str, summary: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("", *COLUMNS.values(), title=title)
     for name, group in {"all": summary, **summary["by_label"], **summary["by_size"]}.items():
         table.add_row(name, *(_text(group[column]) for column in COLUMNS))

@@ -1,14 +1,17 @@
 """The model's own commands. Torch is imported when a command runs, not for `--help`."""
 
+from __future__ import annotations  # its types are imported for type checkers only
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from argenseg_model.errors import ARGenSegError, PromptError
 from argenseg_model.prompting import QUESTIONS, prompt_words
-from argenseg_model.segment_files import RESULTS, ResultLine, ResumeError, begin_run, find_images, segment_files
+
+if TYPE_CHECKING:
+    from argenseg_model.segment_files import ResultLine
 
 SEGMENT_EPILOG = """\b
 Examples:
@@ -61,8 +64,12 @@ def segment(
     sources: tuple[str, ...], prompts: tuple[str, ...], model: str, template: str, device: str, out: Path, resume: bool
 ) -> None:
     """Segment images by text prompts and write the masks as PNG files."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     from argenseg_model import ARGenSeg
     from argenseg_model.checkpoints import fingerprint
+    from argenseg_model.segment_files import RESULTS, ResumeError, begin_run, find_images, segment_files
 
     images = find_images(sources, out)
     console = Console(stderr=True)
