@@ -17,7 +17,7 @@ from labeling.errors import LabelingError
 from labeling.settings import Settings
 from worker.errors import WorkerError
 
-LESSON_STEPS = 100  # of a fine-tune run: a few minutes on one core, and enough for the lesson
+QUICK_STEPS = 100  # of a fine-tune run: a few minutes on one core, and enough for the training project
 
 
 @click.command()
@@ -61,7 +61,7 @@ def demo(check: bool, data_dir: Path, port: int, backend_port: int, label_studio
 
 def _settings(server: LabelStudioServer, data_dir: Path, backend_port: int) -> Settings:
     """The demo's settings: its own data and queue, whatever the environment says; the model from the environment."""
-    quick = {} if os.environ.get("FINETUNE_STEPS") else {"finetune_steps": LESSON_STEPS}
+    quick = {} if os.environ.get("FINETUNE_STEPS") else {"finetune_steps": QUICK_STEPS}
     settings = Settings(
         label_studio_url=server.url,
         label_studio_api_key=server.token(),
