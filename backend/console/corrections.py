@@ -245,6 +245,7 @@ def sync(project: int | None, everything: bool, label_studio_url: str | None, ap
     Example: argenseg corrections sync --project 1
     """
     from worker.context import JobContext
+    from worker.reconcile import project_sync
 
     settings = start(log_level="WARNING", label_studio_url=label_studio_url, api_key=api_key)
     with JobContext.open(settings) as context:

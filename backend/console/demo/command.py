@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from backend.console.demo.label_studio import LabelStudioServer
     from labeling.settings import Settings
 
-LESSON_STEPS = 100  # of a fine-tune run: a few minutes on one core, and enough for the lesson
+QUICK_STEPS = 100  # of a fine-tune run: a few minutes on one core, and enough for the training project
 
 
 @click.command()
@@ -71,7 +71,7 @@ def _settings(server: LabelStudioServer, data_dir: Path, backend_port: int) -> S
     """The demo's settings: its own data and queue, whatever the environment says; the model from the environment."""
     from labeling.settings import Settings
 
-    quick = {} if os.environ.get("FINETUNE_STEPS") else {"finetune_steps": LESSON_STEPS}
+    quick = {} if os.environ.get("FINETUNE_STEPS") else {"finetune_steps": QUICK_STEPS}
     settings = Settings(
         label_studio_url=server.url,
         label_studio_api_key=server.token(),

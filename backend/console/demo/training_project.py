@@ -1,4 +1,5 @@
-"""The lesson: stained tissue, which the starter has never seen, for a person to correct a little of and to train on.
+"""The training project: tissue that an antibody marks brown, which the starter never saw and takes for nuclei. A person
+corrects a little of it and trains on that.
 
 Half of its images are corrected beforehand, with the known truth. They are the holdout that the gate needs before it
 decides anything: models are measured on them and never learn from them.
@@ -10,17 +11,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from argenseg_model.images import load_image
-from backend.console.demo.sample_project import FILES, Sample, SampleProject, SampleTask, is_holdout, label_config
+from backend.console.demo import pictures
+from backend.console.demo.sample_project import Sample, SampleProject, SampleTask, is_holdout, label_config
 from labeling.datasets.perceptual_hash import perceptual_hash
 from labeling.prompts.label_config import parse_label_config
 from labeling.regions.kinds import draw_regions, region_dict
 from labeling.store import ImageSplit, Store
 
-LESSON = Sample("Tissue: correct some, then Start Training", FILES / "tissue")
+_OPEN, _HOLDOUT = ([each for each in pictures.TISSUE if is_holdout(each.id) == side] for side in (False, True))
+TISSUE = Sample(
+    "Tissue: correct some, then Start Training",
+    (*_OPEN, *pictures.IMMUNOHISTOCHEMISTRY, *_HOLDOUT),
+    label_config("Nuclei, not what is brown"),
+)
 
 
-def place_lesson(store: Store) -> None:
-    """Say which side the lesson's images are on, before it is drawn: from what a person corrects models learn."""
+def place_tissue(store: Store) -> None:
+    """Say which side the tissue's images are on, before it is drawn: from what a person corrects models learn."""
     store.datasets.place_images(_missing_splits)
 
 
@@ -34,11 +41,16 @@ def submit_holdout(project: SampleProject, model_version: str) -> None:
 
 
 def true_annotation(project: SampleProject, task: SampleTask, model_version: str) -> dict[str, Any]:
-    """An annotation for the API: the predicted mask painted right, or a new one where nothing was predicted."""
+    """An annotation for the API: the predicted mask painted right, or a new one where nothing was predicted.
+
+    Only of drawn images: of others nobody knows the truth (ValueError).
+    """
+    if (truth := project.sample.truth(task.image_id)) is None:
+        raise ValueError(f"nobody knows the truth of image {task.image_id}")
     predictions = [each for each in project.task(task.id)["predictions"] if each["model_version"] == model_version]
     predicted = next((region for prediction in predictions for region in prediction["result"]), None)
-    control = parse_label_config(label_config()).controls[0]
-    (drawn,) = draw_regions(control.type, project.sample.truth(task.image_id))
+    control = parse_label_config(project.sample.label_config).controls[0]
+    (drawn,) = draw_regions(control.type, truth)
     region = region_dict(
         drawn,
         kind=control.type,
@@ -54,7 +66,7 @@ def true_annotation(project: SampleProject, task: SampleTask, model_version: str
 
 def _missing_splits(known: Sequence[ImageSplit]) -> list[ImageSplit]:
     placed = {each.sha256 for each in known}
-    splits = [_split(image_id, content) for image_id, content in LESSON.images().items()]
+    splits = [_split(image_id, content) for image_id, content in TISSUE.images().items()]
     return [split for split in splits if split.sha256 not in placed]
 
 
