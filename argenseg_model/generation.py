@@ -29,7 +29,8 @@ class Generation:
 class DecodedMasks:
     """Visual tokens of B rows and the latent that they add up to (of the finest scale, maybe means).
 
-    `probability_BL` (0..1): that a token is the chosen code or one that draws nearly the same, among the visual tokens.
+    `probability_BL` (0..1), of the finest scale: that a token is the chosen code or one that draws nearly the same, among
+    the visual tokens.
     """
 
     codes_BL: Tensor
@@ -97,7 +98,7 @@ class GenerationMixin:
         side, C = vqvae.config.scales[-1], vqvae.config.z_channels
         head_VD = self.lm_head.weight[self.config.visual_token_start :][: vqvae.config.num_codes]
         f_hat = torch.zeros(B, C, side, side, device=self.device, dtype=self.dtype)
-        codes, probabilities, offset, temperature = [], [], 0, self.config.decode_temperature
+        codes, offset, temperature = [], 0, self.config.decode_temperature
         for k, scale_side in enumerate(vqvae.config.scales):
             L = scale_side * scale_side
             if k == 0:
@@ -111,13 +112,15 @@ class GenerationMixin:
             logits_BLV = F.linear(hidden_BLD, head_VD).float()
             codes_BL = logits_BLV.argmax(-1)
             codes.append(codes_BL)
-            probabilities.append((logits_BLV.softmax(-1) * vqvae.quantize.similarity(codes_BL, k)).sum(-1))
-            if temperature and k == len(vqvae.config.scales) - 1:
+            is_finest = k == len(vqvae.config.scales) - 1
+            if is_finest:
+                probability_BL = (logits_BLV.softmax(-1) * vqvae.quantize.similarity(codes_BL, k)).sum(-1)
+            if temperature and is_finest:
                 f_hat = vqvae.quantize.add_mean(f_hat, (logits_BLV / temperature).softmax(-1), k)
             else:
                 f_hat = vqvae.quantize.add_scale(f_hat, codes_BL, k)
             offset += L
-        return DecodedMasks(torch.cat(codes, 1), torch.cat(probabilities, 1), f_hat)
+        return DecodedMasks(torch.cat(codes, 1), probability_BL, f_hat)
 
     def extend_images(self, image_features: Tensor, prefix_ids: list[int]) -> DynamicCache:
         """Keys and values of the same ids with each of the images (images, num_image_tokens, D), a row for each."""

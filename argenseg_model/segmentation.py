@@ -137,8 +137,7 @@ class SegmentationMixin:
         masks = self.decode_rows(rows, [row_ids[shared:] for row_ids in ids])
         decoded = picture_to_uint8(self.image_tokenizer.decode(masks.f_hat_BChw))
         codes = masks.codes_BL.cpu().numpy()
-        finest = self.config.vqvae_config.scales[-1] ** 2
-        scores = _scores(masks.probability_BL[:, -finest:], decoded)
+        scores = _scores(masks.probability_BL, decoded)
         for (answer, i), picture, row_codes, score in zip(places, decoded, codes, scores, strict=True):
             answer.rows[i].append((picture, row_codes, score))
 
