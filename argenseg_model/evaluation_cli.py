@@ -10,39 +10,65 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from argenseg_model.annotated_sets import read_annotated_set
 from argenseg_model.errors import ARGenSegError
 from argenseg_model.evaluation import evaluate as measure
 from argenseg_model.evaluation import summarise, write_rows
+from argenseg_model.evaluation_page import COLUMNS, WorstCases, evaluation_page, figure_text, groups_of
 from argenseg_model.files import replace_file
-from argenseg_model.manifest import Manifest, ManifestItem
+from argenseg_model.manifest import ManifestItem
 from argenseg_model.overlays import draw_overlay
+from argenseg_model.threads import be_a_good_neighbour
 
-COLUMNS = {"items": "items", "ciou": "cIoU", "giou": "gIoU", "boundary_iou": "boundary IoU", "object_f1": "object F1",
-           "absent_items": "absent", "false_positives": "drawn all the same"}  # fmt: skip
+EPILOG = """\b
+Examples:
+  argenseg evaluate corrections/manifest.jsonl --model models/starter-1.1 --out report
+  argenseg evaluate facade/test.json --out report        COCO, its pictures in facade/images/
+  argenseg evaluate "refcoco/refs(unc).p" --part val     RefCOCO, with instances.json beside it
+
+\b
+DIR then holds
+  index.html    the figures by label and size, and the worst answers as pictures
+  summary.json  the figures
+  items.jsonl   a line for each image and prompt
+
+What cannot be used of a COCO or RefCOCO file is told and left out. Objects are connected components.
+"""
 
 
-@click.command()
+@click.command(epilog=EPILOG)
 @click.argument("manifest", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--model", default="starter", show_default=True, metavar="FOLDER|ID",
               help="A checkpoint folder, a Hugging Face id, or `starter`.")  # fmt: skip
 @click.option("--split", type=click.Choice(["holdout", "train"]), default="holdout", show_default=True,
-              help="Which side of the manifest to measure on.")  # fmt: skip
+              help="Which side of a manifest to measure on.")  # fmt: skip
+@click.option("--part", metavar="NAME", help="Which part of RefCOCO's references: val, testA, testB, ...")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(1, 256), help="CPU threads (torch's default: all).")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-              help="Write items.jsonl (a line for each item) and summary.json there.")  # fmt: skip
+              help="Write a page with the worst answers, the figures, and a line for each item there.")  # fmt: skip
+@click.option("--worst", type=click.IntRange(0, 1000), default=12, show_default=True, metavar="N",
+              help="Answers on that page.")  # fmt: skip
 @click.option("--pictures", type=click.IntRange(0, 1000), default=0, metavar="N",
               help="Also write DIR/pictures/: truth and answer of the first N items with an object, "
               "named by their lines in items.jsonl, from 0.")  # fmt: skip
 def evaluate(
-    manifest: Path, model: str, split: Any, device: str, threads: int | None, out: Path | None, pictures: int
+    manifest: Path,
+    model: str,
+    split: Any,
+    part: str | None,
+    device: str,
+    threads: int | None,
+    out: Path | None,
+    worst: int,
+    pictures: int,
 ) -> None:
-    """Measure a model on a manifest, beside trivial answers.
-
-    Example: argenseg evaluate corrections/manifest.jsonl --model models/starter-1.1 --out report
-    """
+    """Measure a model on annotated images (MANIFEST: ours, COCO's or RefCOCO's), beside trivial answers."""
     try:
-        items = Manifest.read(manifest).split(split)
+        read = read_annotated_set(manifest, split, part)
+        for problem in read.problems:
+            click.echo(problem, err=True)
+        be_a_good_neighbour()
         from argenseg_model import ARGenSeg
 
         if threads:
@@ -50,16 +76,25 @@ def evaluate(
 
             torch.set_num_threads(threads)
         draw = _Pictures(None if out is None else out / "pictures", pictures)
-        rows = measure(ARGenSeg.from_pretrained(model, device=device), items, on_answer=draw)
+        cases = WorstCases(0 if out is None else worst)
+
+        def on_answer(item: ManifestItem, pixels: np.ndarray, mask: np.ndarray) -> None:
+            draw(item, pixels, mask)
+            cases(item, pixels, mask)
+
+        segmenter = ARGenSeg.from_pretrained(model, device=device)
+        rows = measure(segmenter, read.manifest.split(split), on_answer=on_answer)
     except ARGenSegError as error:
         raise click.ClickException(str(error)) from error
-    summary = summarise(rows)
+    summary, title = summarise(rows), f"{model} on {manifest} ({part or split})"
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         write_rows(out / "items.jsonl", rows)
         with replace_file(out / "summary.json") as partial:
             partial.write_text(json.dumps(summary, indent=2) + "\n")
-    _print(f"{model} on {manifest} ({split})", summary)
+        with replace_file(out / "index.html") as partial:
+            partial.write_text(evaluation_page(title, summary, cases.sorted()), encoding="utf-8")
+    _print(title, summary)
 
 
 class _Pictures:
@@ -82,15 +117,11 @@ class _Pictures:
 
 def _print(title: str, summary: dict[str, Any]) -> None:
     table = Table("", *COLUMNS.values(), title=title)
-    for name, group in {"all": summary, **summary["by_label"], **summary["by_size"]}.items():
-        table.add_row(name, *(_text(group[column]) for column in COLUMNS))
+    for name, group in groups_of(summary).items():
+        table.add_row(name, *(figure_text(group[column]) for column in COLUMNS))
     for name, value in summary["baselines"].items():
-        table.add_row(f"({name})", "", "", _text(value), style="dim")
+        table.add_row(f"({name})", "", "", figure_text(value), style="dim")
     Console(markup=False, emoji=False).print(table)  # a label may hold [brackets]
-
-
-def _text(value: float | None) -> str:
-    return "–" if value is None else str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
 if __name__ == "__main__":

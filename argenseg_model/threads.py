@@ -19,7 +19,8 @@ def torch_environment(base: Mapping[str, str], *, processes: int = 1, threads: i
     `threads` of the process, where they are decided; else `base` may say it (OMP_NUM_THREADS), else it is the process's
     share of the cores, at least 1. OMP_WAIT_POLICY stays what `base` says. Both are read when torch is imported.
     """
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(max(1, usable_cores() // processes))} | dict(base)
+    share = max(1, usable_cores() // processes)
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(share)} | dict(base)
     if threads is not None:
         environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     return environment

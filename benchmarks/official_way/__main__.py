@@ -94,8 +94,13 @@ def watched(model: ARGenSeg, stages: Stages) -> Iterator[list[torch.Tensor]]:
 
         setattr(owner, method, measured)
 
-    in_stages = ((model, "image_features", "image"), (model, "extend_images", "prompt"), (model, "fill_rows", "preamble"),
-                 (model, "decode_masks", "visual tokens"), (vqvae, "decode", "pictures"))  # fmt: skip
+    in_stages = (
+        (model, "image_features", "image"),
+        (model, "extend_images", "prompt"),
+        (model, "fill_rows", "preamble"),
+        (model, "decode_masks", "visual tokens"),
+        (vqvae, "decode", "pictures"),
+    )
     for owner, method, stage in in_stages:
         watch(owner, method, stage)
     try:
