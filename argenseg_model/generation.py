@@ -57,7 +57,8 @@ class GenerationMixin:
         if input_ids.ndim > 2 or len(input_ids) != 1:
             raise ValueError(f"generate takes one row of input_ids, not a tensor of shape {tuple(input_ids.shape)}")
         eos = {config.eos_token_id} if isinstance(config.eos_token_id, int) else set(config.eos_token_id or ())
-        embeds = self.prompt_embeds(input_ids, self.image_features(pixel_values.to(self.device)).flatten(0, 1))
+        features = self.image_features(pixel_values.to(self.device))
+        embeds = self.prompt_embeds(input_ids, features.flatten(0, 1))
         cache = DynamicCache(config=config.text_config)
         text_ids: list[int] = []
         masks: list[DecodedMasks] = []
@@ -65,7 +66,7 @@ class GenerationMixin:
         while len(text_ids) < max_new_tokens:
             token = int(self.lm_head(hidden_D).argmax())
             if token == config.ge_start_id:
-                masks.append(self.decode_masks(cache))
+                masks.append(self.decode_masks(cache, image_features=features[-1:]))  # of the last image
                 token = config.ge_end_id  # forced: the mask has a fixed length
             text_ids.append(token)
             if token in eos:
@@ -83,7 +84,9 @@ class GenerationMixin:
         with torch.inference_mode(False):
             return Generation(input_ids.new_tensor(text_ids), codes.clone(), pictures.clone())
 
-    def decode_masks(self, cache: DynamicCache, attention_mask: Tensor | None = None) -> DecodedMasks:
+    def decode_masks(
+        self, cache: DynamicCache, attention_mask: Tensor | None = None, image_features: Tensor | None = None
+    ) -> DecodedMasks:
         """Decode one mask in each row after what `cache` holds; all tokens of a scale in one forward pass.
 
         Attention stays causal inside a scale, as in the release (facts: not VAR's block-full attention).
@@ -91,6 +94,7 @@ class GenerationMixin:
         Args:
             cache: keys and values of the rows so far, without `<ge_start>`; it grows by tokens_per_mask.
             attention_mask: (B, cached) 0 where a cached place is padding.
+            image_features: (B, num_image_tokens, D) of the rows' images, for a model whose visual tokens see them.
         """
         vqvae, scale_of_token = self.image_tokenizer, self.scale_of_token()
         B = cache.layers[0].keys.shape[0]
@@ -104,7 +108,7 @@ class GenerationMixin:
                 inputs_BLD = self._embed(self.config.ge_start_id, B)
             else:
                 visual = vqvae.quantize.next_input(f_hat, k)
-                inputs_BLD = self.visual_embeds(visual, offset, scale_of_token[offset : offset + L])
+                inputs_BLD = self.visual_embeds(visual, offset, scale_of_token[offset : offset + L], image_features)
             if attention_mask is not None:
                 attention_mask = F.pad(attention_mask, (0, L), value=1)
             hidden_BLD = self.extend(inputs_BLD, cache, attention_mask)
@@ -126,14 +130,17 @@ class GenerationMixin:
         self.fill(self.prompt_embeds(prefix, image_features), cache)
         return cache
 
-    def decode_rows(self, rows: DynamicCache, row_ids: list[list[int]]) -> DecodedMasks:
+    def decode_rows(
+        self, rows: DynamicCache, row_ids: list[list[int]], image_features: Tensor | None = None
+    ) -> DecodedMasks:
         """Decode a mask for each row.
 
         Args:
             rows: keys and values of what the rows begin with, the same length for all; it grows.
             row_ids: ids of each row from there, at least one, up to where `<ge_start>` follows.
+            image_features: see `decode_masks`.
         """
-        return self.decode_masks(rows, self.fill_rows(rows, row_ids))
+        return self.decode_masks(rows, self.fill_rows(rows, row_ids), image_features)
 
     def fill_rows(self, rows: DynamicCache, row_ids: list[list[int]]) -> Tensor | None:
         """Let each row of the cache grow by its ids, padded on the left; the attention mask if there is padding."""
