@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 SMALL = 9.0
 """Cells of the mask's picture: things that are as a rule thinner than this are worth a closer look."""
-LEAST_SIDE = 96
-"""px: parts are never smaller; enlarged further, they show nothing more."""
+LEAST_SIDE, USUAL_SIDE = 96, 192
+"""px: parts are never smaller, as enlarged further they show nothing more; and only halves are smaller than usual."""
 OVERLAP = 0.25
 """Of a part's side: what neighbouring parts have in common."""
 LEAST_AGREEMENT = 0.5
@@ -46,7 +46,9 @@ def parts_to_see(mask: NDArray[np.bool_], thick: float, most: int) -> list[Part]
     """Overlapping parts (at most `most` a side) that hold some of a mask (H, W) of things `thick` cells thick."""
     height, width = mask.shape
     wanted = min(most, int(np.ceil(SMALL / max(thick, 1e-3))) if thick < SMALL else 1)
-    rows, columns = (max(1, min(wanted, length // LEAST_SIDE)) for length in (height, width))
+    rows, columns = (
+        max(1, min(wanted, length // LEAST_SIDE, max(2, length // USUAL_SIDE))) for length in (height, width)
+    )
     if rows * columns == 1:
         return []
     parts = [Part(x, y, w, h) for y, h in _spans(height, rows) for x, w in _spans(width, columns)]

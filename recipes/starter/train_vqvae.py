@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from argenseg_model.files import replace_file
+from argenseg_model.training.objective import picture_loss
 from argenseg_model.vqvae import MultiScaleVQVAE
 from recipes.starter.asking import ask
 from recipes.starter.mask_pictures import CodebookAverages, train_step_loss
@@ -45,6 +46,53 @@ def train_vqvae(vqvae: MultiScaleVQVAE, views: list[View], checkpoint: Path, ste
                 print(json.dumps(line), file=log, flush=True)
     with replace_file(checkpoint) as partial:
         torch.save(vqvae.state_dict(), partial)
+
+
+def polish_decoder(vqvae: MultiScaleVQVAE, views: list[View], checkpoint: Path, steps: int, seed: int) -> None:
+    """Train what follows the codes in place, or load `checkpoint`; the codes of a mask stay what they are.
+
+    Pictures are drawn from means of codes, from sure to quite unsure, as a language model's are.
+    """
+    if checkpoint.is_file():
+        vqvae.load_state_dict(torch.load(checkpoint, weights_only=True))
+        return
+    pictures = mask_pictures(views, min(20_000, steps * BATCH), seed + 1)
+    parameters = [*vqvae.decoder.parameters(), *vqvae.post_quant_conv.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=1e-4, betas=(0.9, 0.99))
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.05)
+    started, mean = time.monotonic(), 0.0
+    with checkpoint.with_suffix(".jsonl").open("w") as log:
+        for step in range(steps):
+            target = _draw(pictures)
+            f_hat = mean_codes(vqvae, target, 0.01 * 16 ** torch.rand(len(target), 1, 1))
+            loss = picture_loss(vqvae.decoder(vqvae.post_quant_conv(f_hat)), target)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            scheduler.step()
+            mean = loss.item() if step == 0 else 0.97 * mean + 0.03 * loss.item()
+            if step % 50 == 49:
+                line = {"step": step + 1, "seconds": round(time.monotonic() - started), "loss": round(mean, 4)}
+                print(json.dumps(line), file=log, flush=True)
+                with replace_file(checkpoint.with_suffix(".partial")) as partial:
+                    torch.save(vqvae.state_dict(), partial)
+    with replace_file(checkpoint) as partial:
+        torch.save(vqvae.state_dict(), partial)
+
+
+@torch.no_grad()
+def mean_codes(vqvae: MultiScaleVQVAE, target_B3HW: Tensor, softness_B11: Tensor) -> Tensor:
+    """f_hat of pictures whose finest scale is a mean of codes near the right ones, by `softness` (as a soft target)."""
+    quantizer, last = vqvae.quantize, len(vqvae.config.scales) - 1
+    f = vqvae.latent(target_B3HW)
+    f_hat = torch.zeros_like(f)
+    for k in range(last):
+        f_hat = quantizer.add_scale(f_hat, quantizer.nearest(quantizer.next_input(f - f_hat, k), k), k)
+    rest, codebook = quantizer.next_input(f - f_hat, last), quantizer.codebook(last)
+    distance = rest.square().sum(-1, keepdim=True) + codebook.square().sum(-1) - 2 * rest @ codebook.T
+    weights = (-distance / (softness_B11 * codebook.var(0).sum())).softmax(-1)
+    return quantizer.add_mean(f_hat, weights, last)
 
 
 def _draw(pictures: Tensor) -> Tensor:
