@@ -94,6 +94,8 @@ class ARGenSegConfig(PreTrainedConfig):
         known_names: what the model was taught to name: the words that ask for all of a kind ("nuclei") -> all forms of
             the name; empty where it is taken to know everything.
         known_words: what may stand beside a name ("all", "largest").
+        measures_words: words that choose objects of a known name ("largest", "in the left half") are measured on all
+            objects of that name that the model finds, instead of being left to the model; not in the release.
         closer_tiles: where what was found is small, the picture is looked at again in up to so many parts a side; 0 for
             never.
         edge_radius: how far a mask's edge may be moved to the image's own, in pixels of the mask's picture, 0 for not
@@ -128,6 +130,7 @@ class ARGenSegConfig(PreTrainedConfig):
     visual_tokens_see_image: bool = False
     known_names: dict[str, list[str]] | None = None
     known_words: list[str] | None = None
+    measures_words: bool = False
     closer_tiles: int = 0
     edge_radius: Number = 0.0
     system_message: str = INTERNVL2_5_SYSTEM

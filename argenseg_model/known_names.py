@@ -20,12 +20,14 @@ class Known:
     Attributes:
         is_known: it names at least one thing that the model was taught, and nothing else but words that go with them.
         names: the things that it names, as they are usually asked for ("nuclei").
+        forms: how they are said in the prompt, in its order.
         unknown: the words that the model was not taught.
         nearest: known names that are spelt like the unknown words, at most three; else the first known names.
     """
 
     is_known: bool
     names: tuple[str, ...]
+    forms: tuple[str, ...]
     unknown: tuple[str, ...]
     nearest: tuple[str, ...]
 
@@ -51,18 +53,20 @@ class KnownNames:
     def look_up(self, prompt: str) -> Known:
         """What is known of the prompt's words."""
         if not self.names:
-            return Known(True, (), (), ())
+            return Known(True, (), (), (), ())
         rest = " ".join(re.findall(r"\w+(?:[-']\w+)*", prompt.lower()))
         forms = sorted(((form, name) for name, forms in self.names.items() for form in forms), key=lambda f: -len(f[0]))
-        found: list[tuple[int, str]] = []
+        found: list[tuple[int, str, str]] = []
         for form, name in forms:  # the longest first: "tree trunk" is no tree
             pattern = rf"(?<!\w){re.escape(form.lower())}(?!\w)"
             for match in re.finditer(pattern, rest):
-                found.append((match.start(), name))
+                found.append((match.start(), name, match.group()))
             rest = re.sub(pattern, lambda match: " " * len(match.group()), rest)
-        names = tuple(dict.fromkeys(name for _, name in sorted(found)))
+        names = tuple(dict.fromkeys(name for _, name, _ in sorted(found)))
+        said = tuple(form for _, _, form in sorted(found))
         unknown = tuple(word for word in rest.split() if word not in self.words)
-        return Known(bool(names) and not unknown, names, unknown, () if names and not unknown else self._near(unknown))
+        is_known = bool(names) and not unknown
+        return Known(is_known, names, said, unknown, () if is_known else self._near(unknown))
 
     def _near(self, words: Sequence[str]) -> tuple[str, ...]:
         of_form = {form.lower(): name for name, forms in self.names.items() for form in forms}

@@ -1,7 +1,7 @@
 """`segment(images, prompts)`: the one call that most programs need."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from transformers import DynamicCache
 
+from argenseg_model.chosen_objects import Choice, choice_of
 from argenseg_model.closer import Part, merge_parts, parts_to_see, thickness
 from argenseg_model.edges import snap_to_edges
 from argenseg_model.errors import PromptError, TokenizerError
@@ -89,9 +90,28 @@ class SegmentationMixin:
         if isinstance(images, str | bytes | np.ndarray) or not isinstance(images, Iterable):
             images = [images]
         images = list(images)
-        prefix_ids = self._prefix_ids(template)
         self.prefix_cache.begin_call()
-        asked = zip(images, _prompts_by_image(prompts, len(images)), strict=True)
+        of_images = _prompts_by_image(prompts, len(images))
+        if not self.config.measures_words:
+            return self._answer(images, of_images, template)
+        plans = [[self._plan(prompt) for prompt in of_image] for of_image in of_images]
+        found = self._answer(images, [[*dict.fromkeys(kind for kind, _ in plan)] for plan in plans], template)
+        return [
+            _chosen(image, of_image, plan, results)
+            for image, of_image, plan, results in zip(images, of_images, plans, found, strict=True)
+        ]
+
+    def _plan(self, prompt: str) -> tuple[str, Choice | None]:
+        """What is asked for a prompt: all of a kind, of which some objects are then chosen, or the prompt itself."""
+        known = self.knows(prompt)
+        choice = choice_of(prompt, known.forms[0]) if len(known.forms) == 1 else None
+        return (f"all {known.names[0]}", choice) if choice else (prompt, None)
+
+    def _answer(
+        self, images: Sequence[ImageLike], prompts: list[list[str]], template: str
+    ) -> list[list[SegmentationResult]]:
+        prefix_ids = self._prefix_ids(template)
+        asked = zip(images, prompts, strict=True)
         results = []
         most = CPU_ROWS_PER_BATCH if self.device.type == "cpu" else ROWS_PER_BATCH
         for batch in _batches((self._begin(load_image(image), of_image, template) for image, of_image in asked), most):
@@ -229,6 +249,24 @@ class SegmentationMixin:
     def _all_of_the_kind(self, prompt: str) -> str:
         known = self.knows(prompt)
         return f"all {known.names[0]}" if known.is_known and len(known.names) == 1 else prompt
+
+
+def _chosen(
+    image: ImageLike, prompts: list[str], plan: list[tuple[str, Choice | None]], results: list[SegmentationResult]
+) -> list[SegmentationResult]:
+    """Results of the prompts as they were given, from those of what was asked."""
+    of_kind, grey = {result.prompt: result for result in results}, None
+    chosen = []
+    for prompt, (kind, choice) in zip(prompts, plan, strict=True):
+        result = replace(of_kind[kind], prompt=prompt)
+        if choice and result.mask.any():
+            if grey is None:
+                grey = np.asarray(load_image(image).convert("L"))
+            mask = choice.of(result.mask, grey)
+            probability = np.where(result.mask & ~mask, np.float32(0), result.probability)
+            result = replace(result, mask=mask, probability=probability)
+        chosen.append(result)
+    return chosen
 
 
 class _Answer:

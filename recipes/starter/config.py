@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from argenseg_model.chosen_objects import WORDS
 from argenseg_model.configuration import ARGenSegConfig
 from argenseg_model.model import ARGenSeg
 from argenseg_model.prompting import ANSWERS, QUESTIONS
@@ -87,6 +88,7 @@ def starter_config(tokenizer: Tokenizer, model_name: str) -> ARGenSegConfig:
         visual_tokens_see_image=True,
         known_names=known_names(),
         known_words=known_words(),
+        measures_words=True,
         closer_tiles=6,
         edge_radius=1.5,
         system_message="",
@@ -109,7 +111,7 @@ def known_words() -> list[str]:
     things = {word for forms in known_names().values() for form in forms for word in form.lower().split()}
     foreign = {word for thing in FOREIGN_OBJECTS for word in thing.split()}
     said = {word for prompt in prompt_corpus(0, 6000) for word in re.findall(r"[a-z]+(?:-[a-z]+)*", prompt.lower())}
-    return sorted((said | {"all", "but", "two", "ones"}) - (things - {"in", "the", "or", "of"}) - foreign)
+    return sorted((said - foreign - (things - {"in", "the", "or", "of"})) | WORDS)
 
 
 @torch.no_grad()

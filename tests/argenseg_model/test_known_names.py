@@ -16,6 +16,7 @@ NAMES = KnownNames(
 def test_a_prompt_of_taught_names_and_words_is_known(prompt, names):
     known = NAMES.look_up(prompt)
     assert (known.is_known, known.names, known.unknown, known.nearest) == (True, names, (), ())
+    assert all(form in prompt.lower() for form in known.forms)
 
 
 def test_a_word_that_was_not_taught_is_named_with_the_nearest_names():
