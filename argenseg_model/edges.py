@@ -33,3 +33,19 @@ def snap_to_edges(probability: NDArray[np.float32], image: Image.Image, radius: 
     covariance, variance = mean(grey * probability) - mean_grey * mean_mask, mean(grey * grey) - mean_grey**2
     slope = covariance / (variance + EPSILON)
     return np.clip(mean(slope) * grey + mean(mean_mask - slope * mean_grey), 0, 1)
+
+
+def drop_specks(probability: NDArray[np.float32], least_area: float) -> NDArray[np.float32]:
+    """A probability map (H, W) whose mask (above 0.5) has no parts and no holes of less than `least_area` px."""
+    mask = probability > 0.5
+    if not mask.any():
+        return probability
+    cleaned = probability.copy()
+    for is_hole, connectivity in ((False, 8), (True, 4)):
+        drawn = (mask ^ is_hole).view(np.uint8)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(drawn, connectivity=connectivity)
+        is_speck = stats[:, cv2.CC_STAT_AREA] < least_area
+        is_speck[0] = False
+        specks = is_speck[labels]
+        cleaned[specks] = np.nextafter(np.float32(0.5), np.float32(1)) if is_hole else 0.5
+    return cleaned

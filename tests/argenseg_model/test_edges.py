@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from argenseg_model.edges import snap_to_edges
+from argenseg_model.edges import drop_specks, snap_to_edges
 from argenseg_model.metrics import iou
 
 
@@ -33,3 +33,16 @@ def test_an_image_larger_than_the_filter_works_on_keeps_its_size():
     image, truth, coarse = picture_and_coarse(64, 2500)
     snapped = snap_to_edges(coarse, image, radius=40)
     assert snapped.shape == (2500, 2500) and iou(snapped > 0.5, truth) > 0.98
+
+
+def test_specks_and_pinholes_go_and_everything_else_stays():
+    probability = np.full((60, 60), 0.1, np.float32)
+    probability[10:40, 10:40] = 0.9
+    expected = probability.copy()
+    probability[20, 20:22], probability[50, 50] = 0.2, 0.8  # two pixels of a hole, one of a speck
+    probability[30:36, 30:36] = expected[30:36, 30:36] = 0.3  # a hole that was drawn
+    cleaned = drop_specks(probability, least_area=9)
+    assert np.array_equal(cleaned > 0.5, expected > 0.5)
+    same = np.ones_like(cleaned, bool)
+    same[20, 20:22] = same[50, 50] = False
+    assert np.array_equal(cleaned[same], probability[same])
