@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from labeling.regions.instances import label_instances
+from argenseg_model.instances import label_instances
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from argenseg_model.instances import drop_small, label_instances
 from labeling.errors import LabelingError
 from labeling.predictions import PredictedMask, Prediction, build_prediction, validate_prediction
 from labeling.prompts.focus import Window, focus_window, limit_to_focus, widen_window
@@ -18,7 +19,6 @@ from labeling.prompts.label_config import LabelConfig
 from labeling.prompts.plan import PromptedLabel, PromptPlan
 from labeling.prompts.wording import distinct_prompts, question_key
 from labeling.regions.cropped_mask import CroppedMask
-from labeling.regions.instances import drop_small, label_instances
 from labeling.regions.kinds import ONE_OBJECT_KINDS, most_regions
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from labeling.regions.instances import label_instances
+from argenseg_model.instances import label_instances
 from labeling.regions.kinds import region_mask
 
 _BOX_MARGIN = 16  # px of surroundings
