@@ -14,8 +14,8 @@ LEFT_OUT = {"gcs", "azure"}  # which no image and no test installs
 
 
 def pins() -> dict[str, str]:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines if line[0] != "#")}
+    lines = (line for line in (ROOT / "constraints.txt").read_text().splitlines() if line[0] != "#")
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
 
 
 def requirements() -> Iterator[Requirement]:
