@@ -17,6 +17,7 @@ from backend.console.demo.training_project import TISSUE, place_tissue, submit_h
 from backend.console.supervisor.embedded_redis import data_folder_lock
 from backend.console.supervisor.processes import Command, Supervisor
 from backend.console.supervisor.up import is_ready, start_services
+from labeling.extras import install_command
 from labeling.settings import Settings, environment_of
 from labeling.store import Store
 from worker.errors import SupervisorError
@@ -64,7 +65,7 @@ def run_demo(server: LabelStudioServer, settings: Settings, console: Console, *,
             write_environment(settings)
             if missing := missing_packages():
                 console.print(
-                    f"Without the real pictures of {', '.join(missing)}: pip install 'argenseg-labeling[demo]' brings"
+                    f"Without the real pictures of {', '.join(missing)}: {install_command('demo')} brings"
                     " them, for a demo in another --data-dir.",
                     markup=False,
                 )
