@@ -37,7 +37,7 @@ def backend(settings: Settings) -> Iterator[Finding]:
                 f"The backend leaves {share:.0%} of the tasks blind, commands here {settings.blind_share:.0%}.",
                 "Give both the same BLIND_SHARE, else argenseg predict draws masks for blind tasks.",
             )
-    if authorization is None and settings.host not in ("127.0.0.1", "localhost", "::1"):
+    if settings.is_open_to_all:
         yield warning(f"Everybody who reaches {settings.host} can call it.", "Set BASIC_AUTH_USER and BASIC_AUTH_PASS.")
 
 

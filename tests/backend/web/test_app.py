@@ -7,7 +7,6 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from backend.web import app as app_module
 from backend.web.app import create_app
 from labeling.errors import StoreError
 from labeling.settings import Settings
@@ -74,9 +73,9 @@ def test_a_bug_is_told_without_its_details(
 
 
 def test_a_body_that_is_too_large(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert client.application.config["MAX_CONTENT_LENGTH"] == app_module.MAX_BODY_BYTES == 256 * 1024**2
+    assert client.application.config["MAX_CONTENT_LENGTH"] == Settings().max_body_bytes == 128 * 10**6
     monkeypatch.setitem(client.application.config, "MAX_CONTENT_LENGTH", 1000)
-    response = client.post("/webhook", data=b"x" * 1001)
+    response = client.post("/webhook", data=b"x" * 1001, content_type="application/json")
     assert response.status_code == 413 and response.json["error"]
 
 
