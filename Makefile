@@ -8,6 +8,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 LABEL_STUDIO_VERSION := 1.23.2
 VENV := .venv/bin
 READY := .venv/.installed
+DEV_READY := .venv/.installed-dev
 LABEL_STUDIO_READY := .venv-label-studio/.installed-$(LABEL_STUDIO_VERSION)
 LABEL_STUDIO_ML_VERSION := 1.0.9
 LABEL_STUDIO_ML_READY := .venv-label-studio-ml/.installed-$(LABEL_STUDIO_ML_VERSION)
@@ -20,24 +21,31 @@ demo: $(READY) $(LABEL_STUDIO_READY) ## start Label Studio with pre-annotated mi
 
 test: lint types floors pytest ## everything CI runs
 
-lint: $(READY) ## ruff: lint and format
+lint: $(DEV_READY) ## ruff: lint and format
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
 
-types: $(READY) ## mypy, strict on labeling, worker and backend
+types: $(DEV_READY) ## mypy, strict on labeling, worker and backend
 	$(VENV)/mypy
 
-floors: $(READY) ## import-linter: imports go down only
+floors: $(DEV_READY) ## import-linter: imports go down only
 	$(VENV)/lint-imports
 
-pytest: $(READY) $(LABEL_STUDIO_READY) $(LABEL_STUDIO_ML_READY) browser ## all tests, the end-to-end ones last
+pytest: $(DEV_READY) $(LABEL_STUDIO_READY) $(LABEL_STUDIO_ML_READY) browser ## all tests, the end-to-end ones last
 	$(VENV)/python -m pytest
 
-test-fast: $(READY) ## the tests that need no Label Studio and no browser
+test-fast: $(DEV_READY) ## the tests that need no Label Studio and no browser
 	$(VENV)/python -m pytest -m "not e2e"
 
-test-gpu: $(READY) ## what only a GPU can show, where there is one: parity, memory that runs out, fine-tuning
+test-gpu: $(DEV_READY) ## what only a GPU can show, where there is one: parity, memory that runs out, fine-tuning
 	$(VENV)/python -m pytest tests/gpu
+
+docker-test: $(DEV_READY) $(LABEL_STUDIO_READY) ## the team's stack in containers, from the images to a restored backup
+	$(VENV)/python -m tests.docker.check_stack
+
+constraints: $(DEV_READY) ## pin in constraints.txt what is installed now: images, CI and `make` install these versions
+	{ head -n 1 constraints.txt; $(VENV)/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//'; } > constraints.new
+	mv constraints.new constraints.txt
 
 # Chromium comes from the system (a test names itself as not run when it is missing; under CI=true that is a failure).
 browser:
@@ -46,11 +54,15 @@ browser:
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium fonts-liberation; \
 	else echo "Chromium is not installed: the browser tests will not run. Install the package 'chromium' to run them."; fi
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml constraints.txt
 	@[ -n "$(PYTHON)" ] && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; say which with: make PYTHON=/path/to/python3.11"; exit 1; }
 	[ -x $(VENV)/python ] || "$(PYTHON)" -m venv .venv
-	$(VENV)/python -m pip install --quiet --editable '.[dev]'
+	$(VENV)/python -m pip install --quiet --constraint constraints.txt --editable '.[worker,demo]'
+	touch $@
+
+$(DEV_READY): $(READY)
+	$(VENV)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 # Label Studio pins an older rq and redis than we use, so it lives in an environment of its own.
@@ -72,4 +84,4 @@ $(LABEL_STUDIO_ML_READY): $(READY)
 clean: ## remove the demo's data and the caches (the environments stay)
 	rm -rf .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
 
-.PHONY: help demo test lint types floors pytest test-fast test-gpu browser clean
+.PHONY: help demo test lint types floors pytest test-fast test-gpu docker-test constraints browser clean

@@ -133,6 +133,10 @@ class GenerationMixin:
             rows: keys and values of what the rows begin with, the same length for all; it grows.
             row_ids: ids of each row from there, at least one, up to where `<ge_start>` follows.
         """
+        return self.decode_masks(rows, self.fill_rows(rows, row_ids))
+
+    def fill_rows(self, rows: DynamicCache, row_ids: list[list[int]]) -> Tensor | None:
+        """Let each row of the cache grow by its ids, padded on the left; the attention mask if there is padding."""
         device, shared = self.device, rows.get_seq_length()
         longest = max(map(len, row_ids))
         pad = [longest - len(ids) for ids in row_ids]
@@ -142,7 +146,7 @@ class GenerationMixin:
             keep_BL[row, shared : shared + p] = 0
         mask = keep_BL if any(pad) else None
         self.fill(self.get_input_embeddings()(ids_BL), rows, mask)
-        return self.decode_masks(rows, mask)
+        return mask
 
     def _embed(self, token: int, rows: int) -> Tensor:
         ids = torch.full((rows, 1), token, device=self.device)

@@ -1,9 +1,12 @@
 """Prompts: the question a model was trained on, as token ids, with the user's words made harmless."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from argenseg_model.errors import PromptError
-from argenseg_model.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from argenseg_model.tokenizer import Tokenizer
 
 QUESTIONS = {
     "class": "<image>\n Please segment {} in this image.",
@@ -53,7 +56,7 @@ def prompt_words(prompt: str) -> str:
 
 
 def build_prompt(
-    tokenizer: Tokenizer, prompt: str, template: str, system_message: str, num_image_tokens: int
+    tokenizer: "Tokenizer", prompt: str, template: str, system_message: str, num_image_tokens: int
 ) -> list[int]:
     """Ids from `<s>` to the end of the forced preamble; `<ge_start>` follows.
 

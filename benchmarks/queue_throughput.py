@@ -32,7 +32,8 @@ from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
 from labeling.settings import Settings, environment_of
 from labeling.store import PredictionRequest, Store, TaskRequest
-from worker.queue.queues import GPU, connect, enqueue_prediction, open_queue, wait_for_job
+from worker.queue.connection import connect
+from worker.queue.queues import GPU, enqueue_prediction, open_queue, wait_for_job
 
 ROOT = Path(__file__).parents[1]
 PORT = free_ports(1)[0]
@@ -87,28 +88,28 @@ class Bench:
             worker.wait(60)
 
     def want(self, tasks: int, side: int = 64) -> list[PredictionRequest]:
-        """Wishes for new tasks with small pictures, each another one."""
+        """Requests for new tasks with small pictures, each another one."""
         project = self.store.projects.upsert("http://localhost:8080", 5, LABEL_CONFIG)
         config = parse_label_config(LABEL_CONFIG)
-        wishes = []
+        requests = []
         for task in range(self._next_task, self._next_task + tasks):
             data = {"image": picture(task, side)}
-            wishes.append(TaskRequest(task, data, plan_prompts(config, data)))
+            requests.append(TaskRequest(task, data, plan_prompts(config, data)))
         self._next_task += tasks
-        return self.store.requests.add_all(project, wishes, "bench · 1", delivery="push")
+        return self.store.requests.add_all(project, requests, "bench · 1", delivery="push")
 
-    def answer(self, wish: PredictionRequest) -> float:
+    def answer(self, request: PredictionRequest) -> float:
         """Queue it at the front, as for an open page, and wait; returns the milliseconds that took."""
         began = time.perf_counter()
-        assert wait_for_job(enqueue_prediction(self.connection, wish.id, front=True), 30)
+        assert wait_for_job(enqueue_prediction(self.connection, request.id, front=True), 30)
         return (time.perf_counter() - began) * 1000
 
-    def finish(self, wishes: list[PredictionRequest]) -> float:
+    def finish(self, requests: list[PredictionRequest]) -> float:
         """Queue them and wait until all are computed; returns the seconds that took."""
         began = time.perf_counter()
-        for wish in wishes:
-            enqueue_prediction(self.connection, wish.id)
-        last = {wish.id for wish in wishes}
+        for request in requests:
+            enqueue_prediction(self.connection, request.id)
+        last = {request.id for request in requests}
         while last:
             last = {row for row in last if self.store.predictions.get(row).status == "requested"}
             time.sleep(0.05)
@@ -126,7 +127,7 @@ def picture(seed: int, side: int) -> str:
 def latency(bench: Bench) -> None:
     """Wish in the store -> waiter awake with the masks, beyond the model's own time."""
     with bench.workers(INSTANT):
-        times = [bench.answer(wish) for wish in bench.want(100, side=256)]
+        times = [bench.answer(request) for request in bench.want(100, side=256)]
         print(f"latency: enqueue to result, beyond the model: {percentiles(times)}")
 
 
@@ -134,10 +135,10 @@ def interactive(bench: Bench) -> None:
     """A task that somebody opens, alone and while many are predicted: the starter on 64 x 64 px, one prompt."""
     with bench.workers(STARTER):
         bench.finish(bench.want(24))  # the worker learns its batches' size
-        alone = [bench.answer(wish) for wish in bench.want(30)]
-        for wish in bench.want(1000):
-            enqueue_prediction(bench.connection, wish.id)
-        meanwhile = [bench.answer(wish) for wish in bench.want(30)]
+        alone = [bench.answer(request) for request in bench.want(30)]
+        for request in bench.want(1000):
+            enqueue_prediction(bench.connection, request.id)
+        meanwhile = [bench.answer(request) for request in bench.want(30)]
         assert open_queue(bench.connection, GPU).count, "the many were done too early"
         ratio = statistics.median(meanwhile) / statistics.median(alone)
         print(f"interactive: alone {percentiles(alone)}\n    while 1,000 tasks are queued {percentiles(meanwhile)}")
@@ -220,13 +221,13 @@ def recovery(bench: Bench) -> None:
     """A worker is killed in the middle; another and the sweeper are there."""
     bench.start(SWEEPER)
     with bench.workers(PACE, 2) as pair:
-        wishes = bench.want(100)
-        for wish in wishes:
-            enqueue_prediction(bench.connection, wish.id)
-        wait_for(lambda: bench.store.predictions.get(wishes[20].id).status == "ready")
+        requests = bench.want(100)
+        for request in requests:
+            enqueue_prediction(bench.connection, request.id)
+        wait_for(lambda: bench.store.predictions.get(requests[20].id).status == "ready")
         pair[0].kill()
         began = time.perf_counter()
-        wait_for(lambda: all(bench.store.predictions.get(wish.id).status == "ready" for wish in wishes))
+        wait_for(lambda: all(bench.store.predictions.get(request.id).status == "ready" for request in requests))
         print(
             f"recovery: all of a killed worker's tasks are computed {time.perf_counter() - began:.1f} s after its end"
         )

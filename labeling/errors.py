@@ -9,6 +9,10 @@ class LabelingError(Exception):
         self.is_transient = is_transient
 
 
+class MissingExtra(LabelingError):
+    """Something needs more of the product than is installed."""
+
+
 class SettingsError(LabelingError):
     """An environment variable holds something that cannot be used."""
 

@@ -1,14 +1,17 @@
 """Everything that is configured by the environment. Each process's `main` reads it once and passes it down."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from labeling.errors import SettingsError
+from labeling.extras import install_command, missing_for_url
 
 MEGABYTE = 10**6
 DEFAULT_LABEL_STUDIO_URL = "http://localhost:8080"  # the key of projects while LABEL_STUDIO_URL is not set
@@ -32,13 +35,53 @@ def _is_redis_url(url: str) -> bool:
     return parts.scheme in ("redis", "rediss", "unix") and is_whole
 
 
+class SettingsFiles(PydanticBaseSettingsSource):
+    """Settings out of files, as containers get secrets: what is in the file that NAME_FILE names is NAME's value.
+
+    NAME itself goes first. SettingsError if a file cannot be read.
+    """
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        names = _variables(field)
+        for name in names:
+            if path := os.environ.get(f"{name}_FILE"):
+                try:
+                    return Path(path).read_text(encoding="utf-8").strip(), names[0], False
+                except (OSError, UnicodeDecodeError) as error:
+                    reason = getattr(error, "strerror", None) or "it is no text"
+                    raise SettingsError(f"The file {path} of {name}_FILE cannot be read: {reason}.") from None
+        return None, names[0], False
+
+    def __call__(self) -> dict[str, Any]:
+        found = (self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items())
+        return {name: value for value, name, _ in found if value}
+
+
+def _variables(field: FieldInfo) -> list[str]:
+    """The names of a setting's environment variable, the first one first."""
+    alias = field.validation_alias
+    return [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else [str(alias)]
+
+
 class Settings(BaseSettings):
-    """One installation's settings: `Settings()` reads the environment, arguments override it.
+    """One installation's settings: `Settings()` reads the environment (and files, see SettingsFiles); arguments
+    override it.
 
     Times are in seconds, sizes in bytes and pixels.
     """
 
     model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore", env_ignore_empty=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, SettingsFiles(settings_cls)
 
     label_studio_url: str | None = Field(None, validation_alias=AliasChoices("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST"))
     label_studio_api_key: SecretStr | None = Field(
@@ -113,6 +156,13 @@ class Settings(BaseSettings):
             raise ValueError("it is a URL such as redis://host:6379/0, rediss://user:password@host or unix:///path")
         return url
 
+    @field_validator("database_url", "blob_url")
+    @classmethod
+    def _has_its_extra(cls, url: str) -> str:
+        if extra := missing_for_url(url):
+            raise ValueError(f"{url.partition(':')[0]}:// needs more than is installed: {install_command(extra)}")
+        return url
+
     @property
     def installation_url(self) -> str:
         """The URL that, with a project's number, names the project in the store."""
@@ -155,10 +205,9 @@ def environment_of(settings: Settings) -> dict[str, str]:
     """The environment variables that make another process read the same settings; an empty one counts as unset."""
     environment = {}
     for name, field in Settings.model_fields.items():
-        alias, value = field.validation_alias, getattr(settings, name)
-        first = alias.choices[0] if isinstance(alias, AliasChoices) else alias
+        value = getattr(settings, name)
         value = value.get_secret_value() if isinstance(value, SecretStr) else value
-        environment[str(first)] = "" if value is None else str(value)
+        environment[_variables(field)[0]] = "" if value is None else str(value)
     return environment
 
 

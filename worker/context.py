@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-from redis import Redis
+from functools import cached_property
 
 from labeling.label_studio.client import LabelStudioClient
 from labeling.settings import Settings
 from labeling.store import PredictionRequest, Store
-from worker.queue.queues import connect
+from worker.queue.connection import Connection, connect
+from worker.queue.metrics import Metrics
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class JobContext:
     settings: Settings
     store: Store
     client: LabelStudioClient | None
-    connection: "Redis"
+    connection: "Connection"
 
     @classmethod
     @contextmanager
@@ -28,10 +28,15 @@ class JobContext:
         with Store.open(settings.database_url, settings.blob_url) as store:
             yield cls(settings, store, LabelStudioClient.from_settings(settings), connect(settings, retries=20))
 
-    def model_of(self, wanted: PredictionRequest) -> str:
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Where to count what happens. Its connection does not try again: counting holds nobody up."""
+        return Metrics(connect(self.settings))
+
+    def model_of(self, request: PredictionRequest) -> str:
         """The model (a folder, hub id, or "starter") that the request is to be computed with.
 
         That of a deleted version cannot be loaded, but no other one may answer under its name.
         """
-        version = self.store.models.find(wanted.model_version.rpartition(" · ")[0], with_deleted=True)
+        version = self.store.models.find(request.model_version.rpartition(" · ")[0], with_deleted=True)
         return self.settings.model if version is None else version.folder

@@ -6,7 +6,11 @@ class WorkerError(Exception):
 
 
 class QueueFull(WorkerError):
-    """The queue holds as many jobs as it may; the wish stays in the store, and the sweeper enqueues it later."""
+    """The queue holds as many jobs as it may; the request stays in the store, and the sweeper enqueues it later."""
+
+
+class QueueUnreachable(WorkerError):
+    """Redis does not answer. What is wanted of it is in the store, and found there later."""
 
 
 class ForbiddenJob(WorkerError):

@@ -10,11 +10,9 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from redis.exceptions import RedisError
-
 from labeling.errors import LabelingError
 from worker.context import JobContext
-from worker.errors import QueueFull
+from worker.errors import QueueFull, QueueUnreachable
 from worker.events import spool
 from worker.events.process import process_event
 from worker.queue.heartbeats import SWEEPER, Heartbeat
@@ -28,7 +26,7 @@ from worker.queue.queues import (
     live_rows,
     requeue_due_retries,
 )
-from worker.reconcile import reconcile
+from worker.reconcile import project_sync
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +59,7 @@ def run(context: JobContext, stop: threading.Event) -> None:
 
     Beside it, in a thread because a large project takes minutes, annotations that webhooks missed are looked for.
     """
-    threading.Thread(target=reconcile.run, args=(context, stop), name="reconcile", daemon=True).start()
+    threading.Thread(target=project_sync.run, args=(context, stop), name="reconcile", daemon=True).start()
     next_sweep, heartbeat = time.monotonic(), Heartbeat(context.connection, SWEEPER)
     while True:
         heartbeat.tick()
@@ -78,8 +76,8 @@ def run(context: JobContext, stop: threading.Event) -> None:
 def _attempt(part: Callable[[], int]) -> int:
     try:
         return part()
-    except (LabelingError, RedisError, OSError) as error:
-        logger.warning("a sweep is put off: %s", error)
+    except (LabelingError, QueueUnreachable, OSError) as error:
+        logger.warning("a sweep is postponed: %s", error)
     except Exception:  # whatever is wrong with one thing, the others must be found
         logger.exception("a sweep failed; it is tried again")
     return 0

@@ -7,26 +7,39 @@ from typing import Any, NamedTuple
 import click
 
 from labeling.errors import LabelingError
+from labeling.extras import require_extra
 from worker.errors import WorkerError
 
 
 class Command(NamedTuple):
-    """Where a command lives, and what it does in one line."""
+    """Where a command lives, what it does in one line, and the extra without which it does nothing."""
 
     target: str  # "module:click command"
     help: str
+    extra: str | None = None
 
 
 COMMANDS = {
-    "segment": Command("backend.console.segment:segment", "Segment images by text prompts; write masks and overlays."),
-    "evaluate": Command("argenseg_model.evaluation_cli:evaluate", "Measure a model on a manifest of corrected images."),
-    "demo": Command("backend.console.demo.command:demo", "Start everything with Label Studio and a sample project."),
+    "segment": Command(
+        "backend.console.segment:segment", "Segment images by text prompts; write masks and overlays.", "worker"
+    ),
+    "evaluate": Command(
+        "argenseg_model.evaluation_cli:evaluate", "Measure a model on a manifest of corrected images.", "worker"
+    ),
+    "demo": Command(
+        "backend.console.demo.command:demo", "Start everything with Label Studio and a sample project.", "worker"
+    ),
     "up": Command(
-        "backend.console.up:up", "Start Redis, worker, publisher, sweeper, scheduler and backend on this machine."
+        "backend.console.up:up",
+        "Start Redis, worker, publisher, sweeper, scheduler and backend on this machine.",
+        "worker",
     ),
     "backend": Command("backend.console.backend:backend", "Serve the Label Studio ML backend (port 9090)."),
+    "connect": Command("backend.console.connect:connect", "Connect projects of Label Studio to a backend that runs."),
     "predict": Command("backend.console.predict:predict", "Draw the masks of a whole Label Studio project."),
-    "prompts": Command("backend.console.prompts:prompts", "Compare wordings of a prompt on tasks that are annotated."),
+    "prompts": Command(
+        "backend.console.prompts:prompts", "Compare wordings of a prompt on tasks that are annotated.", "worker"
+    ),
     "versions": Command(
         "backend.console.versions:versions", "Choose the predictions that annotators see; remove old ones."
     ),
@@ -41,10 +54,13 @@ COMMANDS = {
     "models": Command(
         "backend.console.models:models", "The fine-tuned versions: list, show, promote, rollback, delete."
     ),
-    "scheduler": Command("backend.console.scheduler:scheduler", "Fine-tune when it is time."),
-    "worker": Command("backend.console.worker:worker", "Compute wanted predictions with the model."),
+    "scheduler": Command("backend.console.scheduler:scheduler", "Fine-tune when it is time.", "worker"),
+    "worker": Command("backend.console.worker:worker", "Compute wanted predictions with the model.", "worker"),
     "publisher": Command("backend.console.publisher:publisher", "Send predictions to Label Studio; store corrections."),
     "sweeper": Command("backend.console.sweeper:sweeper", "Find and queue again what got lost."),
+    "health": Command("backend.console.health:health", "Is this host's process of a role at work? For containers."),
+    "backup": Command("backend.console.backup:backup", "Write store, masks and models to one file, while all runs."),
+    "restore": Command("backend.console.restore:restore", "Restore a backup into an empty installation."),
 }
 
 
@@ -59,6 +75,15 @@ class CommandTable(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        extra = COMMANDS[name].extra if name in COMMANDS else None
+        if extra and "--help" not in rest:
+            require_extra(extra, f"argenseg {name}")
+        return name, command, rest
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:

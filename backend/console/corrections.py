@@ -22,7 +22,7 @@ from labeling.store.exclusions import TASK_DELETED
 from worker.context import JobContext
 from worker.erasure import erase
 from worker.events import spool
-from worker.reconcile import reconcile
+from worker.reconcile import project_sync
 
 _FORMATS = ("coco", "coco-polygons", "manifest", "huggingface")
 _PROJECT_HELP = "The project's number in Label Studio (default: all of LABEL_STUDIO_URL)."
@@ -101,16 +101,19 @@ def show(annotation: int, project: int | None) -> None:
         project, settings.label_studio_url, annotation_id=annotation, with_history=True, with_excluded=True
     )
     with Store.open(settings.database_url, settings.blob_url) as store:
-        reviews = store.annotations.find(wanted)
+        annotations = store.annotations.find(wanted)
         images = [
-            store.images.of_tasks(review.project, [review.task_id]).get(review.task_id) if review.task_id else None
-            for review in reviews
+            store.images.of_tasks(annotation.project, [annotation.task_id]).get(annotation.task_id)
+            if annotation.task_id
+            else None
+            for annotation in annotations
         ]
-    if not reviews:
+    if not annotations:
         raise LabelingError(f"There is no annotation {annotation} in the store. See: argenseg corrections sync.")
     states = [
-        asdict(review) | {"project": review.project.project_id, "image": None if image is None else asdict(image)}
-        for review, image in zip(reviews, images, strict=True)
+        asdict(annotation)
+        | {"project": annotation.project.project_id, "image": None if image is None else asdict(image)}
+        for annotation, image in zip(annotations, images, strict=True)
     ]
     click.echo(json.dumps(states, indent=2, default=_json))
 
@@ -232,7 +235,7 @@ def sync(project: int | None, everything: bool, label_studio_url: str | None, ap
     settings = start(log_level="WARNING", label_studio_url=label_studio_url, api_key=api_key)
     with JobContext.open(settings) as context:
         for row in _projects(context, project):
-            outcome = reconcile.sync_project(context, row, everything=everything)
+            outcome = project_sync.sync_project(context, row, everything=everything)
             if outcome is None:
                 click.echo(f"project {row.project_id}: another process is reading it just now")
                 continue

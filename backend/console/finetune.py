@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from backend.console.command_line import known_project, print_table, start, stop_on_signal
+from labeling.extras import require_extra
 from labeling.settings import Settings
 from labeling.store import FinetuneRun, FinetuneSchedule, Project, Store
 from worker.context import JobContext
@@ -74,6 +75,7 @@ def _want(context: JobContext, project: Project | None, manifest: Path | None, q
     if run is None:
         raise click.ClickException("A run for this is open already. See argenseg finetune, or stop it with --stop.")
     if not queue:
+        require_extra("worker", "Training")
         with stop_on_signal() as stop:
             run = _drive_here(context, run, stop)
     _print_runs(settings, [run])

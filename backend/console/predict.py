@@ -36,7 +36,7 @@ _INTERRUPTED = 130  # a shell's exit code after Ctrl-C
 )
 @click.option("--no-wait", is_flag=True, help="Queue the tasks and end; do not show the progress.")
 @click.option("--dry-run", is_flag=True, help="Only tell how many tasks there are, and how long they would take.")
-@click.option("--failed", "list_failed", is_flag=True, help="List the tasks that failed or are put off, and why.")
+@click.option("--failed", "list_failed", is_flag=True, help="List the tasks that failed or are postponed, and why.")
 @click.option("--retry-failed", is_flag=True, help="Try the tasks that failed again.")
 @click.option("--cancel", is_flag=True, help="Take back what is queued for this project and not begun yet.")
 @command_line.label_studio_options
@@ -68,7 +68,7 @@ def predict(
             _say_failures(project, console, shown_tasks=None)
             _say(
                 predicting.reasons(project.store.progress.delayed_tasks(project.project)),
-                "put off",
+                "postponed",
                 console,
                 shown_tasks=None,
             )
@@ -109,7 +109,7 @@ def _predict(
         else:
             run = project.store.project_runs.resume(project.project, begun.id, project.version)
         total, is_estimated = before.under_way, before.seconds is not None or not before.workers
-        for wanted in predicting.want_missing(project, run, probed=0 if is_estimated else _PROBED_TASKS):
+        for wanted in predicting.request_missing(project, run, probed=0 if is_estimated else _PROBED_TASKS):
             total += wanted
             if not is_estimated:
                 _estimate(project, console, before)

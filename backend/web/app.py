@@ -4,11 +4,10 @@ import hmac
 import logging
 
 from flask import Flask, Response, jsonify, redirect, request
-from redis import Redis
 from werkzeug import Response as WerkzeugResponse
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, Unauthorized
 
-from backend.web import protocol, statistics_api, webhooks
+from backend.web import health, metrics, protocol, statistics_api, webhooks
 from backend.web.background import Background
 from backend.web.callers import guard
 from backend.web.pages import asks_for_html, finetune, show, status
@@ -17,17 +16,20 @@ from labeling.errors import LabelingError
 from labeling.settings import Settings
 from labeling.store import Store
 from labeling.versions import weights_name
+from worker.queue.connection import Connection
 
 logger = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, store: Store, connection: "Redis") -> Flask:
+def create_app(settings: Settings, store: Store, connection: "Connection") -> Flask:
     """The WSGI application. It opens and closes nothing: the store and the connection belong to the caller."""
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.strict_slashes = False  # /webhook/ is /webhook
     services = Services(settings, store, connection, Background(), WaitingRoom(settings.threads))
     app.extensions["argenseg"] = services
+    app.register_blueprint(health.make_blueprint(services))
+    app.register_blueprint(metrics.make_blueprint(services))
     app.register_blueprint(protocol.make_blueprint(services))
     app.register_blueprint(webhooks.make_blueprint(services))
     app.register_blueprint(statistics_api.make_blueprint(services))
@@ -51,7 +53,12 @@ def create_app(settings: Settings, store: Store, connection: "Redis") -> Flask:
 
 
 def _check_basic_auth(settings: Settings) -> None:
-    """Label Studio sends no credentials on webhooks, unless the backend is connected as `http://user:password@host:9090`."""
+    """All but what is asked whether we live.
+
+    Label Studio sends no credentials on webhooks, unless the backend is connected as `http://user:password@host:9090`.
+    """
+    if request.path in health.OPEN_PATHS:
+        return
     user = settings.basic_auth_user or ""
     password = settings.basic_auth_pass.get_secret_value() if settings.basic_auth_pass else ""
     given = request.authorization

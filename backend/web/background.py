@@ -8,14 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from redis import RedisError
-
 from labeling.errors import LabelingError
 from worker.errors import WorkerError
 
 logger = logging.getLogger(__name__)
 
-OUTAGES = (LabelingError, WorkerError, RedisError, OSError)  # everything else is a bug: logged with its traceback
+OUTAGES = (LabelingError, WorkerError, OSError)  # everything else is a bug: logged with its traceback
 
 P = ParamSpec("P")
 T = TypeVar("T")

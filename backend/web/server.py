@@ -9,7 +9,7 @@ from backend.web.http_server import HttpServer
 from labeling.settings import Settings
 from labeling.store.store import Store
 from labeling.versions import weights_name
-from worker.queue.queues import connect
+from worker.queue.connection import connect
 
 logger = logging.getLogger(__name__)
 

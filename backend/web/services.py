@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from redis import Redis
-
 from backend.web.background import Background
 from labeling.settings import Settings
 from labeling.store import Store
+from worker.queue.connection import Connection
 
 _THREADS_KEPT_FREE = 2  # so that /health is answered while others wait for masks
 
@@ -35,12 +34,12 @@ class WaitingRoom:
 class Services:
     """The parts of the web process. All of them may be used by all of its threads.
 
-    `told_models` is the model behind what /setup told last, by project number.
+    `reported_models` is the model behind what /setup reported last, by project number.
     """
 
     settings: Settings
     store: Store
-    connection: "Redis"
+    connection: "Connection"
     background: Background
     waiting_room: WaitingRoom
-    told_models: dict[int, str] = field(default_factory=dict)
+    reported_models: dict[int, str] = field(default_factory=dict)

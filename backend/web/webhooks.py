@@ -47,7 +47,7 @@ def take_event(services: Services, action: str, payload: dict[str, Any]) -> None
 def keep_event(services: Services, action: str, payload: dict[str, Any]) -> int | None:
     """Commit the event and return its id; None if the store is busy, down or silent: it waits in the spool folder.
 
-    A store that takes it too late is told of it twice, under the same key: it keeps it once.
+    A store that takes it too late gets it twice, under the same key: it keeps it once.
     """
     url, key = services.settings.installation_url, uuid.uuid4().hex
     event_id = services.background.call(

@@ -24,7 +24,7 @@ from worker.context import JobContext
 from worker.finetune.progress import run_folder
 from worker.finetune.promotion import roll_back
 from worker.finetune.run import LEASE_S, drive
-from worker.queue.queues import connect
+from worker.queue.connection import connect
 
 
 def run_shuffled(plan: Plan, out: Path, runs: int, settings: Settings) -> list[dict[str, Any]]:

@@ -43,11 +43,11 @@ class Installation:
     @property
     def project(self) -> Project:
         """The store's record of the project."""
-        return self._wishes().project
+        return self._requests().project
 
     def version(self) -> str:
         """The model version of now."""
-        return self._wishes().model_version
+        return self._requests().model_version
 
     def live_model(self) -> str:
         """The folder (or name) of the model that serves the project."""
@@ -110,7 +110,7 @@ class Installation:
     def _runs(self, after: int) -> list[FinetuneRun]:
         return sorted((run for run in self.store.finetunes.newest() if run.id > after), key=lambda run: run.id)
 
-    def _wishes(self) -> ProjectRequests:
+    def _requests(self) -> ProjectRequests:
         return ProjectRequests(self.settings, self.store, self.number, LABEL_CONFIG)
 
     def _call(self, method: str, path: str, **request: Any) -> Any:

@@ -102,8 +102,10 @@ def annotate(found: Installation, images: tuple[TruthImage, ...], seed: int) -> 
         result, effort = correct(prediction["result"], image.instances(), TAG, hand)
         found.submit(task, prediction, result, effort.seconds)
     ours = {tasks[image.id] for image in images}
-    found.wait("the corrections' webhooks", lambda: ours <= {review.task_id for review in _reviews(found)})
-    regions = [each for review in _reviews(found) if review.task_id in ours for each in review.corrections]
+    found.wait("the corrections' webhooks", lambda: ours <= {annotation.task_id for annotation in _annotations(found)})
+    regions = [
+        each for annotation in _annotations(found) if annotation.task_id in ours for each in annotation.corrections
+    ]
     kinds = {kind: sum(each.kind == kind for each in regions) for kind in ("accepted", "edited", "deleted", "added")}
     return kinds | {"changed_pixels": sum(each.changed_pixels for each in regions)}
 
@@ -131,5 +133,5 @@ def _candidate(found: Installation, run: FinetuneRun) -> str:
     return found.store.models.get(run.candidate).folder
 
 
-def _reviews(found: Installation) -> list[Any]:
+def _annotations(found: Installation) -> list[Any]:
     return list(found.store.annotations.find(CorrectionFilter(project_id=found.number)))

@@ -86,7 +86,7 @@ def event_annotations(payload: dict[str, Any]) -> list[dict[str, Any]]:
     return annotations
 
 
-def review_annotation(annotation: dict[str, Any], predicted: PredictedRegions) -> Annotation:
+def compare_annotation(annotation: dict[str, Any], predicted: PredictedRegions) -> Annotation:
     """Compare an annotation with what was predicted; a skipped one (`was_cancelled`) says nothing about masks.
 
     A region whose id we predicted is `accepted` if its pixels (from 128 on) and its label are those predicted, else
@@ -251,11 +251,11 @@ def _annotator_id(annotation: dict[str, Any]) -> int | None:
     return who if isinstance(who, int) and not isinstance(who, bool) and 0 < who < 2**31 else None
 
 
-def _lead_time_s(told: object) -> float | None:
+def _lead_time_s(reported: object) -> float | None:
     """None for what is no time: whoever imports annotations can write anything there."""
-    if not isinstance(told, int | float) or isinstance(told, bool) or not 0 <= told <= sys.float_info.max:
+    if not isinstance(reported, int | float) or isinstance(reported, bool) or not 0 <= reported <= sys.float_info.max:
         return None
-    return float(told)
+    return float(reported)
 
 
 def _lead_time_cap_s(corrections: Iterable[Correction]) -> float:

@@ -1,18 +1,20 @@
-"""Turn a stored event into reviews of annotations, with the corrections in them."""
+"""Turn a stored event into annotations, with the corrections in them."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from labeling.corrections.compare import SentPrediction, event_annotations, label_studio_number, review_annotation
+from labeling.corrections.compare import SentPrediction, compare_annotation, event_annotations, label_studio_number
 from labeling.errors import LabelConfigError, LabelingError, StoreError
 from labeling.prompts.label_config import LabelConfig, parse_label_config
 from labeling.prompts.plan import PromptPlan, plan_prompts
 from labeling.store import (
     Annotation,
     AskedPrompt,
+    CorrectionKind,
     EventRecord,
     PredictedRegionRecord,
     PredictionRequest,
@@ -23,7 +25,7 @@ from labeling.store.annotation_syncs import FOUND
 
 logger = logging.getLogger(__name__)
 
-_REVIEWED = {"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED", FOUND}
+_ANNOTATED = {"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED", FOUND}
 _DELETED = "ANNOTATIONS_DELETED"
 _TASKS_DELETED = "TASKS_DELETED"  # their annotations go with them, and no event tells of these
 _MAX_ERROR_CHARACTERS = 1000
@@ -32,8 +34,8 @@ _MAX_NAME_CHARACTERS = 40
 Made = TypeVar("Made")
 
 
-def record_corrections(store: Store, event_id: int) -> int:
-    """Make an event into corrections, and return how many. Doing so again changes nothing.
+def record_corrections(store: Store, event_id: int) -> Counter[CorrectionKind]:
+    """Make an event into corrections, and return how many of each kind. Doing so again changes nothing.
 
     Whatever the payload holds, it does not raise: what was wrong is kept with the event. StoreError means that the
     store did not work; the event stays unprocessed, and its turn comes again.
@@ -54,13 +56,13 @@ def record_corrections(store: Store, event_id: int) -> int:
 
 @dataclass(frozen=True)
 class _Outcome:
-    corrections: int = 0
+    corrections: Counter[CorrectionKind] = field(default_factory=Counter)
     errors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 def _process(store: Store, event: EventRecord) -> _Outcome:
-    if event.action not in {*_REVIEWED, _DELETED, _TASKS_DELETED}:
+    if event.action not in {*_ANNOTATED, _DELETED, _TASKS_DELETED}:
         number = _project_number(event)
         known = None if number is None else store.projects.find(number, event.label_studio_url)
         if known is not None:  # it may carry tasks that were erased
@@ -75,20 +77,23 @@ def _process(store: Store, event: EventRecord) -> _Outcome:
     if event.action == _DELETED:
         deleted, errors = _each(event_annotations(event.payload), "annotation", _deletion)
         store.annotations.save(event.id, project, deleted)
-        notes = (f"annotations {[review.annotation_id for review in deleted]} were deleted",)
+        notes = (f"annotations {[annotation.annotation_id for annotation in deleted]} were deleted",)
         return _Outcome(errors=errors, notes=notes)
     regions = _ProjectRegions(store, project, event.payload)
-    # what was erased on request is left as a stub, see `Store.erase`
-    annotations = [item for item in event_annotations(event.payload) if item.get("erased") is not True]
-    reviews, errors = _each(annotations, "annotation", lambda item: review_annotation(item, regions))
-    reviews = [replace(review, image_reference=regions.image_of(review.task_id)) for review in reviews]
-    new = store.annotations.save(event.id, project, reviews)
-    for review in reviews:
-        if review.task_id is not None and review.image_reference is not None:
-            store.images.record(project, review.task_id, review.image_reference)
-    noted = [note for review in reviews for note in _notes(review)]
-    noted += [f"{len(reviews) - new} annotations were known already, or erased"] if new < len(reviews) else []
-    return _Outcome(sum(len(review.corrections) for review in reviews), errors, tuple(noted))
+    # what was erased on request is left as a stub, see `ErasureStore.erase`
+    items = [item for item in event_annotations(event.payload) if item.get("erased") is not True]
+    annotations, errors = _each(items, "annotation", lambda item: compare_annotation(item, regions))
+    annotations = [
+        replace(annotation, image_reference=regions.image_of(annotation.task_id)) for annotation in annotations
+    ]
+    new = store.annotations.save(event.id, project, annotations)
+    for annotation in annotations:
+        if annotation.task_id is not None and annotation.image_reference is not None:
+            store.images.record(project, annotation.task_id, annotation.image_reference)
+    noted = [note for annotation in annotations for note in _notes(annotation)]
+    noted += [f"{len(annotations) - new} annotations were known already, or erased"] if new < len(annotations) else []
+    kinds = Counter(correction.kind for annotation in annotations for correction in annotation.corrections)
+    return _Outcome(kinds, errors, tuple(noted))
 
 
 def _each(
@@ -109,10 +114,12 @@ def _deletion(annotation: dict[str, Any]) -> Annotation:
     return Annotation(label_studio_number(annotation["id"]), None, "deleted")
 
 
-def _notes(review: Annotation) -> list[str]:
-    notes = [f"annotation {review.annotation_id} was skipped by its annotator"] if review.state == "skipped" else []
-    unread = f"annotation {review.annotation_id} has {review.unread} regions that are no readable masks"
-    return [*notes, unread] if review.unread else notes
+def _notes(annotation: Annotation) -> list[str]:
+    notes = (
+        [f"annotation {annotation.annotation_id} was skipped by its annotator"] if annotation.state == "skipped" else []
+    )
+    unread = f"annotation {annotation.annotation_id} has {annotation.unread} regions that are no readable masks"
+    return [*notes, unread] if annotation.unread else notes
 
 
 def _project(store: Store, event: EventRecord) -> Project:
@@ -129,8 +136,8 @@ def _project(store: Store, event: EventRecord) -> Project:
 
 
 def _project_number(event: EventRecord) -> int | None:
-    told = event.payload.get("project")
-    number = told.get("id") if isinstance(told, dict) else None
+    named = event.payload.get("project")
+    number = named.get("id") if isinstance(named, dict) else None
     return number if isinstance(number, int) else None
 
 
@@ -166,7 +173,7 @@ class _ProjectRegions:
         return self._store.predictions.regions(prediction_id)
 
     def drawn(self, region: PredictedRegionRecord) -> dict[str, Any] | None:
-        regions = self._wanted(region.prediction_id).result or []
+        regions = self._request(region.prediction_id).result or []
         return next((item for item in regions if item.get("id") == region.region_id), None)
 
     def sent_prediction(self, task_id: int, label_studio_prediction_id: int, *, or_newest: bool) -> int | None:
@@ -175,8 +182,8 @@ class _ProjectRegions:
         )
 
     def prediction(self, prediction_id: int) -> SentPrediction:
-        wanted = self._wanted(prediction_id)
-        return SentPrediction(wanted.model_version, _asked(wanted.plan))
+        request = self._request(prediction_id)
+        return SentPrediction(request.model_version, _asked(request.plan))
 
     def asked(self, task_id: int) -> tuple[AskedPrompt, ...]:
         if self._config is None:
@@ -189,7 +196,7 @@ class _ProjectRegions:
         reference = data.get(self._config.image_key) if self._config else None
         return reference if isinstance(reference, str) and reference else None
 
-    def _wanted(self, prediction_id: int) -> PredictionRequest:
+    def _request(self, prediction_id: int) -> PredictionRequest:
         if prediction_id not in self._predictions:
             self._predictions[prediction_id] = self._store.predictions.get(prediction_id)
         return self._predictions[prediction_id]

@@ -1,6 +1,6 @@
 """What annotators did to predictions, by label, prompt, version and week, with intervals instead of bare percentages.
 
-Pure: reviews in, figures out. All shares are of regions, except false positives (of annotations) and lead times.
+Pure: annotations in, figures out. All shares are of regions, except false positives (of annotations) and lead times.
 Intervals take the regions of one task together.
 """
 
@@ -77,14 +77,14 @@ class Statistics:
     skipped: int
 
 
-def compute_statistics(reviews: Iterable[AnnotationRecord], *, blind_share: float = 0.0) -> Statistics:
+def compute_statistics(annotations: Iterable[AnnotationRecord], *, blind_share: float = 0.0) -> Statistics:
     """Figures of annotations in their current state, without what is excluded."""
-    everything = list(reviews)
-    submitted = [review for review in everything if review.state == "submitted"]
-    opened = [review for review in submitted if not review.is_untouched]
+    everything = list(annotations)
+    submitted = [annotation for annotation in everything if annotation.state == "submitted"]
+    opened = [annotation for annotation in submitted if not annotation.is_untouched]
     tallies: dict[tuple[str | None, str, str | None, str], _Tally] = defaultdict(_Tally)
-    for review in opened:
-        _count(tallies, review)
+    for annotation in opened:
+        _count(tallies, annotation)
     order = sorted(tallies, key=lambda key: (str(key[0] or ""), key[1], str(key[2] or ""), key[3]))
     return Statistics(
         rows=tuple(tallies[key].row(*key) for key in order),
@@ -133,41 +133,41 @@ def _tasks(items: Sequence[CorrectionRecord]) -> list[_Task]:
     return [(item.project_id, item.task_id) for item in items]
 
 
-def _count(tallies: dict[tuple[str | None, str, str | None, str], _Tally], review: AnnotationRecord) -> None:
+def _count(tallies: dict[tuple[str | None, str, str | None, str], _Tally], annotation: AnnotationRecord) -> None:
     """Add an annotation that began from a prediction; the others say nothing about predictions."""
-    if review.prediction_id is None and not any(item.prompt is not None for item in review.corrections):
+    if annotation.prediction_id is None and not any(item.prompt is not None for item in annotation.corrections):
         return
-    year, week_number, _ = review.at.isocalendar()
+    year, week_number, _ = annotation.at.isocalendar()
     week = f"{year}-W{week_number:02d}"
     prompts: dict[str | None, list[str]] = defaultdict(list)
-    for asked in review.asked:
+    for asked in annotation.asked:
         prompts[asked.label].append(asked.prompt)
-    present = {item.label for item in review.corrections if item.kind != "deleted"}
-    predicted = {(item.label_before, item.prompt) for item in review.corrections if item.prompt is not None}
+    present = {item.label for item in annotation.corrections if item.kind != "deleted"}
+    predicted = {(item.label_before, item.prompt) for item in annotation.corrections if item.prompt is not None}
     for label, of_label in prompts.items():
         for prompt in of_label:
-            tally = tallies[label, prompt, review.model_version, week]
-            tally.lead_times_s[review.id] = review.capped_lead_time_s
-            if label not in present and label not in review.excluded_labels and not review.unread:
-                task = review.project.project_id, review.task_id
+            tally = tallies[label, prompt, annotation.model_version, week]
+            tally.lead_times_s[annotation.id] = annotation.capped_lead_time_s
+            if label not in present and label not in annotation.excluded_labels and not annotation.unread:
+                task = annotation.project.project_id, annotation.task_id
                 tally.absent.append((task, (label, prompt) in predicted))
-    for item in review.corrections:
+    for item in annotation.corrections:
         of_label = prompts.get(item.label, [])
         if item.prompt is not None:
             key = item.label_before, item.prompt, item.model_version, week
         else:
-            key = item.label, of_label[0] if len(of_label) == 1 else "(several)", review.model_version, week
+            key = item.label, of_label[0] if len(of_label) == 1 else "(several)", annotation.model_version, week
         tally = tallies[key]
-        tally.lead_times_s.setdefault(review.id, review.capped_lead_time_s)
+        tally.lead_times_s.setdefault(annotation.id, annotation.capped_lead_time_s)
         if item.prompt is None:
             tally.added.append(item)
         else:
             tally.predicted.append(item)
 
 
-def _calibration(reviews: Sequence[AnnotationRecord]) -> tuple[CalibrationBin, ...]:
+def _calibration(annotations: Sequence[AnnotationRecord]) -> tuple[CalibrationBin, ...]:
     bins: dict[int, list[CorrectionRecord]] = defaultdict(list)
-    for item in (item for review in reviews for item in review.corrections):
+    for item in (item for annotation in annotations for item in annotation.corrections):
         if item.score is not None and item.prompt is not None:
             bins[min(int(item.score * CALIBRATION_BINS), CALIBRATION_BINS - 1)].append(item)
     return tuple(
@@ -182,16 +182,16 @@ def _calibration(reviews: Sequence[AnnotationRecord]) -> tuple[CalibrationBin, .
     )
 
 
-def _time_saved(reviews: Sequence[AnnotationRecord], blind_share: float) -> TimeSaved:
+def _time_saved(annotations: Sequence[AnnotationRecord], blind_share: float) -> TimeSaved:
     assisted: list[float] = []
     blind: list[float] = []
-    for review in reviews:
-        if review.capped_lead_time_s is None or review.task_id is None:
+    for annotation in annotations:
+        if annotation.capped_lead_time_s is None or annotation.task_id is None:
             continue
-        if review.prediction_id is not None:
-            assisted.append(review.capped_lead_time_s)
-        elif is_blind(review.project.project_id, review.task_id, blind_share) and not any(
-            item.interactive for item in review.corrections
+        if annotation.prediction_id is not None:
+            assisted.append(annotation.capped_lead_time_s)
+        elif is_blind(annotation.project.project_id, annotation.task_id, blind_share) and not any(
+            item.interactive for item in annotation.corrections
         ):
-            blind.append(review.capped_lead_time_s)
+            blind.append(annotation.capped_lead_time_s)
     return TimeSaved(median(assisted), median(blind), median_ratio(assisted, blind))

@@ -115,7 +115,7 @@ def build_data_set(
 def _collect(
     store: Store,
     keeper: ImageKeeper,
-    reviews: Iterable[AnnotationRecord],
+    annotations: Iterable[AnnotationRecord],
     label: str | None,
     left_out: Counter[str],
     on_tick: Callable[[], None],
@@ -124,21 +124,21 @@ def _collect(
     answers: dict[tuple[str, str], list[Evidence]] = {}
     images: dict[str, KeptImage] = {}
     tasks: dict[tuple[int, int], KeptImage | str] = {}
-    for review in reviews:
+    for annotation in annotations:
         on_tick()
-        found = list(evidence_of(review))
+        found = list(evidence_of(annotation))
         usable = [each for each in found if isinstance(each, Evidence) and label in (None, each.label)]
         left_out.update(each.reason for each in found if isinstance(each, LeftOut))
-        if not usable or review.task_id is None:
+        if not usable or annotation.task_id is None:
             continue
-        key = review.project.id, review.task_id
+        key = annotation.project.id, annotation.task_id
         if key not in tasks:
-            tasks[key] = _find_image(store, keeper, review, review.task_id)
+            tasks[key] = _find_image(store, keeper, annotation, annotation.task_id)
         image = tasks[key]
         if isinstance(image, str):
             left_out[image] += len(usable)
             continue
-        if not image.was_annotated_in(review):
+        if not image.was_annotated_in(annotation):
             left_out[ANOTHER_IMAGE] += len(usable)
             continue
         images[image.hashed.sha256] = image
@@ -147,17 +147,17 @@ def _collect(
     return answers, images
 
 
-def _find_image(store: Store, keeper: ImageKeeper, review: AnnotationRecord, task_id: int) -> KeptImage | str:
-    known = store.images.of_tasks(review.project, [task_id]).get(task_id)
+def _find_image(store: Store, keeper: ImageKeeper, annotation: AnnotationRecord, task_id: int) -> KeptImage | str:
+    known = store.images.of_tasks(annotation.project, [task_id]).get(task_id)
     if known is None:
         return "the task's image is not known"
     try:
-        return keeper.keep(review.project, known)
+        return keeper.keep(annotation.project, known)
     except StoreError:
         raise
     except (LabelingError, ARGenSegError) as error:
         if isinstance(error, LabelingError) and error.is_transient:
-            exclude = f"argenseg corrections exclude task {task_id} --project {review.project.project_id}"
+            exclude = f"argenseg corrections exclude task {task_id} --project {annotation.project.project_id}"
             raise ImageFetchError(
                 f"Task {task_id}: {error} If its image is gone for good: {exclude}", is_transient=True
             ) from error

@@ -43,51 +43,53 @@ class LeftOut:
     reason: str
 
 
-def evidence_of(review: AnnotationRecord) -> Iterator[Evidence | LeftOut]:
-    """What a submitted annotation says, prompt by prompt. `review` must hold its excluded corrections too."""
-    name = f"{review.project.project_id}/{review.annotation_id}"
-    if review.excluded is not None:
-        yield LeftOut(name, None, f"excluded: {review.excluded}")
+def evidence_of(annotation: AnnotationRecord) -> Iterator[Evidence | LeftOut]:
+    """What a submitted annotation says, prompt by prompt. `annotation` must hold its excluded corrections too."""
+    name = f"{annotation.project.project_id}/{annotation.annotation_id}"
+    if annotation.excluded is not None:
+        yield LeftOut(name, None, f"excluded: {annotation.excluded}")
         return
-    if review.state != "submitted":
-        yield LeftOut(name, None, review.state)
+    if annotation.state != "submitted":
+        yield LeftOut(name, None, annotation.state)
         return
-    if review.unread:
+    if annotation.unread:
         yield LeftOut(name, None, "it has regions that are no readable masks")
         return
     asked: dict[str | None, list[str]] = {}
-    for each in review.asked:
+    for each in annotation.asked:
         asked.setdefault(each.label, []).append(each.prompt)
-    for label in dict.fromkeys([*asked, *(item.label for item in review.corrections)]):
-        touching = [item for item in review.corrections if label in (item.label, item.label_before)]
+    for label in dict.fromkeys([*asked, *(item.label for item in annotation.corrections)]):
+        touching = [item for item in annotation.corrections if label in (item.label, item.label_before)]
         regions = [item for item in touching if item.label == label and item.kind != "deleted"]
         prompts = asked.get(label, [])
         if any(item.excluded is not None for item in touching):
             yield LeftOut(name, label, "one of its regions is excluded")
             continue
-        care = _care(review, touching)
+        care = _care(annotation, touching)
         if len(prompts) == 1:
-            yield _evidence(review, name, prompts[0], label, regions, care)
+            yield _evidence(annotation, name, prompts[0], label, regions, care)
         elif prompts and all(item.prompt in prompts for item in regions):
             for prompt in prompts:
-                yield _evidence(review, name, prompt, label, [item for item in regions if item.prompt == prompt], care)
+                yield _evidence(
+                    annotation, name, prompt, label, [item for item in regions if item.prompt == prompt], care
+                )
         else:
             reason = "it has several prompts, and regions of none of them" if prompts else "no prompt was asked for it"
             yield LeftOut(name, label, reason)
         typed = [item for item in regions if item.interactive and item.prompt and item.prompt not in prompts]
         for prompt in dict.fromkeys(item.prompt for item in typed if item.prompt):
-            yield _evidence(review, name, prompt, label, [item for item in typed if item.prompt == prompt], care)
+            yield _evidence(annotation, name, prompt, label, [item for item in typed if item.prompt == prompt], care)
 
 
-def _care(review: AnnotationRecord, touching: Iterable[CorrectionRecord]) -> Care:
+def _care(annotation: AnnotationRecord, touching: Iterable[CorrectionRecord]) -> Care:
     if any(item.kind != "accepted" for item in touching):
         return "edited"
-    is_empty = review.prediction_id is None and not review.corrections and not review.ground_truth
-    return "untouched" if review.is_untouched or is_empty else "accepted"
+    is_empty = annotation.prediction_id is None and not annotation.corrections and not annotation.ground_truth
+    return "untouched" if annotation.is_untouched or is_empty else "accepted"
 
 
 def _evidence(
-    review: AnnotationRecord, name: str, prompt: str, label: str | None, regions: list[CorrectionRecord], care: Care
+    annotation: AnnotationRecord, name: str, prompt: str, label: str | None, regions: list[CorrectionRecord], care: Care
 ) -> Evidence:
     masks = tuple(item.mask_after for item in regions if item.mask_after is not None)
-    return Evidence(prompt, label, masks, care, name, review.annotator_id, review.at, review.ground_truth)
+    return Evidence(prompt, label, masks, care, name, annotation.annotator_id, annotation.at, annotation.ground_truth)

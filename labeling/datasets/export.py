@@ -49,12 +49,12 @@ class Collected:
     left_out: tuple[tuple[int, str], ...]
 
 
-def collect(store: Store, keeper: ImageKeeper, reviews: Iterable[AnnotationRecord]) -> Collected:
+def collect(store: Store, keeper: ImageKeeper, annotations: Iterable[AnnotationRecord]) -> Collected:
     """The images of submitted annotations, fetched where they are not kept; several annotations' regions add up."""
     by_task: dict[tuple[int, int], list[AnnotationRecord]] = {}
-    for review in reviews:
-        if review.state == "submitted" and review.task_id is not None:
-            by_task.setdefault((review.project.id, review.task_id), []).append(review)
+    for annotation in annotations:
+        if annotation.state == "submitted" and annotation.task_id is not None:
+            by_task.setdefault((annotation.project.id, annotation.task_id), []).append(annotation)
     images, left_out = [], []
     for (_, task_id), found in by_task.items():
         known = store.images.of_tasks(found[0].project, [task_id]).get(task_id)
@@ -67,9 +67,9 @@ def collect(store: Store, keeper: ImageKeeper, reviews: Iterable[AnnotationRecor
         except (LabelingError, ARGenSegError) as error:
             left_out.append((task_id, str(error)))
             continue
-        made_on_it = [review for review in found if image.was_annotated_in(review)]
+        made_on_it = [annotation for annotation in found if image.was_annotated_in(annotation)]
         left_out += [(task_id, ANOTHER_IMAGE)] * (len(found) - len(made_on_it))
-        regions = (item for review in made_on_it for item in review.corrections if item.mask_after is not None)
+        regions = (item for annotation in made_on_it for item in annotation.corrections if item.mask_after is not None)
         if made_on_it:
             images.append(ExportedImage(image, task_id, tuple(regions)))
     return Collected(tuple(images), tuple(left_out))

@@ -28,11 +28,11 @@ class KeptImage:
     suffix: str
     reference: str
 
-    def was_annotated_in(self, review: AnnotationRecord) -> bool:
+    def was_annotated_in(self, annotation: AnnotationRecord) -> bool:
         """Whether an annotation was made on this image, by all that is known."""
-        if review.image_sha256 is not None:
-            return review.image_sha256 == self.hashed.sha256
-        return review.image_reference in (None, self.reference)
+        if annotation.image_sha256 is not None:
+            return annotation.image_sha256 == self.hashed.sha256
+        return annotation.image_reference in (None, self.reference)
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,10 @@ def exif_orientation(content: bytes) -> int:
     """1 for an upright picture, or where a damaged block of EXIF says nothing; 2 to 8 for one that is to be turned."""
     try:
         with Image.open(BytesIO(content)) as image:
-            told = image.getexif().get(ExifTags.Base.Orientation)
+            reported = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # noqa: BLE001 (Pillow raises nearly anything for damaged metadata)
         return 1
-    return told if isinstance(told, int) and 2 <= told <= 8 else 1
+    return reported if isinstance(reported, int) and 2 <= reported <= 8 else 1
 
 
 def _suffix(content: bytes) -> str:

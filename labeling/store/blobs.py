@@ -3,8 +3,9 @@
 import hashlib
 import io
 import os
+import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from labeling.regions import one_bit_png
 from labeling.regions.cropped_mask import CroppedMask
 
 _WRITES = 16  # at a time
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class BlobStore:
@@ -67,6 +69,15 @@ class BlobStore:
             return bool(self._filesystem.exists(self._path(digest)))
         except OSError as error:
             raise StoreError(f"Blobs cannot be looked at: {error}. Check BLOB_URL.", is_transient=True) from error
+
+    def digests(self) -> Iterator[str]:
+        """The digests of all blobs, in no order; what else lies in the folder is left out."""
+        try:
+            paths = self._filesystem.find(self._root) if self._filesystem.exists(self._root) else []
+        except OSError as error:
+            raise StoreError(f"Blobs cannot be looked at: {error}. Check BLOB_URL.", is_transient=True) from error
+        names = (path.rsplit("/", 1)[-1] for path in paths)
+        return (name for name in names if _DIGEST.fullmatch(name))
 
     def delete(self, digest: str) -> None:
         """Forget a blob; nothing happens if there is none."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import alembic.command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from filelock import FileLock, Timeout
 from pydantic_core import to_json
@@ -59,16 +60,21 @@ class Database:
             with _store_errors(), closing(self.engine.raw_connection()) as connection:
                 connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def migrate(self) -> None:
-        """Bring the schema to the newest revision. Any number of processes may call this at once."""
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    def migrate(self, revision: str = "head") -> None:
+        """Bring the schema to the newest revision, or up to another. Any number of processes may call this at once."""
+        config = _alembic_config()
         try:
             with _store_errors(), self._migration_lock(), self.engine.connect() as connection:
                 config.attributes["connection"] = connection.execution_options(writes=True)
-                alembic.command.upgrade(config, "head")
+                alembic.command.upgrade(config, revision)
         except CommandError as error:
             raise StoreError(f"The database was made by a newer argenseg ({error}). Update argenseg.") from error
+
+    def knows_revision(self, revision: str) -> bool:
+        """Whether there is a migration of this name."""
+        return any(
+            script.revision == revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()
+        )
 
     @contextmanager
     def _migration_lock(self) -> Iterator[None]:
@@ -83,6 +89,12 @@ class Database:
                 connection.execute(text(f"SET LOCAL lock_timeout = '{_MIGRATION_WAIT_S:.0f}s'"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
                 yield  # the lock ends with the transaction
+
+
+def _alembic_config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    return config
 
 
 def to_json_text(value: Any) -> str:

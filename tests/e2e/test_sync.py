@@ -13,7 +13,7 @@ from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo
 from tests.e2e.test_operations import Installation
 from tests.worker.label_studio_double import CONFIG, box
 from worker.context import JobContext
-from worker.reconcile import reconcile
+from worker.reconcile import project_sync
 from worker.reconcile.sync_outcome import SyncOutcome
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]  # mostly the demo's start
@@ -25,15 +25,15 @@ CLOCK_S = 1.1  # Label Studio tells the time to the second
 def known(store: Store) -> dict[int, tuple[Any, ...]]:
     """What the store says of each annotation."""
     return {
-        review.annotation_id: (
-            review.task_id,
-            review.at,
-            review.state,
-            review.ground_truth,
-            review.lead_time_s,
-            sorted(item.region_id for item in review.corrections),
+        annotation.annotation_id: (
+            annotation.task_id,
+            annotation.at,
+            annotation.state,
+            annotation.ground_truth,
+            annotation.lead_time_s,
+            sorted(item.region_id for item in annotation.corrections),
         )
-        for review in store.annotations.find()
+        for annotation in store.annotations.find()
     }
 
 
@@ -72,7 +72,7 @@ def sync(api: LabelStudioApi, folder: Path, number: int) -> SyncOutcome | None:
     with JobContext.open(settings) as context:
         project = context.store.projects.find(number, api.url)
         assert project is not None
-        return reconcile.sync_project(context, project)
+        return project_sync.sync_project(context, project)
 
 
 def test_whatever_annotators_did_while_no_webhook_came(
@@ -97,7 +97,7 @@ def test_whatever_annotators_did_while_no_webhook_came(
         )
         api.call("PATCH", f"/api/annotations/{second}/", json={"ground_truth": True})
         api.call("DELETE", f"/api/annotations/{gone}/")
-        monkeypatch.setattr(reconcile, "OVERLAP", timedelta(0))  # else all six tasks changed lately
+        monkeypatch.setattr(project_sync, "OVERLAP", timedelta(0))  # else all six tasks changed lately
         assert sync(api, tmp_path, project) == SyncOutcome(tasks=3, changed=2, deleted=1)
         assert known(store) == truth(api, project)
 
@@ -106,7 +106,7 @@ def test_whatever_annotators_did_while_no_webhook_came(
         api.call(
             "POST", "/api/dm/actions", params={"id": "delete_tasks_annotations", "project": project}, json=selection
         )
-        monkeypatch.setattr(reconcile, "FULL_EVERY", timedelta(0))  # a day is over
+        monkeypatch.setattr(project_sync, "FULL_EVERY", timedelta(0))  # a day is over
         outcome = sync(api, tmp_path, project)
         assert outcome is not None and (outcome.changed, outcome.deleted) == (0, 2)
         assert known(store) == truth(api, project)

@@ -34,14 +34,20 @@ def recorded() -> Callable[[str], Any]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """On SQLite, or on the PostgreSQL database that ARGENSEG_TEST_POSTGRESQL_URL names; that one is EMPTIED first."""
+def database_url(tmp_path: Path) -> str:
+    """On SQLite, or the PostgreSQL database that ARGENSEG_TEST_POSTGRESQL_URL names; that one is EMPTIED first."""
     url = os.environ.get("ARGENSEG_TEST_POSTGRESQL_URL", f"sqlite:///{tmp_path}/argenseg.db")
     if url.startswith("postgresql"):
         with create_engine(url).begin() as connection:
             connection.execute(text("DROP SCHEMA public CASCADE"))
             connection.execute(text("CREATE SCHEMA public"))
-    with Store.open(url, str(tmp_path / "blobs")) as store:
+    return url
+
+
+@pytest.fixture
+def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
+    """An empty one."""
+    with Store.open(database_url, str(tmp_path / "blobs")) as store:
         yield store
 
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from labeling.errors import SettingsError
 from labeling.settings import Settings, read_settings
@@ -13,6 +13,7 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         alias = field.validation_alias
         for name in getattr(alias, "choices", [alias]):
             monkeypatch.delenv(str(name), raising=False)
+            monkeypatch.delenv(f"{name}_FILE", raising=False)
 
 
 def test_defaults() -> None:
@@ -98,3 +99,18 @@ def test_redis_urls_that_work(monkeypatch: pytest.MonkeyPatch, url: str) -> None
     monkeypatch.setenv("REDIS_URL", url)
     monkeypatch.setenv("LOG_LEVEL", "warning")
     assert (Settings().redis_url, Settings().log_level) == (url, "WARNING")
+
+
+def test_a_secret_is_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("from a file\n")
+    monkeypatch.setenv("LABEL_STUDIO_ACCESS_TOKEN_FILE", str(tmp_path / "key"))
+    assert read_settings().label_studio_api_key == SecretStr("from a file")
+    monkeypatch.setenv("LABEL_STUDIO_ACCESS_TOKEN", "from the environment")
+    assert read_settings().label_studio_api_key == SecretStr("from the environment")
+    assert read_settings(label_studio_api_key="an option").label_studio_api_key == SecretStr("an option")
+
+
+def test_a_secrets_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match=r"none of DATABASE_URL_FILE cannot be read: No such file"):
+        read_settings()

@@ -27,7 +27,7 @@ from labeling.store import Delivery, PredictionRequest, Store
 from tests.worker.label_studio_double import CONFIG, LabelStudioDouble
 from tests.worker.synced import URL
 from worker.context import JobContext
-from worker.queue.queues import connect, redis_socket
+from worker.queue.connection import connect, redis_socket
 
 LABEL_STUDIO_URL = "http://127.0.0.1:8080"
 
@@ -125,7 +125,7 @@ Want = Callable[..., PredictionRequest]
 
 @pytest.fixture
 def want(store: Store) -> Want:
-    """Record a wish for a task with a bright square, by default to be pushed."""
+    """Record a row for a task with a bright square, by default to be pushed."""
 
     def want(
         *prompts: str,

@@ -19,14 +19,14 @@ def project_of(context: JobContext) -> Any:
 def state(context: JobContext) -> dict[int, tuple[Any, ...]]:
     """What the store says of each annotation."""
     return {
-        review.annotation_id: (
-            review.task_id,
-            review.at,
-            review.state,
-            review.ground_truth,
-            sorted((item.region_id, item.kind) for item in review.corrections),
+        annotation.annotation_id: (
+            annotation.task_id,
+            annotation.at,
+            annotation.state,
+            annotation.ground_truth,
+            sorted((item.region_id, item.kind) for item in annotation.corrections),
         )
-        for review in context.store.annotations.find()
+        for annotation in context.store.annotations.find()
     }
 
 
@@ -47,7 +47,8 @@ def truth(label_studio: LabelStudioDouble) -> dict[int, tuple[Any, ...]]:
 def history(context: JobContext) -> list[tuple[int, str, datetime | None]]:
     everything = context.store.annotations.find(CorrectionFilter(with_history=True, with_excluded=True))
     return [
-        (review.annotation_id, review.state, None if review.state == "deleted" else review.at) for review in everything
+        (annotation.annotation_id, annotation.state, None if annotation.state == "deleted" else annotation.at)
+        for annotation in everything
     ]
 
 

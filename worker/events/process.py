@@ -13,6 +13,7 @@ from worker.context import JobContext
 from worker.events.new_tasks import request_new_tasks
 from worker.finetune.start_training import request_training
 from worker.projects.updates import remember_project
+from worker.queue.metrics import CORRECTIONS, EVENTS
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +33,18 @@ def process_event(context: JobContext, event_id: int) -> int:
     """
     try:
         _follow(context, context.store.events.get(event_id))
-        return record_corrections(context.store, event_id)
+        recorded = record_corrections(context.store, event_id)
     except Exception as error:
         if isinstance(error, LabelingError) and error.is_transient:
             raise
         logger.exception("event %s could not be processed", event_id)
         context.store.events.mark_processed(event_id, error=f"{type(error).__name__}: {error}")
+        context.metrics.count(EVENTS, "failed")
         return 0
+    context.metrics.count(EVENTS, "processed")
+    for kind, count in recorded.items():
+        context.metrics.count(CORRECTIONS, kind, count)
+    return recorded.total()
 
 
 def process_missed_event(context: JobContext, payload: dict[str, Any], label_studio_url: str) -> None:

@@ -59,6 +59,21 @@ def write_event(
     return path
 
 
+def probe(folder: Path) -> bool:
+    """Whether the folder takes an event just now."""
+    temporary = folder / f"{uuid.uuid4().hex}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(b"{}")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.unlink()
+    except OSError:
+        return False
+    return True
+
+
 def drain(
     folder: Path, store: Store, label_studio_url: str, *, on_tick: Callable[[], None] = lambda: None
 ) -> list[int]:

@@ -1,1 +1,1 @@
-"""Fine-tune runs: wanted, driven in processes of their own, judged by the gate, promoted or kept with a report."""
+"""Fine-tune runs: requested, driven in processes of their own, judged by the gate, promoted or kept with a report."""

@@ -8,13 +8,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
 
-from argenseg_model.images import load_image
+import numpy as np
+from PIL import Image
+
 from argenseg_model.manifest import Manifest, ManifestItem, Split, encode_mask
+from argenseg_model.scenes.microscope import draw_fluorescence
 from argenseg_model.scenes.vocabulary import FOREIGN_OBJECTS
-from backend.console.demo.sample_project import NUCLEI
-from labeling.datasets.perceptual_hash import NEAR_BITS, distances, perceptual_hash
 
 ABSENT = 2  # things asked for on each holdout picture
+CULTURES: dict[Split, int] = {"train": 16, "holdout": 16}  # how many pictures of nuclei are drawn for each side
+_SEEDS: dict[Split, int] = {"train": 20_261_129, "holdout": 20_261_130}  # nothing else is drawn from these
+_SIDE = 192  # px
 
 
 def add_base_data(data_set: Manifest, name: str, *, is_starter: bool) -> Manifest:
@@ -22,10 +26,10 @@ def add_base_data(data_set: Manifest, name: str, *, is_starter: bool) -> Manifes
 
     - on holdout images, everyday things that are not there: a model that learnt a project's labels must not draw them
       whatever it is asked. (Training asks for such things itself.)
-    - the sample project's fluorescence images as replay, every other one held out; without those that resemble an image
-      of the data set, which may be on the other side.
+    - nuclei of the microscope simulator as replay, drawn into the folder `base`: the same in every run, others to learn
+      from than to measure on.
     """
-    base_data = [*_absent(data_set), *_nuclei(data_set)] if is_starter and data_set.items else []
+    base_data = [*_absent(data_set), *_cultures(data_set)] if is_starter and data_set.items else []
     return Manifest.write(data_set.folder / name, [*data_set.items, *base_data])
 
 
@@ -38,17 +42,15 @@ def _absent(data_set: Manifest) -> Iterator[ManifestItem]:
             yield replace(item, prompt=f"every {thing}", mask=None, source="negative:foreign", label=None)
 
 
-def _nuclei(data_set: Manifest) -> Iterator[ManifestItem]:
-    images = {item.image: data_set.image_path(item) for item in data_set.items}
-    known = [perceptual_hash(load_image(path)) for path in images.values()]
+def _cultures(data_set: Manifest) -> Iterator[ManifestItem]:
     (data_set.folder / "base").mkdir(exist_ok=True)
-    for number, (name, content) in enumerate(sorted(NUCLEI.images().items())):
-        if (distances(perceptual_hash(load_image(content)), known) <= NEAR_BITS).any():
-            continue
-        (data_set.folder / "base" / f"{name}.png").write_bytes(content)
-        mask = NUCLEI.truth(name)
-        split: Split = "holdout" if number % 2 else "train"
-        yield ManifestItem(
-            image=f"base/{name}.png", width=mask.shape[1], height=mask.shape[0], prompt="all nuclei",
-            mask=encode_mask(mask), weight=1.0, split=split, source="replay:nuclei", label=None, group=f"base-{name}",
-        )  # fmt: skip
+    for split, count in CULTURES.items():
+        for number in range(count):
+            picture = draw_fluorescence(np.random.default_rng([_SEEDS[split], number]), _SIDE, _SIDE)
+            name = f"nuclei-{split}-{number:02}"
+            Image.fromarray(picture.image).save(data_set.folder / "base" / f"{name}.png")
+            yield ManifestItem(
+                image=f"base/{name}.png", width=_SIDE, height=_SIDE, prompt="all nuclei",
+                mask=encode_mask(picture.nuclei), weight=1.0, split=split, source="replay:nuclei", label=None,
+                group=f"base-{name}",
+            )  # fmt: skip

@@ -43,9 +43,9 @@ def predicted(store: Store, project: OpenProject, on_tick: Callable[[], None], p
     `on_tick` is called while it waits. An error ends it, here and in the block: what is not computed is taken back.
     """
     run = store.project_runs.begin(project.project, project.version, RunOptions(only_unlabeled=True))
-    wanted: list[int] = []
+    requested: list[int] = []
     try:
-        waiting = _want(project, run, wanted, on_tick)
+        waiting = _request(project, run, requested, on_tick)
         if waiting:
             logger.info("Project %d: %d open tasks get masks of %s", project.number, len(waiting), project.version)
         if left := wait(project, waiting, on_tick, patience_s):
@@ -54,7 +54,7 @@ def predicted(store: Store, project: OpenProject, on_tick: Callable[[], None], p
     except BaseException:
         try:
             _end(store, project.project, run, "cancelled")
-            store.requests.cancel(wanted)
+            store.requests.cancel(requested)
         except LabelingError as error:
             logger.warning("Project %d goes on getting masks of %s: %s", project.number, project.version, error)
         raise
@@ -89,15 +89,15 @@ def under_way(project: OpenProject, task_ids: Collection[int]) -> set[int]:
     return found
 
 
-def _want(project: OpenProject, run: ProjectRun, wanted: list[int], on_tick: Callable[[], None]) -> set[int]:
-    """Want what open tasks lack, also what failed before; returns the tasks under way, and adds the wishes' ids."""
+def _request(project: OpenProject, run: ProjectRun, requested: list[int], on_tick: Callable[[], None]) -> set[int]:
+    """Request what open tasks lack, also what failed before, and add the requests' ids; returns the tasks under way."""
     waiting = set[int]()
     for tasks in open_tasks(project, lacking=project.version):
         if not _is_open(project.store, project.project, run):  # argenseg predict --cancel
             break
         asked = under_way(project, [task.id for task in tasks])
         rows = list(project.requests.request_all([task for task in tasks if task.id not in asked], run_id=run.id))
-        wanted += [row.id for row in rows]
+        requested += [row.id for row in rows]
         enqueue_requests(project.connection, rows)
         project.store.project_runs.add_tasks(run.id, len(rows))
         waiting |= asked | {row.task_id for row in rows if row.status in _UNDER_WAY}

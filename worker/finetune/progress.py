@@ -36,7 +36,7 @@ def tell_progress(settings: Settings, run: FinetuneRun) -> str:
 
 
 def tell_verdict(run: FinetuneRun) -> list[str]:
-    """Why a run ended as it did, or is put off, a sentence for each reason, and what is left to do."""
+    """Why a run ended as it did, or is postponed, a sentence for each reason, and what is left to do."""
     reasons: list[str] = (run.report or {}).get("gate", {}).get("reasons", [])
     return [*([run.error] if run.error else []), *reasons]
 

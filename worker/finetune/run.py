@@ -1,4 +1,4 @@
-"""One fine-tune run, from the wish to the verdict. Every step can be done again: a killed run goes on where it was."""
+"""One fine-tune run, from request to verdict. Every step can be done again: a killed run goes on where it was."""
 
 import json
 import logging
@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-from redis.exceptions import RedisError
 
 from argenseg_model.errors import ARGenSegError
 from argenseg_model.evaluation import ItemResult, read_rows
@@ -17,7 +15,7 @@ from labeling.gate import GateRules, decide, find_too_few
 from labeling.store import FinetuneRun, FinetuneStatus, Store
 from labeling.versions import weights_name
 from worker.context import JobContext
-from worker.errors import WorkerError
+from worker.errors import QueueUnreachable, WorkerError
 from worker.finetune.children import run_child
 from worker.finetune.learnt_from import LearntFrom, held_out
 from worker.finetune.leftovers import remove_leftovers
@@ -27,7 +25,8 @@ from worker.finetune.promotion import promote, promote_command
 from worker.finetune.report import write_refusal, write_report
 from worker.finetune.scenes_holdout import SCENES, write_scenes_holdout
 from worker.projects.active_model import active_model
-from worker.queue.queues import GPU, is_urgent, open_queue
+from worker.queue.metrics import TRAINING_RUNS
+from worker.queue.queues import GPU, is_urgent, jobs_at_hand
 
 logger = logging.getLogger(__name__)
 
@@ -90,12 +89,9 @@ class Hold:
 
     def is_busy(self) -> bool:
         """Whether training has to make way: always where somebody waits for a mask, most of the time for a bulk job."""
-        queue = open_queue(self.context.connection, GPU)
-        started = queue.started_job_registry
         try:
-            leased = self.context.connection.zrangebyscore(started.key, time.time(), "+inf")
-            jobs = [*queue.get_job_ids(0, 1), *(started.parse_job_id(entry) for entry in leased)]
-        except RedisError:
+            jobs = jobs_at_hand(self.context.connection, GPU)
+        except QueueUnreachable:
             return False
         if any(is_urgent(job) for job in jobs):  # what is urgent is at the queue's front
             return True
@@ -105,24 +101,25 @@ class Hold:
 def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callable[[], bool]) -> None:
     """Take a claimed run to its end: promoted, refused, failed or stopped. What goes wrong is kept with the run.
 
-    An outage (of Label Studio, Redis, the store) is no end: the run is put off, and goes on where it was. StoreError if
-    not even that can be written down; then it goes on when its lease has run out.
+    An outage (of Label Studio, Redis, the store) is no end: the run is postponed, and goes on where it was. StoreError
+    if not even that can be written down; then it goes on when its lease has run out.
     """
     hold, store = Hold(context, run, holder, should_end), context.store
     try:
         passed, report, unseen = _learn_and_judge(hold)
         status: FinetuneStatus = "promoted" if passed else "refused"
         store.finetunes.end(run.id, status, holder=holder, error=" ".join(unseen) or None, report=report)
+        context.metrics.count(TRAINING_RUNS, status)
     except Interrupted:
         store.finetunes.release(run.id, holder)
     except RunLost as error:
         logger.warning("run %d: %s", run.id, error)
     except RunStopped as error:
         _end_early(hold, "stopped", str(error))
-    except (WorkerError, LabelingError, ARGenSegError, RedisError, OSError) as error:
+    except (WorkerError, LabelingError, ARGenSegError, OSError) as error:
         if _is_outage(error) and run.attempts < len(OUTAGE_INTERVALS_S):
             wait_s = OUTAGE_INTERVALS_S[run.attempts]
-            logger.warning("run %d is put off for %d s: %s", run.id, wait_s, error)
+            logger.warning("run %d is postponed for %d s: %s", run.id, wait_s, error)
             store.finetunes.postpone(run.id, holder, wait_s, str(error))
             return
         logger.warning("run %d failed: %s", run.id, error)
@@ -142,10 +139,11 @@ def _end_early(hold: Hold, status: FinetuneStatus, error: str) -> None:
         option = "" if project is None else f" --project {project.project_id}"
         error = f"{error.rstrip('.')}. But {candidate} serves already: argenseg models rollback{option}"
     store.finetunes.end(hold.run.id, status, holder=hold.holder, error=error)
+    hold.context.metrics.count(TRAINING_RUNS, status)
 
 
 def _is_outage(error: Exception) -> bool:
-    return isinstance(error, RedisError) or (isinstance(error, LabelingError) and error.is_transient)
+    return isinstance(error, QueueUnreachable) or (isinstance(error, LabelingError) and error.is_transient)
 
 
 def _learn_and_judge(hold: Hold) -> tuple[bool, dict[str, object], list[str]]:

@@ -1,4 +1,4 @@
-"""The schedule of fine-tuning. Any number of copies may run: a slot is wanted once, and one run at a time is driven.
+"""The schedule of fine-tuning. Any number of copies may run: a slot is requested once, and one run at a time is driven.
 
 A project's turn comes at the times of its cron expression (UTC), where something was corrected since a run last learnt,
 and whenever so many corrections came since its newest run, however that ended. A time that was missed is made up for
@@ -43,28 +43,28 @@ def check_cron(expression: str) -> str:
     return expression
 
 
-def want_due(settings: Settings, store: Store, now: datetime) -> list[FinetuneRun]:
-    """Want the runs whose turn it is; returns those that nobody had wanted before.
+def request_due(settings: Settings, store: Store, now: datetime) -> list[FinetuneRun]:
+    """Request the runs whose turn it is; returns those that nobody had requested before.
 
     Only projects of our Label Studio have a turn; where none is set, all have. One that fails is logged, and keeps no
     other one waiting. StoreError if none can be looked at.
     """
     default = FinetuneSchedule(settings.finetune_cron, settings.finetune_corrections)
-    wanted = []
+    requested = []
     url = settings.label_studio_url
     for project in store.projects.all() if url is None else store.projects.of_address(url):
         try:
-            run = _want_if_due(store, project, default, settings.gate_min_images, now)
+            run = _request_if_due(store, project, default, settings.gate_min_images, now)
         except (LabelingError, CroniterError) as error:
             logger.warning("project %d: its schedule is looked at later: %s", project.project_id, error)
         except Exception:  # a bug, or a row that nobody foresaw
             logger.exception("project %d: its schedule is looked at later", project.project_id)
         else:
-            wanted += [] if run is None else [run]
-    return wanted
+            requested += [] if run is None else [run]
+    return requested
 
 
-def _want_if_due(
+def _request_if_due(
     store: Store, project: Project, default: FinetuneSchedule, min_images: int, now: datetime
 ) -> FinetuneRun | None:
     schedule = store.finetunes.find_schedule(project) or default
@@ -84,7 +84,7 @@ def new_holder() -> str:
 
 
 def run(context: JobContext, stop: threading.Event) -> None:
-    """Want what is due and drive what is wanted, one run at a time, until `stop` is set; then a run is left for later.
+    """Request what is due and drive it, one run at a time, until `stop` is set; then a run is left for later.
 
     Call it from the main thread: the kernel ends a training process with the thread that started it.
     """
@@ -100,7 +100,7 @@ def run(context: JobContext, stop: threading.Event) -> None:
                 drive(context, claimed, holder, stop.is_set)
                 continue
         except LabelingError as error:
-            logger.warning("fine-tuning is put off: %s", error)
+            logger.warning("fine-tuning is postponed: %s", error)
         stop.wait(TICK_S)
     clock.join()
 
@@ -108,7 +108,7 @@ def run(context: JobContext, stop: threading.Event) -> None:
 def _keep_looking(context: JobContext, stop: threading.Event) -> None:
     while not stop.is_set():
         try:
-            want_due(context.settings, context.store, datetime.now(UTC))
+            request_due(context.settings, context.store, datetime.now(UTC))
             beat(context.connection, SCHEDULER)
         except LabelingError as error:
             logger.warning("the schedule is looked at later: %s", error)
@@ -125,7 +125,7 @@ def _due_slot(store: Store, project: Project, schedule: FinetuneSchedule, min_im
     if runs and runs[0].ended_at is None:
         return None
     counted = [run for run in runs if not _would_be_decided(run, min_images)]
-    # also after one that was stopped: else it would be wanted again at once, by the corrections that it was for
+    # also after one that was stopped: else it would be requested again at once, by the corrections that it was for
     if _are_enough(store, project, schedule, runs):
         return f"p{project.id}-after-run-{runs[0].id if runs else 0}"
     if schedule.cron is not None and store.corrections.count(project, since=_learnt_at(counted)):

@@ -7,7 +7,7 @@ what ran out of memory.
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,10 +50,17 @@ class BatchedModel:
     the guilty question fails.
     """
 
-    def __init__(self, model: Model, max_tasks: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        model: Model,
+        max_tasks: int,
+        timeout_s: float,
+        on_batch: Callable[[int, float], None] = lambda tasks, seconds: None,
+    ) -> None:
         self._model = model
         self._max_tasks = max_tasks
         self._timeout_s = timeout_s
+        self._on_batch = on_batch  # the number of tasks, and the seconds that they took together
         self._limit = float("inf")  # cost that is not known to be too much for the memory
         self._largest_that_fit = 0.0
         self._seconds_per_cost: float | None = None
@@ -117,5 +124,6 @@ class BatchedModel:
         def mean(old: float | None, new: float) -> float:
             return new if old is None else (1 - _MEMORY) * old + _MEMORY * new
 
+        self._on_batch(tasks, seconds)
         self._seconds_per_cost = mean(self._seconds_per_cost, seconds / max(cost, 1))
         self._seconds_per_task = mean(self._seconds_per_task, seconds / tasks)

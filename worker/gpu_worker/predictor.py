@@ -1,4 +1,4 @@
-"""From rows that are wanted to stored predictions: begin, fetch the images, ask the model, store, hand on.
+"""From rows that are requested to stored predictions: begin, fetch the images, ask the model, store, hand on.
 
 Images are fetched a few at a time, in threads, while the model works on those that are there. A row that somebody waits
 for is urgent: as soon as its image is here it goes first, and alone; until then others' work goes on.
@@ -10,9 +10,6 @@ from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoo
 from dataclasses import dataclass, replace
 from typing import Any
 
-from redis.exceptions import RedisError
-from rq import Retry
-
 from argenseg_model.errors import ARGenSegError
 from argenseg_model.images import image_size
 from labeling.answers import build_answer, finds_more, image_window, questions, second_window
@@ -22,22 +19,25 @@ from labeling.prompts.focus import Window
 from labeling.prompts.label_config import parse_label_config
 from labeling.store import PredictionRequest
 from worker.context import JobContext
-from worker.errors import ModelCrashed, ModelLoadError, ModelOutOfMemory, QueueFull, WorkerError
+from worker.errors import ModelCrashed, ModelLoadError, ModelOutOfMemory, QueueFull, QueueUnreachable, WorkerError
 from worker.gpu_worker.batches import BatchedModel, CostedQuestion, Outcome
 from worker.gpu_worker.model_child import Question
 from worker.gpu_worker.model_process import SegmentedPrompt
+from worker.queue.metrics import FAILURES, QUEUE_WAIT
 from worker.queue.queues import enqueue_publish
+from worker.queue.retries import RetryLater
 
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3  # that ended without a word, as when a worker is killed, or with a crash of the model
-OUTAGE_INTERVALS_S = [5, 15, 60, 120, 300, 600, 600, 600, 600]  # between attempts to get an image; an hour in all
-UNKNOWN_HOST_INTERVALS_S = OUTAGE_INTERVALS_S[:3]  # a host that does not exist: people wait for a typo to be told
+OUTAGE_INTERVALS_S = (5, 15, 60, 120, 300, 600, 600, 600, 600)  # between attempts to get an image; an hour in all
+UNKNOWN_HOST_INTERVALS_S = OUTAGE_INTERVALS_S[:3]  # a host that does not exist: people wait for a typo to be reported
+_AS_OFTEN_AS_NEEDED = (0,) * 1000  # a worker that ends says nothing of the row
 _FETCHES = 8  # at a time
 _URGENT_FETCHES = 32  # besides: these wait for nobody else's image
 _TICK_S = 0.1  # that work waits for an image: of an urgent row once, of the others when there is nothing else to do
 
-Result = str | Retry | Exception
+Result = str | RetryLater | Exception
 """What became of a row: its new status, for the log; or to be tried again; or an error that says nothing of the row."""
 
 
@@ -45,7 +45,7 @@ Result = str | Retry | Exception
 class _Begun:
     """A row in our hands, with its question once its image is here, and its first answers if it is asked again."""
 
-    wanted: PredictionRequest
+    request: PredictionRequest
     is_urgent: bool
     costed: CostedQuestion | None = None
     first: list[SegmentedPrompt] | None = None
@@ -53,7 +53,7 @@ class _Begun:
     @property
     def is_suspect(self) -> bool:
         """Whether an earlier attempt ended without a word: it may have killed its worker, so it is tried alone."""
-        return self.wanted.attempts > 1 and self.wanted.error is None
+        return self.request.attempts > 1 and self.request.error is None
 
 
 class Predictor:
@@ -68,14 +68,14 @@ class Predictor:
         self._ready: list[_Begun] = []
 
     def close(self) -> None:
-        """Drop what is in hand; the rows stay wanted."""
+        """Drop what is in hand; the rows stay requested."""
         for pool in (self._pool, self._urgent_pool):
             pool.shutdown(wait=False, cancel_futures=True)
 
     @property
     def row_ids(self) -> list[int]:
         """The rows in hand."""
-        return [begun.wanted.id for begun in (*self._fetches.values(), *self._ready)]
+        return [begun.request.id for begun in (*self._fetches.values(), *self._ready)]
 
     @property
     def depth(self) -> int:
@@ -93,11 +93,11 @@ class Predictor:
 
         Waits a tenth of a second at most for an urgent row's image, so that it goes before what is ready already.
         """
-        wanted = self._begin(row_id)
-        if isinstance(wanted, str):
-            return wanted
-        future = (self._urgent_pool if is_urgent else self._pool).submit(self._question, wanted)
-        self._fetches[future] = _Begun(wanted, is_urgent)
+        request = self._begin(row_id)
+        if isinstance(request, str):
+            return request
+        future = (self._urgent_pool if is_urgent else self._pool).submit(self._question, request)
+        self._fetches[future] = _Begun(request, is_urgent)
         if is_urgent:
             wait([future], _TICK_S)
         return None
@@ -116,7 +116,7 @@ class Predictor:
             try:
                 self._ready.append(replace(begun, costed=future.result()))
             except Exception as error:  # noqa: BLE001
-                yield begun.wanted.id, _unless_store_fails(self._not_fetched, begun.wanted, error)
+                yield begun.request.id, _unless_store_fails(self._not_fetched, begun.request, error)
         if self._ready:
             batch = self._next_batch()
             for costed, outcome in self._model.ask([begun.costed for begun in batch if begun.costed is not None]):
@@ -125,27 +125,27 @@ class Predictor:
                 try:
                     second, best = _asked_again(begun, outcome), _better(begun, outcome)
                 except Exception:  # such as too little memory: the other rows go on
-                    logger.exception("task %s: a second look failed", begun.wanted.task_id)
+                    logger.exception("task %s: a second look failed", begun.request.task_id)
                     second, best = None, outcome
                 if second is not None:
                     self._ready.append(second)
                 else:
-                    yield begun.wanted.id, _unless_store_fails(self._finish, begun.wanted, best)
+                    yield begun.request.id, _unless_store_fails(self._finish, begun.request, best)
 
     def drop(self, row_id: int, reason: str) -> None:
         """Give up a row in hand."""
         self._forget(row_id)
         self._context.store.predictions.fail(row_id, reason)
 
-    def put_back(self, row_id: int) -> Retry:
+    def put_back(self, row_id: int) -> RetryLater:
         """Leave a row in hand to another worker. StoreError if that fails: it stays in hand."""
         self._context.store.requests.put_back(row_id)
         self._forget(row_id)
-        return Retry(max=1000, enqueue_at_front=True)
+        return RetryLater(_AS_OFTEN_AS_NEEDED, at_front=True)
 
     def _forget(self, row_id: int) -> None:
-        self._ready = [begun for begun in self._ready if begun.wanted.id != row_id]
-        for future in [future for future, begun in self._fetches.items() if begun.wanted.id == row_id]:
+        self._ready = [begun for begun in self._ready if begun.request.id != row_id]
+        for future in [future for future, begun in self._fetches.items() if begun.request.id == row_id]:
             future.cancel()
             del self._fetches[future]
 
@@ -162,91 +162,97 @@ class Predictor:
 
     def _begin(self, row_id: int) -> PredictionRequest | str:
         store = self._context.store
-        wanted = store.requests.begin(row_id)
-        if wanted is None:
+        request = store.requests.begin(row_id)
+        if request is None:
             return "nothing to do"
-        if wanted.interactive and (
-            wanted.delivery == "push" or store.requests.waited_s(row_id) > self._context.settings.interactive_wait_s
+        if request.interactive and (
+            request.delivery == "push" or store.requests.waited_s(row_id) > self._context.settings.interactive_wait_s
         ):
-            delay = f"{wanted.error} " if wanted.error else ""
-            return self._fail(wanted, f"{delay}Nobody waits for this answer any more. Ask again.")
-        if wanted.attempts > MAX_ATTEMPTS and wanted.error is None:
-            return self._fail(wanted, f"The worker failed {MAX_ATTEMPTS} times over this task; its log says why.")
-        return wanted
+            delay = f"{request.error} " if request.error else ""
+            return self._fail(request, f"{delay}Nobody waits for this answer any more. Ask again.")
+        if request.attempts > MAX_ATTEMPTS and request.error is None:
+            return self._fail(request, f"The worker failed {MAX_ATTEMPTS} times over this task; its log says why.")
+        kind = "interactive" if request.interactive else "batch"
+        self._context.metrics.observe(QUEUE_WAIT, kind, store.requests.waited_s(row_id))
+        return request
 
-    def _question(self, wanted: PredictionRequest) -> CostedQuestion:
+    def _question(self, request: PredictionRequest) -> CostedQuestion:
         """Runs in a thread."""
-        config = parse_label_config(wanted.project.label_config)
-        reference = wanted.task_data.get(config.image_key)
+        config = parse_label_config(request.project.label_config)
+        reference = request.task_data.get(config.image_key)
         if not isinstance(reference, str) or not reference:
             raise LabelingError(f"The task has no image: its data has no text under {config.image_key!r}.")
-        asked = questions(wanted.plan)
+        asked = questions(request.plan)
         context = self._context
-        image = fetch_image(reference, context.client, context.settings, task_id=wanted.task_id)
+        image = fetch_image(reference, context.client, context.settings, task_id=request.task_id)
         width, height = image_size(image)
         context.store.images.record(
-            wanted.project, wanted.task_id, reference, sha256=image.name, width=width, height=height
+            request.project, request.task_id, reference, sha256=image.name, width=width, height=height
         )
         whole = (0, 0, width, height)
-        window = image_window(wanted.plan, width, height) or whole
+        window = image_window(request.plan, width, height) or whole
         question = Question(image, asked, None if window == whole else window)
-        return CostedQuestion(context.model_of(wanted), question, _cost(window, asked))
+        return CostedQuestion(context.model_of(request), question, _cost(window, asked))
 
-    def _not_fetched(self, wanted: PredictionRequest, error: Exception) -> Result:
+    def _not_fetched(self, request: PredictionRequest, error: Exception) -> Result:
         if not isinstance(error, LabelingError | WorkerError | ARGenSegError):
             return error
         if isinstance(error, LabelingError) and error.is_transient:
-            return self._try_later(wanted, error)
-        return self._fail(wanted, str(error))
+            return self._try_later(request, error)
+        return self._fail(request, str(error), "image")
 
-    def _finish(self, wanted: PredictionRequest, outcome: Outcome) -> Result:
+    def _finish(self, request: PredictionRequest, outcome: Outcome) -> Result:
         """Store the answers, or what kept the model from giving them."""
         if isinstance(outcome, ModelCrashed):
-            return self._try_again(wanted, outcome)
+            return self._try_again(request, outcome)
         if isinstance(outcome, ModelOutOfMemory):
             return (
-                self._try_later(wanted, outcome) if wanted.attempts < MAX_ATTEMPTS else self._fail(wanted, str(outcome))
+                self._try_later(request, outcome)
+                if request.attempts < MAX_ATTEMPTS
+                else self._fail(request, str(outcome), "model")
             )
-        if isinstance(outcome, ModelLoadError) and self._context.model_of(wanted) == self._context.settings.model:
+        if isinstance(outcome, ModelLoadError) and self._context.model_of(request) == self._context.settings.model:
             return outcome
         if isinstance(outcome, Exception):
-            return self._fail(wanted, str(outcome))
+            return self._fail(request, str(outcome), "model")
         try:
-            config = parse_label_config(wanted.project.label_config)
-            prediction = build_answer(wanted.plan, config, _by_prompt(outcome), wanted.model_version)
-            delivery = self._context.store.predictions.finish(wanted.id, prediction)
+            config = parse_label_config(request.project.label_config)
+            prediction = build_answer(request.plan, config, _by_prompt(outcome), request.model_version)
+            delivery = self._context.store.predictions.finish(request.id, prediction)
         except StoreError as error:  # such as a full disk: no fault of the task's
-            return self._try_later(wanted, error) if error.is_transient else error
+            return self._try_later(request, error) if error.is_transient else error
         except LabelingError as error:
-            return self._fail(wanted, str(error))
+            return self._fail(request, str(error), "label_config")
         except Exception as error:
-            logger.exception("task %s: the model's answers could not be stored", wanted.task_id)
+            logger.exception("task %s: the model's answers could not be stored", request.task_id)
             return error
-        logger.info("task %s: %d regions, %s", wanted.task_id, len(prediction.result), delivery)
+        logger.info("task %s: %d regions, %s", request.task_id, len(prediction.result), delivery)
         if delivery == "push":
             try:
-                enqueue_publish(self._context.connection, wanted.id)
-            except (QueueFull, RedisError) as error:
-                logger.warning("task %s is published later: %s", wanted.task_id, error)
+                enqueue_publish(self._context.connection, request.id)
+            except (QueueFull, QueueUnreachable) as error:
+                logger.warning("task %s is published later: %s", request.task_id, error)
         return "ready"
 
-    def _try_again(self, wanted: PredictionRequest, error: Exception) -> Result:
-        if wanted.attempts >= MAX_ATTEMPTS:
-            return self._fail(wanted, str(error))
-        logger.warning("task %s is tried again: %s", wanted.task_id, error)
-        return Retry(max=MAX_ATTEMPTS, enqueue_at_front=wanted.delivery == "sync")
+    def _try_again(self, request: PredictionRequest, error: Exception) -> Result:
+        if request.attempts >= MAX_ATTEMPTS:
+            return self._fail(request, str(error), "model")
+        logger.warning("task %s is tried again: %s", request.task_id, error)
+        return RetryLater((0,) * MAX_ATTEMPTS, at_front=request.delivery == "sync")
 
-    def _try_later(self, wanted: PredictionRequest, error: Exception) -> Result:
+    def _try_later(self, request: PredictionRequest, error: Exception) -> Result:
         intervals = UNKNOWN_HOST_INTERVALS_S if isinstance(error, UnknownHostError) else OUTAGE_INTERVALS_S
-        if wanted.attempts > len(intervals):
-            return self._fail(wanted, str(error))
-        logger.warning("task %s is tried again later: %s", wanted.task_id, error)
-        self._context.store.requests.note_delay(wanted.id, str(error))
-        return Retry(max=len(intervals), interval=intervals)
+        if request.attempts > len(intervals):
+            return self._fail(request, str(error), "image")
+        logger.warning("task %s is tried again later: %s", request.task_id, error)
+        self._context.store.requests.note_delay(request.id, str(error))
+        return RetryLater(intervals)
 
-    def _fail(self, wanted: PredictionRequest, reason: str) -> str:
-        self._context.store.predictions.fail(wanted.id, reason)
-        logger.warning("task %s failed: %s", wanted.task_id, reason)
+    def _fail(self, request: PredictionRequest, reason: str, kind: str = "other") -> str:
+        """`kind`: what was at fault, as FAILURES has it."""
+        self._context.store.predictions.fail(request.id, reason)
+        self._context.metrics.count(FAILURES, kind)
+        logger.warning("task %s failed: %s", request.task_id, reason)
         return "failed"
 
 
@@ -260,7 +266,7 @@ def _asked_again(begun: _Begun, outcome: Outcome) -> _Begun | None:
     if begun.costed is None or begun.first is not None or isinstance(outcome, Exception):
         return None
     question = begun.costed.question
-    window = second_window(begun.wanted.plan, _by_prompt(outcome), question.window)
+    window = second_window(begun.request.plan, _by_prompt(outcome), question.window)
     if window is None:
         return None
     costed = replace(begun.costed, question=replace(question, window=window), cost=_cost(window, question.prompts))
@@ -273,7 +279,7 @@ def _better(begun: _Begun, outcome: Outcome) -> Outcome:
         return outcome
     if isinstance(outcome, Exception):
         return begun.first
-    return outcome if finds_more(begun.wanted.plan, _by_prompt(outcome), _by_prompt(begun.first)) else begun.first
+    return outcome if finds_more(begun.request.plan, _by_prompt(outcome), _by_prompt(begun.first)) else begun.first
 
 
 def _by_prompt(answers: Sequence[SegmentedPrompt]) -> dict[str, SegmentedPrompt]:
@@ -281,10 +287,10 @@ def _by_prompt(answers: Sequence[SegmentedPrompt]) -> dict[str, SegmentedPrompt]
 
 
 def _unless_store_fails(
-    end: Callable[[PredictionRequest, Any], Result], wanted: PredictionRequest, what: Any
+    end: Callable[[PredictionRequest, Any], Result], request: PredictionRequest, what: Any
 ) -> Result:
-    """What became of a row; the store's error if not even that can be written down: the row stays wanted."""
+    """What became of a row; the store's error if not even that can be written down: the row stays requested."""
     try:
-        return end(wanted, what)
+        return end(request, what)
     except StoreError as error:
         return error

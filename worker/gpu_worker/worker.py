@@ -1,4 +1,4 @@
-"""The GPU worker: takes wanted predictions off the `gpu` queue and has its one model process compute them. No torch.
+"""The GPU worker: takes requested predictions off the `gpu` queue and has its one model process compute them. No torch.
 
 All that reaches into RQ for taking several jobs at a time is here; pyproject.toml holds RQ at one minor version for it.
 """
@@ -8,8 +8,8 @@ import math
 import os
 import signal
 from contextlib import closing
+from functools import partial
 
-from redis import Redis
 from rq import Queue, worker_registration
 from rq.executions import Execution
 from rq.job import Job
@@ -24,7 +24,9 @@ from worker.gpu_worker.batches import BatchedModel
 from worker.gpu_worker.model_child import ARGENSEG, ModelOptions
 from worker.gpu_worker.model_process import ModelProcess
 from worker.gpu_worker.predictor import Predictor, Result
+from worker.queue.connection import Connection
 from worker.queue.leased_worker import LeasedWorker
+from worker.queue.metrics import BATCH_SIZE, INFERENCE, ONLY, Metrics
 from worker.queue.queues import GPU, PREDICT, is_urgent
 
 logger = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ class GpuWorker(LeasedWorker):
     To RQ the model process is the "work horse": stopping a job, or a second Ctrl-C, kills it and leaves us alive.
     """
 
-    def __init__(self, connection: "Redis", predictor: Predictor, model: ModelProcess) -> None:
+    def __init__(self, connection: "Connection", predictor: Predictor, model: ModelProcess) -> None:
         super().__init__(GPU, connection, {PREDICT: int})
         self._predictor = predictor
         self._model = model
@@ -96,7 +98,7 @@ class GpuWorker(LeasedWorker):
             self.prepare_job_execution(job, remove_from_intermediate_queue=True)
             job.started_at = now()
             row_id = _row_of(job)
-            if row_id in self._held:  # wanted again, perhaps by somebody who waits: this job takes its place
+            if row_id in self._held:  # requested again, perhaps by somebody who waits: this job takes its place
                 self._predictor.put_back(row_id)
                 self._end(row_id, queue, "nothing to do")
             self._held[row_id] = job, execution
@@ -141,8 +143,13 @@ def _row_of(job: Job) -> int:
     return int(job.func(*job.args, **job.kwargs))
 
 
+def _count_batch(metrics: Metrics, tasks: int, seconds: float) -> None:
+    metrics.observe(BATCH_SIZE, ONLY, tasks)
+    metrics.observe(INFERENCE, ONLY, seconds)
+
+
 def run(settings: Settings, loader: str = ARGENSEG) -> int:
-    """Load the model, then work until told to stop. Returns the exit code.
+    """Load the model, then work until asked to stop. Returns the exit code.
 
     It is 0, or os.EX_CONFIG if the model cannot be loaded, or 1 if it cannot be loaded again after a crash. `loader`
     makes the segmenter in the model process (see ModelOptions).
@@ -156,12 +163,14 @@ def run(settings: Settings, loader: str = ARGENSEG) -> int:
         settings.models_in_memory,
     )
     model = ModelProcess(options, memory_limit_bytes=settings.model_memory_limit)
-    batched = BatchedModel(model, settings.max_batch_tasks, settings.segment_timeout_s)
     try:
-        with JobContext.open(settings) as context, closing(Predictor(context, batched)) as predictor:
-            worker = GpuWorker(context.connection, predictor, model)
-            model.start()
-            worker.work(logging_level="WARNING")
+        with JobContext.open(settings) as context:
+            count = partial(_count_batch, context.metrics)
+            batched = BatchedModel(model, settings.max_batch_tasks, settings.segment_timeout_s, count)
+            with closing(Predictor(context, batched)) as predictor:
+                worker = GpuWorker(context.connection, predictor, model)
+                model.start()
+                worker.work(logging_level="WARNING")
     except ModelLoadError as error:
         logger.error("%s", error)
         return os.EX_CONFIG

@@ -4,15 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from redis import Redis
-
 from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.messages import Task
 from labeling.settings import Settings
 from labeling.store import Project, Store
 from worker.errors import WorkerError
 from worker.projects.requests import ProjectRequests
-from worker.queue.queues import connect
+from worker.queue.connection import Connection, connect
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class OpenProject:
 
     store: Store
     client: LabelStudioClient
-    connection: "Redis"
+    connection: "Connection"
     requests: ProjectRequests
     title: str
     task_count: int

@@ -7,7 +7,7 @@ from worker.projects.open_project import OpenProject
 def shown_version(project: OpenProject) -> str:
     """The version whose predictions annotators see now; "" if they see those of all versions."""
     for backend in project.client.list_ml_backends(project.number):
-        if backend["title"] == project.shown:  # "live": whatever this backend's /setup tells
+        if backend["title"] == project.shown:  # "live": whatever this backend's /setup reports
             return str(backend.get("model_version") or "")
     return project.shown
 

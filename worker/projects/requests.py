@@ -4,8 +4,6 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from redis import Redis, RedisError
-
 from labeling.corrections.blind_slice import is_blind
 from labeling.label_studio.messages import Task
 from labeling.prompts.interaction import Interaction
@@ -16,6 +14,7 @@ from labeling.store import Delivery, PredictionRequest, Project, Store, TaskRequ
 from labeling.versions import model_version
 from worker.errors import WorkerError
 from worker.projects.active_model import active_model, model_of_version
+from worker.queue.connection import Connection
 from worker.queue.queues import enqueue_prediction, enqueue_publish
 
 logger = logging.getLogger(__name__)
@@ -26,9 +25,9 @@ _TASKS_AT_A_TIME = 200  # in one transaction: a webhook waits half a second for 
 class ProjectRequests:
     """Requests for the tasks of one project, under its label config and model version of now.
 
-    The model is the project's live one, or `model` (a folder), as before that one goes live. `as_pinned`: that of the
-    version which the project is pinned to, if there still is one: annotators see no other.
-    `shown_version`: what Label Studio tells of that, if it does.
+    The model is the project's active one, or `model` (a folder), as before that one becomes active. `as_pinned`: that
+    of the version which the project is pinned to, if there still is one: annotators see no other.
+    `shown_version`: what Label Studio reports of that, if it does.
 
     Raises LabelConfigError, with advice, where the label config cannot be used; StoreError where the store fails.
     """
@@ -130,7 +129,7 @@ class ProjectRequests:
         )
 
 
-def enqueue_requests(connection: "Redis", requested: Iterable[PredictionRequest]) -> int:
+def enqueue_requests(connection: "Connection", requested: Iterable[PredictionRequest]) -> int:
     """Queue the jobs of requests that nobody waits for, and return how many. The sweeper finds those left out."""
     queued = 0
     try:
@@ -142,6 +141,6 @@ def enqueue_requests(connection: "Redis", requested: Iterable[PredictionRequest]
             else:
                 continue
             queued += 1
-    except (RedisError, WorkerError) as error:
-        logger.warning("%d jobs were queued, then: %s. The others are queued later.", queued, error)
+    except WorkerError as error:
+        logger.warning("%d jobs were queued, then: %s The others are queued later.", queued, error)
     return queued

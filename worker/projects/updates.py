@@ -1,4 +1,4 @@
-"""What an event tells of its project: the label config, and the version that annotators see."""
+"""What an event reports of its project: the label config, and the version that annotators see."""
 
 from labeling.label_studio.messages import ProjectUpdated
 from labeling.store import EventRecord, Project

@@ -2,19 +2,18 @@
 
 import logging
 
-from rq import Retry
-
 from labeling.credentials import hide_passwords
 from labeling.errors import LabelingError, LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.predictions import Prediction, validate_prediction
 from labeling.prompts.label_config import parse_label_config
 from labeling.store import PredictionRequest, Store
-from worker.publishing import held_predictions
+from worker.publishing import earlier_predictions
+from worker.queue.retries import RetryLater
 
 logger = logging.getLogger(__name__)
 
-RETRY_INTERVALS_S = [2, 5, 15, 60, 300]
+RETRY_INTERVALS_S = (2, 5, 15, 60, 300)
 _FINAL_STATUSES = frozenset({400, 404, 413, 422})  # the same would be refused again; a wrong token can be put right
 _ADVICE = {
     413: "It is larger than what is between us and Label Studio lets through: raise the proxy's body limit"
@@ -25,13 +24,13 @@ _LATER = frozenset({429, 503})  # too much at once, or not yet after a start: it
 _OVERTAKEN_S = 3600.0
 
 
-def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) -> str | Retry:
+def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) -> str | RetryLater:
     """Send a ready prediction, unless Label Studio already holds one of the task and version. Returns its new status.
 
     The question comes first because the job may have died after an earlier POST. What we sent of the task as it was
-    before its prompt or image was changed is replaced; while somebody annotates it, what is ready is held back. A Retry
-    if Label Studio cannot be reached or refuses our token; after the last one the sweeper begins again, but not for
-    ever: what alone fails, while others get through, is given up. Without a client nothing is sent.
+    before its prompt or image was changed is replaced; while somebody annotates it, what is ready is postponed. To be
+    retried if Label Studio cannot be reached or refuses our token; after the last time the sweeper begins again, but
+    not for ever: what alone fails, while others get through, is given up. Without a client nothing is sent.
     """
     ready = store.predictions.get(prediction_id)
     if ready.status != "ready" or client is None:
@@ -47,17 +46,17 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
             return _fail(store, ready, hide_passwords(whose))
         listed = [p for p in client.list_predictions(ready.task_id) if p["model_version"] == ready.model_version]
         has_answered = True
-        held = held_predictions.look(store, client, ready, listed)
+        held = earlier_predictions.look(store, client, ready, listed)
         if held.must_stay:
             store.predictions.postpone_for_draft(
                 ready.id, "The masks from before a change stay: it changed again, or is being annotated."
             )
-            logger.info("task %s: a prediction is held back, the masks from before a change stay", ready.task_id)
+            logger.info("task %s: a prediction is postponed, the masks from before a change stay", ready.task_id)
             return "postponed_for_draft"
         if held.number is None and (now := store.predictions.get(prediction_id).status) != "ready":
             return now  # somebody opened the task meanwhile, and was answered with it
         sent = client.create_prediction(ready.task_id, prediction) if held.number is None else held.number
-        held_predictions.remove(store, client, ready, held.outdated)
+        earlier_predictions.remove(store, client, ready, held.outdated)
     except LabelStudioError as error:
         if error.status in _FINAL_STATUSES:
             return _fail(store, ready, f"{error} {_ADVICE.get(error.status or 0, '')}".rstrip())
@@ -66,7 +65,7 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
             return _fail(store, ready, f"{error} Others of the project were taken meanwhile, so it was given up.")
         store.requests.note_delay(ready.id, str(error))
         logger.warning("task %s is not published yet: %s", ready.task_id, error)
-        return Retry(max=len(RETRY_INTERVALS_S), interval=RETRY_INTERVALS_S)
+        return RetryLater(RETRY_INTERVALS_S)
     except LabelingError as error:
         return _fail(store, ready, str(error))
     store.predictions.mark_published(ready.id, sent)

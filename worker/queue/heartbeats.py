@@ -1,11 +1,14 @@
 """Signs of life of the processes that work on no queue: of the others, RQ keeps a list."""
 
 import logging
+import socket
 import time
 from dataclasses import dataclass
 
-from redis import Redis, RedisError
+from redis import RedisError
 from rq.defaults import RQ_KEY_PREFIX
+
+from worker.queue.connection import Connection, asking_redis
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +25,7 @@ class Heartbeat:
     process that hangs.
     """
 
-    connection: "Redis"
+    connection: "Connection"
     process: str
     _next: float = float("-inf")
 
@@ -33,18 +36,26 @@ class Heartbeat:
             self._next = time.monotonic() + _LASTS_S * _EVERY
 
 
-def beat(connection: "Redis", process: str) -> None:
+def beat(connection: "Connection", process: str) -> None:
     """Say that a copy of this process is at work. A Redis that does not answer is no reason to stop."""
     try:
-        connection.set(_key(process), 1, ex=_LASTS_S)
+        with connection.pipeline(transaction=False) as pipeline:
+            for key in (_key(process), _key(process, socket.gethostname())):
+                pipeline.set(key, 1, ex=_LASTS_S)
+            pipeline.execute()
     except RedisError as error:
         logger.debug("no sign of life: %s", error)
 
 
-def is_alive(connection: "Redis", process: str) -> bool:
-    """Whether a copy of it gave a sign of life in the last minutes. RedisError if Redis does not answer."""
-    return bool(connection.exists(_key(process)))
+@asking_redis()
+def is_alive(connection: "Connection", process: str, *, host: str | None = None) -> bool:
+    """Whether a copy of it, on `host` or anywhere, gave a sign of life in the last minutes.
+
+    QueueUnreachable if Redis does not answer.
+    """
+    return bool(connection.exists(_key(process, host)))
 
 
-def _key(process: str) -> str:
-    return f"{RQ_KEY_PREFIX}:alive:{process}"  # as RQ's own, which may be another installation's or all that we may use
+def _key(process: str, host: str | None = None) -> str:
+    copy = f"{process}:{host}" if host else process
+    return f"{RQ_KEY_PREFIX}:alive:{copy}"  # as RQ's own, which may be another installation's or all that we may use

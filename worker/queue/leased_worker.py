@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 from rq.executions import Execution
@@ -20,8 +19,11 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
-from worker.errors import WorkerError
-from worker.queue.queues import AllowListedJob, open_queue
+from worker.errors import QueueUnreachable
+from worker.queue.allow_listed_job import AllowListedJob
+from worker.queue.connection import Connection
+from worker.queue.queues import open_queue
+from worker.queue.retries import RetryLater
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +31,13 @@ logger = logging.getLogger(__name__)
 class LeasedWorker(SimpleWorker):
     """A worker on ONE queue (with several, RQ pops a job before it is safe elsewhere) for the functions it is given.
 
-    Its name is new at each start: RQ refuses a name for minutes after a kill. WorkerError if Redis does not answer.
+    Its name is new at each start: RQ refuses a name for minutes after a kill. QueueUnreachable.
     """
 
     lease_s: ClassVar[int] = 20
     log_result_lifespan = False
 
-    def __init__(self, queue_name: str, connection: "Redis", functions: Mapping[str, Callable[..., Any]]) -> None:
+    def __init__(self, queue_name: str, connection: "Connection", functions: Mapping[str, Callable[..., Any]]) -> None:
         job_class = AllowListedJob.bound_to(functions)
         try:
             super().__init__(
@@ -49,7 +51,7 @@ class LeasedWorker(SimpleWorker):
                 maintenance_interval=60,
             )
         except RedisError as error:
-            raise WorkerError(f"Redis cannot be used: {error}. Check REDIS_URL, or run argenseg up.") from error
+            raise QueueUnreachable(f"Redis cannot be used: {error}. Check REDIS_URL, or run argenseg up.") from error
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         return self.lease_s
@@ -59,6 +61,11 @@ class LeasedWorker(SimpleWorker):
         with self._renewed_leases(lambda: [(job, execution)]):
             self.perform_job(job, queue, execution)
         self.set_state(WorkerStatus.IDLE)
+
+    def _finalize_success(self, job: Job, queue: Queue, execution: Execution, return_value: Any) -> None:
+        """The end of a job that returned: here, and nowhere else, our retries become RQ's."""
+        retry_or_value = return_value.to_rq() if isinstance(return_value, RetryLater) else return_value
+        super()._finalize_success(job, queue, execution, retry_or_value)
 
     @contextlib.contextmanager
     def _renewed_leases(self, leased: Callable[[], Sequence[tuple[Job, Execution]]]) -> Iterator[None]:

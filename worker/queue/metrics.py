@@ -10,14 +10,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
-from redis import Redis, RedisError
+from redis import RedisError
 from rq.defaults import RQ_KEY_PREFIX
+
+from worker.queue.connection import Connection, asking_redis
 
 logger = logging.getLogger(__name__)
 
 _HASH = f"{RQ_KEY_PREFIX}:argenseg:metrics"  # as RQ's own keys, which may be all that we may use
 _SEPARATOR = "|"
 _SUM = "sum"
+ONLY = ""
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
 
@@ -34,13 +37,16 @@ class Counter:
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many measurements were at most as large as each of `bounds`; one histogram for each of a label's `values`."""
+    """How many measurements were at most as large as each of `bounds`; one histogram for each of a label's `values`.
+
+    Without a label there is one, of the value ONLY.
+    """
 
     name: str
     help: str
     bounds: tuple[float, ...]
-    label: str
-    values: tuple[str, ...]
+    label: str | None = None
+    values: tuple[str, ...] = (ONLY,)
 
 
 @dataclass(frozen=True)
@@ -57,14 +63,8 @@ QUEUE_WAIT = Histogram(
     "argenseg_queue_wait_seconds", "From the request for a prediction to a worker's start on it.", _SECONDS, "kind",
     _KINDS,
 )  # fmt: skip
-BATCH_SIZE = Histogram(
-    "argenseg_batch_tasks", "Tasks that were given to the model at once.", (1, 2, 4, 8, 16, 32, 64), "device",
-    ("cpu", "cuda"),
-)  # fmt: skip
-INFERENCE = Histogram(
-    "argenseg_inference_seconds", "A batch in the model, images and prompts to masks.", _SECONDS, "device",
-    ("cpu", "cuda"),
-)  # fmt: skip
+BATCH_SIZE = Histogram("argenseg_batch_tasks", "Tasks that were given to the model at once.", (1, 2, 4, 8, 16, 32, 64))
+INFERENCE = Histogram("argenseg_inference_seconds", "A batch in the model, images and prompts to masks.", _SECONDS)
 PUBLISH = Histogram(
     "argenseg_publish_seconds", "Sending one prediction to Label Studio.", _SECONDS, "outcome",
     ("published", "postponed", "failed"),
@@ -95,7 +95,7 @@ HISTOGRAMS = (QUEUE_WAIT, BATCH_SIZE, INFERENCE, PUBLISH, END_TO_END)
 class Metrics:
     """Adds to the sums. It never raises for Redis: what is not counted is no reason to stop."""
 
-    connection: "Redis"
+    connection: "Connection"
 
     def count(self, counter: Counter, value: str, by: int = 1) -> None:
         """Add to the sum of a label's value. ValueError if the counter has no such value."""
@@ -139,8 +139,9 @@ class Sums:
             yield value, Buckets(tuple(accumulate(counts)), self.fields.get(_field(histogram.name, value, _SUM), 0.0))
 
 
-def read_sums(connection: "Redis") -> Sums:
-    """The sums of all processes. RedisError if Redis does not answer."""
+@asking_redis()
+def read_sums(connection: "Connection") -> Sums:
+    """The sums of all processes. QueueUnreachable."""
     stored = connection.hgetall(_HASH)
     return Sums({_text(field): float(value) for field, value in stored.items()})
 

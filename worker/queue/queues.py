@@ -3,32 +3,28 @@
 The store is the truth and Redis is transport: a job that gets lost, or runs twice, costs time and nothing else.
 """
 
-import hashlib
-import os
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
-from typing import Any, ClassVar, cast
+from collections.abc import Collection
+from typing import Any, cast
 
-from redis import Redis
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.retry import Retry
 from rq import Queue, worker_registration
 from rq.defaults import RQ_KEY_PREFIX
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
+from rq.utils import as_text
 
-from labeling.settings import Settings
-from worker.errors import ForbiddenJob, QueueFull
+from worker.errors import QueueFull
+from worker.queue.allow_listed_job import AllowListedJob
+from worker.queue.connection import Connection, asking_redis
 
 GPU = "gpu"
 PUBLISH = "publish"
 
-PREDICT = "worker.queue.jobs.predict"
-PUBLISH_PREDICTION = "worker.queue.jobs.publish"
-PROCESS_EVENT = "worker.queue.jobs.process_event"
+PREDICT = "predict"
+PUBLISH_PREDICTION = "publish"
+PROCESS_EVENT = "process_event"
 
 MAX_QUEUED_JOBS = 10_000
 FRONT_RESERVE = 1_000  # places beyond that, for work that somebody waits for
@@ -39,98 +35,35 @@ FAILURE_TTL_S = 24 * 3600
 
 _URGENT = "-now"  # the end of a job's id
 _REMOVED_AT_A_TIME = 500  # each is looked for along the queue, and Redis does nothing else meanwhile
-_SOCKET_TIMEOUT_S = 10.0  # longer than any single blocking command below (redis-py's own default is 5)
 _LONGEST_BLOCK_S = 1.0  # a cancelled job writes no result: look at its status at least this often
-_SUN_PATH_MAX = 100  # bytes of a unix socket's path: 108 on Linux, 104 on macOS, less the final NUL
 _TERMINAL = frozenset({JobStatus.FINISHED, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED})
 
 
-def redis_socket(settings: Settings) -> Path:
-    """The embedded Redis's unix socket: in the data folder, or in a private folder if that path would be too long."""
-    socket = settings.redis_socket
-    if len(os.fsencode(socket)) <= _SUN_PATH_MAX:
-        return socket
-    digest = hashlib.sha256(os.fsencode(socket)).hexdigest()[:16]
-    return Path("/tmp") / f"argenseg-{os.getuid()}-{digest}" / "redis.sock"
-
-
-def connect(settings: Settings, *, retries: int = 0) -> "Redis":
-    """A Redis client (it connects on first use) for REDIS_URL or the embedded Redis.
-
-    A command on a broken connection is repeated `retries` times, about a second apart. Workers use many, to live
-    through a restart of Redis; the web process none, because it has an answer to give.
-    """
-    options: dict[str, Any] = {
-        "socket_timeout": _SOCKET_TIMEOUT_S,
-        "socket_connect_timeout": 2.0,
-        "retry": Retry(ExponentialWithJitterBackoff(base=0.1, cap=1.0), retries),
-    }
-    if settings.redis_url:
-        return Redis.from_url(settings.redis_url, **options)
-    return Redis(unix_socket_path=str(redis_socket(settings)), **options)
-
-
-class AllowListedJob(Job):
-    """A job that runs a function of a fixed table, or nothing.
-
-    RQ imports whatever dotted name a job holds, for the function and for its callbacks; a JSON serializer does not
-    change that. Here the name is only a key: who can write into Redis can ask for our jobs and for nothing else.
-    """
-
-    functions: ClassVar[Mapping[str, Callable[..., Any]]] = {}
-
-    @classmethod
-    def bound_to(cls, functions: Mapping[str, Callable[..., Any]]) -> "type[AllowListedJob]":
-        """The job class of a worker process: `functions` are called with the job's arguments."""
-        return cast(type[AllowListedJob], type(cls.__name__, (cls,), {"functions": dict(functions)}))
-
-    @property
-    def func(self) -> Callable[..., Any]:
-        function = self.functions.get(str(self.func_name)) if self.instance is None else None
-        if function is None:
-            raise ForbiddenJob(f"Job {self.id} asks for {str(self.func_name)[:100]!r}, which this worker does not run.")
-        return function
-
-    @property
-    def success_callback(self) -> None:
-        return None
-
-    @property
-    def failure_callback(self) -> None:
-        return None
-
-    @property
-    def stopped_callback(self) -> None:
-        return None
-
-    def send_webhooks(self, status: str | JobStatus, *, exc_string: str | None = None) -> None:
-        """RQ 3 posts to any URL that a job holds; ours hold none."""
-
-
-def open_queue(connection: "Redis", name: str, job_class: type[AllowListedJob] = AllowListedJob) -> Queue:
+def open_queue(connection: "Connection", name: str, job_class: type[AllowListedJob] = AllowListedJob) -> Queue:
     """The queue `name` with our serializer, job class and time limit."""
     return Queue(
         name, connection=connection, job_class=job_class, serializer=JSONSerializer, default_timeout=JOB_TIMEOUT_S
     )
 
 
-def enqueue_prediction(connection: "Redis", prediction_id: int, *, front: bool = False) -> AllowListedJob:
-    """Ask the GPU worker for a wanted prediction; `front` is for work that somebody waits for. QueueFull when it is."""
+def enqueue_prediction(connection: "Connection", prediction_id: int, *, front: bool = False) -> AllowListedJob:
+    """Ask the GPU worker for a prediction; `front` is for work that somebody waits for. QueueFull, QueueUnreachable."""
     return _enqueue(connection, GPU, PREDICT, prediction_id, front=front)
 
 
-def enqueue_publish(connection: "Redis", prediction_id: int) -> AllowListedJob:
+def enqueue_publish(connection: "Connection", prediction_id: int) -> AllowListedJob:
     """Ask for a ready prediction to be sent to Label Studio. QueueFull when the queue is."""
     return _enqueue(connection, PUBLISH, PUBLISH_PREDICTION, prediction_id)
 
 
-def enqueue_event(connection: "Redis", event_id: int) -> AllowListedJob:
+def enqueue_event(connection: "Connection", event_id: int) -> AllowListedJob:
     """Ask for a stored webhook event to be made into corrections. QueueFull when the queue is."""
     return _enqueue(connection, PUBLISH, PROCESS_EVENT, event_id)
 
 
+@asking_redis()
 def _enqueue(
-    connection: "Redis", queue_name: str, function: str, row_id: int, *, front: bool = False
+    connection: "Connection", queue_name: str, function: str, row_id: int, *, front: bool = False
 ) -> AllowListedJob:
     queue = open_queue(connection, queue_name)
     if queue.count >= MAX_QUEUED_JOBS + (FRONT_RESERVE if front else 0):
@@ -142,7 +75,7 @@ def _enqueue(
         args=(row_id,),
         # The row id can be read back from the job id (see `live_rows`). A random part instead of `unique=True`: RQ
         # keeps a job's hash and its old results for minutes after its end, in the way of the same row's next run.
-        job_id=f"{function.rpartition('.')[2]}-{row_id}-{uuid.uuid4().hex[:8]}{_URGENT if front else ''}",
+        job_id=f"{function}-{row_id}-{uuid.uuid4().hex[:8]}{_URGENT if front else ''}",
         at_front=front,
         result_ttl=RESULT_TTL_S,
         failure_ttl=FAILURE_TTL_S,
@@ -155,17 +88,21 @@ def is_urgent(job_id: str) -> bool:
     return job_id.endswith(_URGENT)
 
 
-def live_rows(connection: "Redis", queue_name: str, function: str) -> set[int]:
+@asking_redis()
+def live_rows(connection: "Connection", queue_name: str, function: str) -> set[int]:
     """Ids of rows for which a job of `function` is queued, waits for its retry, or runs under an unexpired lease."""
     queue = open_queue(connection, queue_name)
-    job_ids = [*queue.get_job_ids(), *queue.scheduled_job_registry.get_job_ids(cleanup=False)]
-    started = queue.started_job_registry
-    job_ids += [started.parse_job_id(entry) for entry in connection.zrangebyscore(started.key, time.time(), "+inf")]
+    job_ids = [
+        *queue.get_job_ids(),
+        *queue.scheduled_job_registry.get_job_ids(cleanup=False),
+        *_leased_jobs(queue),
+    ]
     rows = (_row_of(job_id, function) for job_id in job_ids)
     return {row_id for row_id in rows if row_id is not None}
 
 
-def remove_predictions(connection: "Redis", row_ids: Collection[int]) -> int:
+@asking_redis()
+def remove_predictions(connection: "Connection", row_ids: Collection[int]) -> int:
     """Take the jobs of these rows out of the GPU queue, those that wait for a retry too; returns how many.
 
     What a worker has in its hands by now stays there: it finds in the store that there is nothing to do.
@@ -189,20 +126,48 @@ def remove_predictions(connection: "Redis", row_ids: Collection[int]) -> int:
     return count
 
 
+def _leased_jobs(queue: Queue) -> list[str]:
+    started = queue.started_job_registry
+    entries = queue.connection.zrangebyscore(started.key, time.time(), "+inf")
+    return [str(started.parse_job_id(entry)) for entry in entries]
+
+
 def _row_of(job_id: str, function: str) -> int | None:
     """The row that a job of `function` is about; None if it is another function's."""
     name, *rest = job_id.split("-")
-    is_ours = name == function.rpartition(".")[2] and len(rest) >= 2 and rest[0].isdecimal()
+    is_ours = name == function and len(rest) >= 2 and rest[0].isdecimal()
     return int(rest[0]) if is_ours else None
 
 
-def live_workers(connection: "Redis", queue_name: str) -> int:
-    """How many workers of a queue gave a sign of life within the last minute. RedisError if Redis does not answer."""
+@asking_redis()
+def queued_jobs(connection: "Connection", queue_name: str) -> int:
+    """How many jobs wait in a queue. QueueUnreachable."""
+    return int(open_queue(connection, queue_name).count)
+
+
+@asking_redis()
+def jobs_at_hand(connection: "Connection", queue_name: str) -> list[str]:
+    """Ids of the job at the front of a queue, if one waits, and of those that run under an unexpired lease.
+    QueueUnreachable.
+    """
+    queue = open_queue(connection, queue_name)
+    return [*queue.get_job_ids(0, 1), *_leased_jobs(queue)]
+
+
+@asking_redis()
+def live_workers(connection: "Connection", queue_name: str, *, host: str | None = None) -> int:
+    """How many workers of a queue, on `host` or anywhere, gave a sign of life within the last minute.
+
+    QueueUnreachable if Redis does not answer.
+    """
     keys = worker_registration.get_keys(queue=open_queue(connection, queue_name))
+    if host is not None:  # which is part of a worker's name, see LeasedWorker
+        keys = {key for key in keys if as_text(key).rpartition("-")[0].endswith(f":{queue_name}-{host}")}
     return int(connection.exists(*keys)) if keys else 0
 
 
-def requeue_due_retries(connection: "Redis", queue_name: str) -> int:
+@asking_redis()
+def requeue_due_retries(connection: "Connection", queue_name: str) -> int:
     """Move the jobs whose retry is due back into their queue. Any number of processes may do so at the same time.
 
     This is RQ's scheduler without its process: that one is forked and outlives a killed worker.
@@ -220,6 +185,7 @@ def requeue_due_retries(connection: "Redis", queue_name: str) -> int:
     return moved
 
 
+@asking_redis()
 def wait_for_job(job: Job, timeout_s: float) -> bool:
     """Wait up to `timeout_s` for the job's end. True if it finished, False if it failed, was stopped, or time ran out.
 

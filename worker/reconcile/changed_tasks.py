@@ -1,4 +1,4 @@
-"""Finds the tasks whose data was changed after we predicted them: Label Studio keeps the old masks and tells nobody."""
+"""Finds the tasks whose data was changed after we predicted them: Label Studio keeps the old masks, unreported."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,20 +8,20 @@ from labeling.label_studio.messages import Task
 from labeling.prompts.plan import plan_prompts
 from labeling.store import PredictionRequest, Store
 from worker.projects.requests import ProjectRequests
-from worker.publishing.held_predictions import find_untouched
+from worker.publishing.drafts import find_untouched
 
 _LEFT_ALONE = ("requested", "ready", "failed", "postponed_for_draft")
 
 
 @dataclass(frozen=True)
 class ChangedTasks:
-    """Those of one project, under the version that `wishes` are of."""
+    """Those of one project, under the version that `requests` are of."""
 
     store: Store
     requests: ProjectRequests
 
-    def want_again(self, tasks: list[dict[str, Any]]) -> list[PredictionRequest]:
-        """Wish for those of Label Studio's tasks that ask something else, or show another image, than what we sent.
+    def request_again(self, tasks: list[dict[str, Any]]) -> list[PredictionRequest]:
+        """Request those of Label Studio's tasks that ask something else, or show another image, than what we sent.
 
         Not for tasks with annotations: the old prediction is what these were made from. The publisher replaces it.
         """
@@ -41,23 +41,23 @@ class ChangedTasks:
         return list(self.requests.request_all(changed))
 
     def look_again(self, client: LabelStudioClient) -> list[PredictionRequest]:
-        """Wish again for what the publisher held back, where nobody annotates the task any more: that somebody discards
-        a draft is no change of its task, and no webhook tells. Label Studio is not asked about tasks that are known to
-        be annotated, of which there would be ever more.
+        """Request again what the publisher postponed, where nobody annotates the task any more: that somebody discards
+        a draft is no change of its task, and no webhook reports it. Label Studio is not asked about tasks that we know
+        to be annotated, of which there would be ever more.
         """
-        wanted: list[PredictionRequest] = []
-        all_held_back = self.store.predictions.postponed_for_draft(self.requests.project, self.requests.model_version)
-        annotated = self.store.annotations.of_tasks(self.requests.project, {each.task_id for each in all_held_back})
-        for held_back in all_held_back:
-            if "submitted" in annotated.get(held_back.task_id, {}).values():
+        requested: list[PredictionRequest] = []
+        all_postponed = self.store.predictions.postponed_for_draft(self.requests.project, self.requests.model_version)
+        annotated = self.store.annotations.of_tasks(self.requests.project, {each.task_id for each in all_postponed})
+        for postponed in all_postponed:
+            if "submitted" in annotated.get(postponed.task_id, {}).values():
                 continue
-            found = find_untouched(client, self.requests.project.project_id, held_back.task_id)
+            found = find_untouched(client, self.requests.project.project_id, postponed.task_id)
             if found is None:
                 continue
             task = Task.model_validate(found)
-            if plan_prompts(self.requests.config, task.data).digest() == held_back.plan_digest:
-                wanted += self.requests.request_all([task])
+            if plan_prompts(self.requests.config, task.data).digest() == postponed.plan_digest:
+                requested += self.requests.request_all([task])
             else:
-                self.store.predictions.cancel_postponed(held_back.id)
-                wanted += self.want_again([found])
-        return wanted
+                self.store.predictions.cancel_postponed(postponed.id)
+                requested += self.request_again([found])
+        return requested

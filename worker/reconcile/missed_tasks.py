@@ -1,4 +1,4 @@
-"""Finds the new tasks that no webhook told of: Label Studio tells of them once, whoever listens."""
+"""Finds the new tasks that no webhook reported: Label Studio reports them once, whoever listens."""
 
 import logging
 from dataclasses import dataclass
@@ -30,16 +30,18 @@ class MissedTasks:
     began: datetime
 
     def event_of(self, tasks: list[dict[str, Any]]) -> dict[str, Any] | None:
-        """The TASKS_CREATED that should have told of some of these tasks, with Label Studio's project of now; or None.
+        """The TASKS_CREATED that should have reported some of these tasks, with Label Studio's project of now; or None.
 
         Only of tasks that are younger than the webhook, and than what we know of the project: what was there before,
-        nobody asked us to predict. And not of tasks that were ever wished for, hold a prediction or an annotation of
-        anybody's, or are to have none. None too where the label config cannot be used: it would be told at each sync.
+        nobody asked us to predict. And not of tasks that were ever requested, hold a prediction or an annotation of
+        anybody's, or are to have none. None too where the label config cannot be used: it would be said at each sync.
         """
         missed = [task for task in tasks if self._may_be_missed(task)]
-        wished = self.store.requests.requested_tasks(self.project, [task["id"] for task in missed]) if missed else set()
-        missed = [task for task in missed if task["id"] not in wished]
-        missed = [task for task in missed if self._told_since is not None and _time(task) >= self._told_since]
+        requested = (
+            self.store.requests.requested_tasks(self.project, [task["id"] for task in missed]) if missed else set()
+        )
+        missed = [task for task in missed if task["id"] not in requested]
+        missed = [task for task in missed if self._reported_since is not None and _time(task) >= self._reported_since]
         if not missed:
             return None
         project = self.client.get_project(self.project.project_id)
@@ -59,10 +61,10 @@ class MissedTasks:
         return task_id not in self.erased and not is_blind(self.project.project_id, task_id, self.blind_share)
 
     @cached_property
-    def _told_since(self) -> datetime | None:
-        """Since when a webhook tells us of new tasks; None: none does, or it may not be read.
+    def _reported_since(self) -> datetime | None:
+        """Since when a webhook reports new tasks to us; None: none does, or it may not be read.
 
-        Whose a webhook is, its address does not tell for sure; but none told us of a project that we did not know.
+        Whose a webhook is, its address does not tell for sure; but none reported a project to us that we did not know.
         """
         try:
             hooks = self.client.list_webhooks(self.project.project_id)
@@ -70,11 +72,11 @@ class MissedTasks:
             if error.status not in _NOT_TO_BE_READ:
                 raise
             return None
-        told_since = min((_time(hook) for hook in hooks if _tells_of_new_tasks(hook)), default=None)
-        return None if told_since is None else max(told_since, self.store.projects.first_seen(self.project))
+        reported_since = min((_time(hook) for hook in hooks if _reports_new_tasks(hook)), default=None)
+        return None if reported_since is None else max(reported_since, self.store.projects.first_seen(self.project))
 
 
-def _tells_of_new_tasks(hook: dict[str, Any]) -> bool:
+def _reports_new_tasks(hook: dict[str, Any]) -> bool:
     is_ours = urlsplit(hook["url"]).path.endswith("/webhook")
     is_asked = hook["send_for_all_actions"] or "TASKS_CREATED" in hook["actions"]
     return bool(is_ours and hook["is_active"] and hook["send_payload"] and is_asked)

@@ -1,4 +1,4 @@
-"""Has the tasks predicted of which no webhook told, or tells: new ones, and those whose data was changed."""
+"""Has the tasks predicted that no webhook reported, or reports: new ones, and those whose data was changed."""
 
 import logging
 from dataclasses import dataclass
@@ -44,18 +44,18 @@ class TasksToPredict:
         return so_far.put_to_work >= _AT_MOST
 
     def put_to_work(self, tasks: list[dict[str, Any]], so_far: SyncOutcome) -> SyncOutcome:
-        """Want those of Label Studio's `tasks` that lack a prediction, unless enough are under way."""
+        """Request those of Label Studio's `tasks` that lack a prediction, unless enough are under way."""
         if self.are_enough(so_far):
             return SyncOutcome()
         new = self.missed.event_of(tasks)
         if new is not None:
             process_missed_event(self.context, new, self.project.label_studio_url)
-        changed = [] if self.changed is None else self.changed.want_again(tasks)
+        changed = [] if self.changed is None else self.changed.request_again(tasks)
         enqueue_requests(self.context.connection, changed)
         return SyncOutcome(new_tasks=len(new["tasks"]) if new else 0, changed_tasks=len(changed))
 
     def look_again(self) -> SyncOutcome:
-        """Want what was held back while somebody annotated its task, where that was given up."""
+        """Request what was postponed while somebody annotated its task, where that was given up."""
         changed = [] if self.changed is None else self.changed.look_again(self.client)
         enqueue_requests(self.context.connection, changed)
         return SyncOutcome(changed_tasks=len(changed))

@@ -85,7 +85,7 @@ def check_lesson(project: SampleProject, store: Store, min_images: int, console:
     tasks = {task.id for task in project.tasks() if is_holdout(task.image_id)}
     deadline = time.monotonic() + WEBHOOK_WAIT_S
     while time.monotonic() < deadline:
-        corrected = {review.task_id for review in store.annotations.find(wanted) if review.corrections}
+        corrected = {annotation.task_id for annotation in store.annotations.find(wanted) if annotation.corrections}
         if corrected >= tasks and len(tasks) >= min_images:
             console.print(f"The lesson has {len(tasks)} corrected images to measure on ({min_images} are needed).")
             return

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from labeling.settings import Settings
 from worker.errors import SupervisorError
-from worker.queue.queues import redis_socket
+from worker.queue.connection import redis_socket
 
 _OLDEST = (6, 2)  # BLMOVE, with which RQ takes a job without ever losing it
 

@@ -8,17 +8,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from signal import SIGTERM
 
-from redis.exceptions import RedisError
-
 from backend.console.supervisor.embedded_redis import data_folder_lock, find_redis_server, redis_command
 from backend.console.supervisor.processes import Command, Supervisor
 from backend.operations.listening import open_socket
 from backend.operations.projects.connection import basic_authorization, connect_backend
 from labeling.credentials import hide_passwords
 from labeling.settings import Settings, environment_of
-from worker.errors import SupervisorError
+from worker.errors import QueueUnreachable, SupervisorError
 from worker.projects.open_project import require_client
-from worker.queue.queues import GPU, connect, live_workers
+from worker.queue.connection import connect, is_reachable
+from worker.queue.queues import GPU, live_workers
 
 REDIS_READY_S = 60.0  # it first reads its append-only file
 READY_S = 1800.0  # a large model may come from a slow disk, or from the Hub
@@ -58,7 +57,7 @@ def start_services(supervisor: Supervisor, settings: Settings, lock: int) -> Non
         supervisor.start(
             Command("redis", command, death_signal=SIGTERM, inherited_descriptors=(lock,), outlives_others=True)
         )
-        if not supervisor.run_until(lambda: _answers(connect(settings).ping), REDIS_READY_S):
+        if not supervisor.run_until(lambda: is_reachable(connect(settings)), REDIS_READY_S):
             if supervisor.stop_requested:
                 return
             raise SupervisorError(f"The embedded Redis did not answer within {REDIS_READY_S:g} s; the log says more.")
@@ -76,7 +75,7 @@ def is_ready(settings: Settings) -> bool:
 
 
 def _answers(question: Callable[[], bool]) -> bool:
-    with suppress(RedisError, OSError):
+    with suppress(QueueUnreachable, OSError):
         return bool(question())
     return False
 

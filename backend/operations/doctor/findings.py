@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from redis import RedisError
-
 from labeling.credentials import hide_secrets, url_passwords
 from labeling.errors import LabelingError
 from labeling.settings import Settings
@@ -95,7 +93,7 @@ class _Run:
                 self._found.put(finding)
         except (LabelingError, WorkerError) as error:  # their messages say what to do
             self._found.put(failure(str(error), ""))
-        except (RedisError, OSError) as error:
+        except OSError as error:
             self._found.put(failure(f"{type(error).__name__}: {error}", "Look whether what it talks to is running."))
         except Exception as error:  # noqa: BLE001 - a bug in one check must not hide the others
             self._found.put(failure(f"{type(error).__name__}: {error}", "This is a bug of argenseg: please report it."))

@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from backend.operations.doctor.findings import Finding, failure, ok, skipped, warning
+from labeling.extras import install_command, is_installed
 from labeling.settings import Settings
 from labeling.store import Store
 from labeling.versions import weights_name
@@ -59,6 +60,9 @@ def segmentation(settings: Settings, number: int | None = None, *, is_wanted: bo
     """Load it in a process of its own, as a worker does, and segment a tiny picture."""
     if not is_wanted:
         yield skipped("Not loaded; argenseg doctor --model does that.")
+        return
+    if not is_installed("worker"):
+        yield failure("Torch and what else the model needs is not installed here.", install_command("worker"))
         return
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from redis import RedisError
-
 from backend.operations.doctor.findings import Finding, failure, ok, skipped, warning
 from labeling.settings import Settings
+from worker.errors import QueueUnreachable
+from worker.queue.connection import connect, is_reachable, redis_socket, server_facts
 from worker.queue.heartbeats import SCHEDULER, SWEEPER, is_alive
-from worker.queue.queues import GPU, MAX_QUEUED_JOBS, PUBLISH, connect, live_workers, open_queue, redis_socket
+from worker.queue.queues import GPU, MAX_QUEUED_JOBS, PUBLISH, live_workers, queued_jobs
 
 _OLDEST = (6, 2)
 _WORKED_BY = {GPU: "worker", PUBLISH: "publisher"}
@@ -17,10 +17,10 @@ def redis(settings: Settings) -> Iterator[Finding]:
     """Does it answer, is it new enough, and does it keep jobs?"""
     connection = connect(settings)
     try:
-        server = connection.info()
-    except RedisError as error:
+        server = server_facts(connection)
+    except QueueUnreachable as error:
         where = "REDIS_URL" if settings.redis_url else f"the embedded one at {redis_socket(settings)}"
-        yield failure(f"Redis ({where}) does not answer ({error}).", "Start argenseg up, or put REDIS_URL right.")
+        yield failure(f"{error} It is looked for at {where}.", "")
         return
     version = str(server.get("redis_version", "0"))
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
@@ -36,13 +36,11 @@ def redis(settings: Settings) -> Iterator[Finding]:
 def workers(settings: Settings) -> Iterator[Finding]:
     """For each queue: what waits, and is there somebody to do it? And to find what got lost, and to fine-tune?"""
     connection = connect(settings)
-    try:
-        connection.ping()
-    except RedisError:
+    if not is_reachable(connection):
         yield skipped("Not known while Redis does not answer.")
         return
     for name, command in _WORKED_BY.items():
-        depth, alive = open_queue(connection, name).count, live_workers(connection, name)
+        depth, alive = queued_jobs(connection, name), live_workers(connection, name)
         text = f"Queue {name}: {depth} jobs wait, {alive} {command}{'s' if alive != 1 else ''}."
         if not alive:
             yield failure(text, f"Start argenseg up, or argenseg {command}; its log says why it ended.")

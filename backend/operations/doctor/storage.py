@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-from redis import RedisError
-
 from backend.operations.doctor.findings import Finding, failure, ok, warning
 from labeling.settings import MEGABYTE, Settings
 from labeling.store import Store
 from labeling.store.blobs import BlobStore
+from worker.errors import QueueUnreachable
 from worker.events.spool import spool_folder
-from worker.queue.queues import GPU, PREDICT, connect, live_rows
+from worker.queue.connection import connect
+from worker.queue.queues import GPU, PREDICT, live_rows
 
 _LEAST_FREE = 200 * MEGABYTE
 _LITTLE_FREE = 2000 * MEGABYTE
@@ -47,10 +47,12 @@ def database(settings: Settings) -> Iterator[Finding]:
         told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none"
         yield ok(f"Opened, at migration {revision}. Predictions: {told}.")
         waiting = set(store.requests.stale(_LONG_S))
-        with suppress(RedisError, OSError):  # Redis has a check of its own
+        with suppress(QueueUnreachable, OSError):  # Redis has a check of its own
             lost = waiting - live_rows(connect(settings), GPU, PREDICT) if waiting else set()
             if lost:
-                yield warning(f"{len(lost)} wanted predictions have no job.", "Start argenseg up, or argenseg sweeper.")
+                yield warning(
+                    f"{len(lost)} requested predictions have no job.", "Start argenseg up, or argenseg sweeper."
+                )
         if late := len(store.events.unprocessed(_LONG_S)):
             yield warning(
                 f"{late} events of Label Studio are stored and not processed.",

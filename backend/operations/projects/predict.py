@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from redis import RedisError
-
 from labeling.errors import LabelStudioError
 from labeling.label_studio.messages import Task
 from labeling.prompts.plan import plan_prompts
 from labeling.store import Pace, ProjectRun, RunOptions, UnpredictedTask
-from worker.errors import WorkerError
+from worker.errors import QueueUnreachable, WorkerError
 from worker.projects.open_project import OpenProject
 from worker.projects.requests import enqueue_requests
-from worker.queue.queues import GPU, live_workers, open_queue, remove_predictions
+from worker.queue.queues import GPU, live_workers, queued_jobs, remove_predictions
 
 _UNDER_WAY = ("requested", "ready")
 _LEFT_ALONE = (*_UNDER_WAY, "failed")  # failed tasks are retried when somebody asks for it
@@ -61,11 +59,7 @@ def outlook(project: OpenProject, options: RunOptions, limit: int | None) -> Out
     lacking = max(lacking - len(project.store.progress.failed_tasks(project.project, version)), 0)
     if limit is not None:
         lacking = min(lacking, progress.under_way + limit)
-    try:
-        queued = open_queue(project.connection, GPU).count
-        workers = live_workers(project.connection, GPU)
-    except RedisError as error:
-        raise WorkerError(f"Redis does not answer ({error}). Start argenseg up first, or set REDIS_URL.") from error
+    queued, workers = queued_jobs(project.connection, GPU), live_workers(project.connection, GPU)
     ahead = max(queued - progress.requested, 0)
     return Outlook(lacking, min(progress.under_way, lacking), ahead, known_pace(project), workers)
 
@@ -78,7 +72,7 @@ def known_pace(project: OpenProject) -> Pace | None:
     )
 
 
-def want_missing(project: OpenProject, run: ProjectRun, *, probed: int = 0) -> Iterator[int]:
+def request_missing(project: OpenProject, run: ProjectRun, *, probed: int = 0) -> Iterator[int]:
     """Record requests for the tasks that lack masks, and queue them; yields how many, page by page.
 
     Tasks that are under way, or failed, are left alone. It ends early when somebody cancels the run. With `probed`, the
@@ -145,7 +139,7 @@ def cancel(project: OpenProject) -> int:
     """Take back what is not begun yet, and return how many tasks; what is begun is still computed and sent."""
     project.store.project_runs.end(project.project, "cancelled")
     cancelled = project.store.requests.cancel_all(project.project)
-    with suppress(RedisError):  # a job that is left finds nothing to do
+    with suppress(QueueUnreachable):  # a job that is left finds nothing to do
         remove_predictions(project.connection, cancelled)
     return len(cancelled)
 
@@ -156,7 +150,7 @@ def failures(project: OpenProject) -> list[UnpredictedTask]:
 
 
 def retry_failed(project: OpenProject) -> tuple[int, int]:
-    """Want the failed tasks again, with their data of now; returns how many, and how many tasks are gone for good."""
+    """Request the failed tasks again, with their data of now; returns how many, and how many are gone for good."""
     found, gone = [], 0
     for failed in failures(project):
         try:
@@ -192,12 +186,12 @@ def _count_missing(project: OpenProject, options: RunOptions) -> int:
 
 
 def _left_to_do(project: OpenProject, tasks: list[Task]) -> list[Task]:
-    """Those whose wish was never made, was cancelled, or came to nothing in Label Studio."""
+    """Those whose request was never made, was cancelled, or came to nothing in Label Studio."""
     return [task for task, status in _with_statuses(project, tasks) if status not in _LEFT_ALONE]
 
 
 def _with_statuses(project: OpenProject, tasks: list[Task]) -> list[tuple[Task, str | None]]:
-    """Each task with how far its prediction of now got; None: it was never wanted."""
+    """Each task with how far its prediction of now got; None: it was never requested."""
     known = project.store.progress.statuses(project.project, project.version, [task.id for task in tasks])
     digests = (plan_prompts(project.requests.config, task.data).digest() for task in tasks)
     return [(task, known.get((task.id, digest))) for task, digest in zip(tasks, digests, strict=True)]

@@ -4,10 +4,9 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 
-from redis import RedisError
-
 from backend.operations.projects.predict import Progress, look
 from labeling.errors import StoreError
+from worker.errors import QueueUnreachable
 from worker.projects.open_project import OpenProject
 from worker.queue.queues import GPU, live_workers
 
@@ -16,7 +15,7 @@ from worker.queue.queues import GPU, live_workers
 class Standing:
     """What is shown at one moment. `seconds_left` is of what workers can do now, None while nothing is measured.
 
-    `put_off` tasks wait for an outage to end; `reason` is that of most of them.
+    `postponed` tasks wait for an outage to end; `reason` is that of most of them.
     """
 
     done: int
@@ -25,7 +24,7 @@ class Standing:
     waiting_to_be_sent: int
     workers: int
     seconds_left: float | None
-    put_off: int = 0
+    postponed: int = 0
     reason: str = ""
 
     def text(self) -> str:
@@ -37,8 +36,8 @@ class Standing:
             parts.append(f"{self.waiting_to_be_sent} wait to be sent")
         elif self.seconds_left is not None:
             parts.append(f"about {duration(self.seconds_left)} left")
-        if self.put_off and self.done < self.total:
-            parts.append(f"{self.put_off} put off: {self.reason}")
+        if self.postponed and self.done < self.total:
+            parts.append(f"{self.postponed} postponed: {self.reason}")
         return ", ".join(parts)
 
 
@@ -67,7 +66,7 @@ def current_standing(
     pace = project.store.progress.pace(weights=weights, project=project.project, since=began)
     try:
         workers = live_workers(project.connection, GPU)
-    except RedisError:  # it may be starting again; the work is in the store
+    except QueueUnreachable:  # it may be starting again; the work is in the store
         workers = 0
     delays = project.store.progress.delays(project.project, project.version)
     can_compute = progress.requested - sum(delay.tasks for delay in delays if delay.status == "requested")
@@ -78,6 +77,6 @@ def current_standing(
         waiting_to_be_sent=progress.ready,
         workers=workers,
         seconds_left=None if pace is None or can_compute <= 0 else pace.seconds_per_task * can_compute,
-        put_off=sum(delay.tasks for delay in delays),
+        postponed=sum(delay.tasks for delay in delays),
         reason=delays[0].reason if delays else "",
     )

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from flask import Blueprint, Response
-from redis import Redis
 
 from backend.operations.projects.predict import reasons
 from backend.operations.projects.progress import duration
@@ -16,7 +15,8 @@ from labeling.prompts.label_config import parse_label_config
 from labeling.store import Project, Store
 from labeling.store.base import utc_now
 from labeling.versions import weights_name
-from worker.queue.queues import GPU, live_workers, open_queue
+from worker.queue.connection import Connection
+from worker.queue.queues import GPU, live_workers, queued_jobs
 
 _REDIS_S = 2.0
 _VERSIONS, _REASONS = 5, 10  # shown of a project
@@ -101,8 +101,8 @@ def look(services: Services) -> Status:
     return Status(weights_name(services.settings.model)[0], workers, queued, projects)
 
 
-def _queue(connection: "Redis") -> tuple[int, int]:
-    return live_workers(connection, GPU), open_queue(connection, GPU).count
+def _queue(connection: "Connection") -> tuple[int, int]:
+    return live_workers(connection, GPU), queued_jobs(connection, GPU)
 
 
 def _project(store: Store, project: Project) -> ProjectStatus:
@@ -135,7 +135,7 @@ def _version(name: str, counts: dict[str, int]) -> VersionLine:
 
 
 def _time_left(store: Store, project: Project, versions: tuple[VersionLine, ...]) -> str | None:
-    """For what is wanted, at the pace at which this model last worked; None where that is not known."""
+    """For what is requested, at the pace at which this model last worked; None where that is not known."""
     seconds = 0.0
     for version in versions:
         if version.requested:

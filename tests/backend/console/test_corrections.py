@@ -164,9 +164,9 @@ def test_export(run, tmp_path: Path, form: str, file: str) -> None:
 def corrected(store: Store, url: str, number: int = 5, annotation: int = 1) -> None:
     """A project of its own with a correction."""
     region = Correction("r", "rectanglelabels", "red", "added", 0.0, 0.0, 1)
-    review = Annotation(annotation, 1, "submitted", (region,), lead_time_s=9.0)
+    made = Annotation(annotation, 1, "submitted", (region,), lead_time_s=9.0)
     project = store.projects.upsert(url, number, CONFIG)
-    store.annotations.save(store.events.record("ANNOTATION_CREATED", {}, label_studio_url=url), project, [review])
+    store.annotations.save(store.events.record("ANNOTATION_CREATED", {}, label_studio_url=url), project, [made])
 
 
 def test_label_studio_is_that_of_the_settings(
@@ -220,8 +220,8 @@ def test_an_export_of_a_version_is_whole(run, store: Store, tmp_path: Path, form
     kept = replace(kept, model_version="v1", label_before="red")
     added = Correction("b", "rectanglelabels", "red", "added", 0.0, 0.0, 9, mask_after=other)
     asked = (AskedPrompt("red", "red"),)
-    review = Annotation(9, 1, "submitted", (kept, added), lead_time_s=9.0, model_version="v1", asked=asked)
-    store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), project, [review])
+    made = Annotation(9, 1, "submitted", (kept, added), lead_time_s=9.0, model_version="v1", asked=asked)
+    store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), project, [made])
     out = tmp_path / "out"
     run("corrections", "export", str(out), "--version", "v1", "--format", form)
     if form == "coco":
@@ -247,9 +247,9 @@ def test_stats_have_a_line_for_each_label_prompt_version_and_week(run, store: St
     assert project is not None
     region = Correction("r", "rectanglelabels", "red", "accepted", 1.0, 1.0, 0, label_before="red")
     regions = (replace(region, prompt="all that is red " * 9, score=0.93),)
-    review = Annotation(9, 1, "submitted", regions, prediction_id=1, lead_time_s=9.0)
-    bulk = replace(review, annotation_id=10, task_id=2, lead_time_s=None)
-    store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), project, [review, bulk])
+    made = Annotation(9, 1, "submitted", regions, prediction_id=1, lead_time_s=9.0)
+    bulk = replace(made, annotation_id=10, task_id=2, lead_time_s=None)
+    store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), project, [made, bulk])
     table = run("stats", "--project", "5").output
     assert "1 more were made of predictions and never opened" in table
     assert "all that is red " * 9 in table and "100% (21%–100%)" in table

@@ -38,7 +38,7 @@ def test_versions_are_listed_shown_promoted_rolled_back_and_deleted(call: Call, 
     assert call("models", "promote", "starter-1.2").exit_code == 0
     assert "default" in call("models", "list").output
     refused = call("models", "delete", "starter-1.2", "--yes")
-    assert (refused.exit_code, "is live" in refused.output, (tmp_path / "starter-1.2").exists()) == (1, True, True)
+    assert (refused.exit_code, "is active" in refused.output, (tmp_path / "starter-1.2").exists()) == (1, True, True)
     assert "starter-1.1 serves by default again" in call("models", "rollback").output
     assert call("models", "delete", "starter-1.2", "--yes").exit_code == 0
     assert not (tmp_path / "starter-1.2").exists()

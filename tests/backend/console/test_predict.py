@@ -45,11 +45,11 @@ def at_work(project: OpenProject, label_studio: LabelStudioDouble) -> Iterator[N
     def work() -> None:
         while not stop.wait(0.05):
             for row in project.store.requests.stale(-1):
-                wish = project.store.requests.begin(row)
-                if wish is None or wish.task_id == 4:
+                request = project.store.requests.begin(row)
+                if request is None or request.task_id == 4:
                     project.store.predictions.fail(row, "the image is damaged")
                     continue
-                project.store.predictions.finish(row, Prediction([], None, wish.model_version))
+                project.store.predictions.finish(row, Prediction([], None, request.model_version))
             for row in project.store.predictions.unpublished(-1):
                 ready = project.store.predictions.get(row)
                 project.store.predictions.mark_published(
@@ -224,7 +224,7 @@ def test_a_run_that_ends_otherwise_is_no_success(
     assert label_studio.project["model_version"] == ""
 
 
-def test_what_is_put_off_is_told_and_not_in_the_estimate(
+def test_what_is_postponed_is_reported_and_not_in_the_estimate(
     argenseg: Argenseg, project: OpenProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     argenseg("predict", "--project", "5", "--no-wait")
@@ -239,13 +239,13 @@ def test_what_is_put_off_is_told_and_not_in_the_estimate(
         return current_standing(project, predict.look(project), began, 0, 5)
 
     some = standing()
-    assert (some.put_off, some.reason) == (3, "no such host") and some.seconds_left is not None
+    assert (some.postponed, some.reason) == (3, "no such host") and some.seconds_left is not None
     pace = project.store.progress.pace(weights="tiny")
     assert pace is not None and some.seconds_left == pytest.approx(pace.seconds_per_task)
     project.store.requests.note_delay(rows[4], "busy")
     project.store.requests.note_delay(rows[0], "Label Studio is down")  # computed, not sent
-    assert standing().text() == "5 put off: no such host"
-    assert "3 put off: no such host (task 2, 3, 4)" in argenseg("predict", "--project", "5", "--failed")[1]
+    assert standing().text() == "5 postponed: no such host"
+    assert "3 postponed: no such host (task 2, 3, 4)" in argenseg("predict", "--project", "5", "--failed")[1]
 
 
 def test_times_are_told_as_people_do() -> None:
@@ -257,7 +257,7 @@ def test_times_are_told_as_people_do() -> None:
 def test_what_is_shown_beside_the_bar() -> None:
     assert Standing(3, 10, 1, 0, 1, 61.0).text() == "1 failed, about 61 s left"
     assert Standing(3, 10, 0, 7, 1, None).text() == "7 wait to be sent"
-    assert Standing(7, 10, 0, 0, 1, None, 3, "no such host").text() == "3 put off: no such host"
-    assert Standing(5, 10, 0, 0, 1, 4.0, 3, "no such host").text() == "about 4 s left, 3 put off: no such host"
+    assert Standing(7, 10, 0, 0, 1, None, 3, "no such host").text() == "3 postponed: no such host"
+    assert Standing(5, 10, 0, 0, 1, 4.0, 3, "no such host").text() == "about 4 s left, 3 postponed: no such host"
     assert "no worker" in Standing(3, 10, 0, 0, 0, 5.0).text()
     assert Standing(10, 10, 0, 0, 0, None).text() == ""

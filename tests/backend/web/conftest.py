@@ -23,8 +23,9 @@ from labeling.regions.cropped_mask import CroppedMask
 from labeling.settings import Settings
 from labeling.store import Store
 from tests.backend.web.recorded import eventually
+from worker.queue.connection import connect
 from worker.queue.leased_worker import LeasedWorker
-from worker.queue.queues import GPU, PREDICT, connect, enqueue_prediction
+from worker.queue.queues import GPU, PREDICT, enqueue_prediction
 
 
 @pytest.fixture(scope="session")
@@ -102,17 +103,17 @@ def gpu_worker(settings: Settings, store: Store) -> Iterator[list[int]]:
     predicted: list[int] = []
 
     def predict(prediction_id: int) -> None:
-        wish = None if stop.is_set() else store.requests.begin(prediction_id)
-        if wish is None:
+        row = None if stop.is_set() else store.requests.begin(prediction_id)
+        if row is None:
             return
         mask = np.zeros((48, 64), bool)
         mask[10:20, 10:30] = True
         shape = CroppedMask.of(mask)
         masks = [
             PredictedMask(item.label, item.prompt, item.from_name, item.to_name, item.region_type, shape, 0.75)
-            for item in wish.plan.items
+            for item in row.plan.items
         ]
-        store.predictions.finish(prediction_id, build_prediction(masks, wish.model_version, 64, 48))
+        store.predictions.finish(prediction_id, build_prediction(masks, row.model_version, 64, 48))
         predicted.append(prediction_id)
 
     class ThreadWorker(LeasedWorker):

@@ -31,7 +31,7 @@ def version_of(settings: Settings, recording: dict[str, Any]) -> str:
     return model_version(settings.model, parse_label_config(body.get("label_config") or body["schema"]))
 
 
-def wishes(store: Store) -> list[PredictionRequest]:
+def requested(store: Store) -> list[PredictionRequest]:
     """All rows; their ids count from 1."""
     return [store.predictions.get(number) for number in range(1, sum(store.progress.counts().values()) + 1)]
 
@@ -84,7 +84,7 @@ def test_a_task_that_is_opened_gets_its_masks(
 ) -> None:
     recording = recorded("predict_single")
     (result,) = send(client, recording).json["results"]
-    (wish,) = wishes(store)
+    (wish,) = requested(store)
     assert [(item.label, item.prompt, item.from_name) for item in wish.plan.items] == [
         ("red", "red", "brush"),
         ("blue", "blue", "brush"),
@@ -98,7 +98,7 @@ def test_a_task_that_is_opened_gets_its_masks(
 def test_a_batch_is_queued_and_answered_at_once(client: FlaskClient, store: Store, connection: "Redis") -> None:
     recording = recorded("predict_batch")
     assert send(client, recording).json == {"results": [[]] * 10}
-    rows = wishes(store)
+    rows = requested(store)
     assert [row.task_id for row in rows] == [task["id"] for task in recording["json"]["tasks"]]
     assert {(row.status, row.delivery) for row in rows} == {("requested", "push")}
     assert [item.prompt for item in rows[0].plan.items] == ["red", "blue"]
@@ -115,7 +115,7 @@ def test_a_typed_prompt_is_answered_with_a_mask_of_its_own(
     first, second = (send(client, recording).json["results"][0]["result"] for _ in range(2))
     assert [region["value"]["brushlabels"] for region in first] == [["blue"]]  # the label that "blue box" names
     assert first[0]["id"] != second[0]["id"]  # Label Studio overwrites a region whose id it has seen
-    assert [(wish.interactive, wish.plan.items[0].prompt) for wish in wishes(store)] == [(True, "blue box")] * 2
+    assert [(wish.interactive, wish.plan.items[0].prompt) for wish in requested(store)] == [(True, "blue box")] * 2
 
 
 @pytest.mark.parametrize("name", ["predict_interactive_keypoint", "predict_interactive_rectangle"])
@@ -124,7 +124,7 @@ def test_a_smart_tool_asks_for_its_label_where_it_points(
 ) -> None:
     (result,) = send(client, recorded(name)).json["results"]
     assert [region["value"]["brushlabels"] for region in result["result"]] == [["red"]]
-    (wish,) = wishes(store)
+    (wish,) = requested(store)
     (item,) = wish.plan.items
     shape = recorded(name)["json"]["params"]["context"]["result"][0]["value"]
     assert item.focus is not None and (item.prompt, wish.interactive) == ("red", True)
@@ -143,7 +143,7 @@ def test_an_empty_context_leaves_the_page_alone(client: FlaskClient, store: Stor
     """It comes after Submit: regions with the ids of the prediction would overwrite what the annotator made of them."""
     recording = recorded("predict_interactive_empty_context")
     assert send(client, recording).json == {"results": [[]]}
-    (wish,) = wishes(store)
+    (wish,) = requested(store)
     assert (wish.task_id, wish.delivery, wish.interactive) == (4, "push", False)
     eventually(lambda: live_rows(connection, GPU, PREDICT) == {wish.id})
 
@@ -169,7 +169,7 @@ def test_new_tasks_are_predicted_before_anyone_opens_them(
     send(client, recorded("webhook_tasks_created"))
     for _ in range(2):  # an event may be processed twice
         process_event(JobContext(settings, store, None, connection), 1)
-    (wish,) = wishes(store)
+    (wish,) = requested(store)
     assert (wish.task_id, wish.status, wish.delivery) == (13, "requested", "push")
     assert [item.prompt for item in wish.plan.items] == ["a", "blue"]
     assert live_rows(connection, GPU, PREDICT) == {wish.id}
@@ -204,7 +204,7 @@ def test_a_corrected_brush_becomes_a_correction(client: FlaskClient, store: Stor
     store.predictions.mark_published(wish.id, 619)
 
     send(client, event)
-    assert record_corrections(store, 1) >= 1
+    assert record_corrections(store, 1).total() >= 1
     (correction,) = [row for row in store.corrections.of_project(1) if row.region_id == "br255"]
     assert (correction.kind, correction.annotation_id, correction.label) == ("edited", 7, "red")
     assert correction.mask_before is not None and correction.mask_after is not None

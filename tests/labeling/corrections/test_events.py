@@ -36,16 +36,16 @@ def published(store: Store, recorded, plan: PromptPlan) -> np.ndarray:
     region = recorded("regions")["brush255"]
     mask = region_mask(region)
     project = store.projects.upsert(URL, 1, recorded("requests/setup")["json"]["schema"])
-    wish = store.requests.add(project, 4, {}, plan, "v1", delivery="push")
+    request = store.requests.add(project, 4, {}, plan, "v1", delivery="push")
     regions = tuple(PredictedRegion(name, "red", "red ball", 0.91, CroppedMask.of(mask)) for name in ("br255", "other"))
-    store.predictions.finish(wish.id, Prediction([region, region | {"id": "other"}], 0.91, "v1", regions))
-    store.predictions.mark_published(wish.id, 619)
+    store.predictions.finish(request.id, Prediction([region, region | {"id": "other"}], 0.91, "v1", regions))
+    store.predictions.mark_published(request.id, 619)
     return mask
 
 
 def process(store: Store, payload: dict[str, Any], action: str | None = None) -> int:
     event_id = store.events.record(action or payload["action"], payload, label_studio_url=URL)
-    return record_corrections(store, event_id)
+    return record_corrections(store, event_id).total()
 
 
 def last_event(store: Store, event_id: int = 1) -> Any:
@@ -66,10 +66,10 @@ def many_cells(count: int, moved: int = 0) -> Prediction:
 def test_many_regions_of_a_large_image_take_little_memory(store: Store, recorded, plan: PromptPlan) -> None:
     """Of 300, a third was left as it was, a third edited, a third drawn anew: whole masks would take 7 GB."""
     project = store.projects.upsert(URL, 1, recorded("requests/setup")["json"]["schema"])
-    wish = store.requests.add(project, 4, {}, plan, "v1", delivery="push")
+    request = store.requests.add(project, 4, {}, plan, "v1", delivery="push")
     ours, theirs = many_cells(300), many_cells(300, moved=6).result
-    store.predictions.finish(wish.id, ours)
-    store.predictions.mark_published(wish.id, 619)
+    store.predictions.finish(request.id, ours)
+    store.predictions.mark_published(request.id, 619)
     edited = [new | {"id": old["id"]} for old, new in zip(ours.result[100:200], theirs[100:200], strict=True)]
     annotation = {"id": 7, "task": 4, "parent_prediction": 619, "result": [*ours.result[:100], *edited, *theirs[200:]]}
     event = {"action": "ANNOTATION_CREATED", "annotation": annotation, "project": {"id": 1}}
@@ -104,7 +104,7 @@ def test_an_edit_in_the_browser_becomes_a_correction(store: Store, browser_event
 def test_processing_again_changes_nothing(store: Store, browser_event, published: np.ndarray) -> None:
     process(store, browser_event)
     before = [item.region_id for item in store.corrections.of_project(with_history=True)]
-    assert record_corrections(store, 1) == 4
+    assert record_corrections(store, 1).total() == 4
     assert [item.region_id for item in store.corrections.of_project(with_history=True)] == before
     assert store.events.unprocessed(0) == []
 
@@ -216,8 +216,8 @@ def test_an_annotation_is_tied_to_the_image_that_its_event_tells(store: Store, b
     browser_event["annotation"] |= {"id": 99}
     process(store, browser_event)
     assert store.images.of_tasks(project, [4])[4].reference == "/data/upload/other.png"
-    told = [(each.image_reference, each.image_sha256) for each in store.annotations.find()]
-    assert told == [(first, "aa"), ("/data/upload/other.png", None)]
+    reported = [(each.image_reference, each.image_sha256) for each in store.annotations.find()]
+    assert reported == [(first, "aa"), ("/data/upload/other.png", None)]
 
 
 def test_an_event_about_something_else_makes_no_project_known(store: Store) -> None:
@@ -250,10 +250,10 @@ def test_a_poisoned_annotation_costs_itself_alone(store: Store, browser_event, a
     process(store, browser_event | {"annotation": [browser_event["annotation"] | {"id": 9} | poison, good]}, action)
     is_deletion = action == "ANNOTATIONS_DELETED"
     everything = store.annotations.find(CorrectionFilter(with_history=True))
-    assert [review.state for review in everything if review.annotation_id == 8] == [
+    assert [annotation.state for annotation in everything if annotation.annotation_id == 8] == [
         "deleted" if is_deletion else "submitted"
     ]
-    is_kept = any(review.annotation_id == 9 and review.unread for review in everything)
+    is_kept = any(annotation.annotation_id == 9 and annotation.unread for annotation in everything)
     assert is_deletion or is_kept or "annotation " in last_event(store, 2).error
 
 
@@ -264,17 +264,17 @@ def test_an_event_of_deleted_tasks_with_a_poisoned_one(store: Store, browser_eve
     assert "task 7: TypeError" in last_event(store, 2).error
 
 
-@pytest.mark.parametrize("told", [10**400, float("nan"), float("inf"), -5, True, "9", None])
-def test_a_lead_time_that_is_none(store: Store, browser_event, told) -> None:
-    browser_event["annotation"]["lead_time"] = told
+@pytest.mark.parametrize("reported", [10**400, float("nan"), float("inf"), -5, True, "9", None])
+def test_a_lead_time_that_is_none(store: Store, browser_event, reported) -> None:
+    browser_event["annotation"]["lead_time"] = reported
     assert process(store, browser_event) == 3
-    (review,) = store.annotations.find()
-    assert (review.lead_time_s, review.capped_lead_time_s) == (None, None)
+    (annotation,) = store.annotations.find()
+    assert (annotation.lead_time_s, annotation.capped_lead_time_s) == (None, None)
 
 
-@pytest.mark.parametrize("told", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "yesterday"])
-def test_a_time_of_change_that_is_none(store: Store, browser_event, told: str) -> None:
-    browser_event["annotation"]["updated_at"] = told
+@pytest.mark.parametrize("reported", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "yesterday"])
+def test_a_time_of_change_that_is_none(store: Store, browser_event, reported: str) -> None:
+    browser_event["annotation"]["updated_at"] = reported
     assert process(store, browser_event) == 3
 
 
@@ -328,7 +328,7 @@ def test_a_disk_that_is_full_leaves_the_event_for_later(
             record_corrections(store, event_id)
     assert store.events.unprocessed(0) == [event_id]
     assert store.corrections.of_project() == []
-    assert record_corrections(store, event_id) == 4
+    assert record_corrections(store, event_id).total() == 4
 
 
 def test_a_store_that_does_not_work_leaves_the_event_for_later(
@@ -344,4 +344,4 @@ def test_a_store_that_does_not_work_leaves_the_event_for_later(
         with pytest.raises(StoreError):
             record_corrections(store, event_id)
     assert store.events.unprocessed(0) == [event_id]
-    assert record_corrections(store, event_id) == 3
+    assert record_corrections(store, event_id).total() == 3

@@ -38,7 +38,7 @@ def correction(kind: str, label: str = "red", iou: float = 1.0, **changes: Any) 
     return CorrectionRecord(**fields | changes)
 
 
-def review(number: int, *corrections: CorrectionRecord, **changes: Any) -> AnnotationRecord:
+def annotation(number: int, *corrections: CorrectionRecord, **changes: Any) -> AnnotationRecord:
     fields: dict[str, Any] = dict.fromkeys(AnnotationRecord.__dataclass_fields__) | {
         "id": number,
         "annotation_id": number,
@@ -58,15 +58,15 @@ def review(number: int, *corrections: CorrectionRecord, **changes: Any) -> Annot
     return AnnotationRecord(**fields | changes)
 
 
-def rows(*reviews: AnnotationRecord) -> dict[tuple[str | None, str], Row]:
-    return {(row.label, row.prompt): row for row in compute_statistics(reviews).rows}
+def rows(*annotations: AnnotationRecord) -> dict[tuple[str | None, str], Row]:
+    return {(row.label, row.prompt): row for row in compute_statistics(annotations).rows}
 
 
 def test_shares_of_a_label() -> None:
     found = rows(
-        review(1, correction("accepted"), correction("accepted"), correction("edited", iou=0.8)),
-        review(2, correction("deleted"), correction("added")),
-        review(3, correction("edited", iou=0.6, annotation_id=3), correction("accepted", "cell")),
+        annotation(1, correction("accepted"), correction("accepted"), correction("edited", iou=0.8)),
+        annotation(2, correction("deleted"), correction("added")),
+        annotation(3, correction("edited", iou=0.6, annotation_id=3), correction("accepted", "cell")),
     )
     red, cell = found["red", "red ball"], found["cell", "every cell"]
     assert (red.model_version, red.week, red.annotations) == ("v1", "2026-W47", 3)
@@ -80,10 +80,10 @@ def test_shares_of_a_label() -> None:
 
 def test_false_positives_on_absent_labels() -> None:
     found = rows(
-        review(1),  # neither predicted nor there
-        review(2, correction("deleted"), correction("deleted")),  # predicted, not there
-        review(3, correction("accepted")),  # it is there
-        review(4, correction("edited", "cell", label_before="red", prompt="red ball")),  # it was a cell
+        annotation(1),  # neither predicted nor there
+        annotation(2, correction("deleted"), correction("deleted")),  # predicted, not there
+        annotation(3, correction("accepted")),  # it is there
+        annotation(4, correction("edited", "cell", label_before="red", prompt="red ball")),  # it was a cell
     )
     red = found["red", "red ball"]
     assert (red.false_positives.value, red.false_positives.count) == (2 / 3, 3)
@@ -93,9 +93,9 @@ def test_false_positives_on_absent_labels() -> None:
 
 def test_a_label_is_absent_only_where_that_is_certain() -> None:
     found = rows(
-        review(1, correction("deleted"), unread=1),  # what cannot be read may be a red ball
-        review(2, excluded_labels=frozenset({"red"})),  # one was there, and is left out
-        review(3, correction("deleted")),
+        annotation(1, correction("deleted"), unread=1),  # what cannot be read may be a red ball
+        annotation(2, excluded_labels=frozenset({"red"})),  # one was there, and is left out
+        annotation(3, correction("deleted")),
     )
     assert (found["red", "red ball"].false_positives.value, found["red", "red ball"].false_positives.count) == (1.0, 1)
     assert found["cell", "every cell"].false_positives.count == 2
@@ -103,15 +103,15 @@ def test_a_label_is_absent_only_where_that_is_certain() -> None:
 
 def test_an_added_region_of_a_label_with_several_prompts() -> None:
     asked = (CELL, AskedPrompt("cell", "a blob"))
-    found = rows(review(1, correction("added", "cell"), correction("accepted", "cell"), asked=asked))
+    found = rows(annotation(1, correction("added", "cell"), correction("accepted", "cell"), asked=asked))
     assert (found["cell", "(several)"].added.value, found["cell", "every cell"].added.value) == (1.0, 0.0)
 
 
 def test_what_says_nothing_about_predictions() -> None:
     found = compute_statistics(
         [
-            review(1, correction("added"), prediction_id=None, model_version=None),
-            review(2, state="skipped"),
+            annotation(1, correction("added"), prediction_id=None, model_version=None),
+            annotation(2, state="skipped"),
         ]
     )
     assert (found.rows, found.annotations, found.skipped) == ((), 1, 1)
@@ -119,8 +119,8 @@ def test_what_says_nothing_about_predictions() -> None:
 
 def test_what_nobody_looked_at_is_no_success_of_the_model() -> None:
     """Label Studio's "create annotations from predictions": no lead time. A star says that somebody did."""
-    bulk = [review(n, correction("accepted"), lead_time_s=None, capped_lead_time_s=None) for n in range(1, 101)]
-    seen = [review(200 + n, correction("edited", iou=0.7)) for n in range(10)]
+    bulk = [annotation(n, correction("accepted"), lead_time_s=None, capped_lead_time_s=None) for n in range(1, 101)]
+    seen = [annotation(200 + n, correction("edited", iou=0.7)) for n in range(10)]
     found = compute_statistics(bulk + seen)
     (red, _) = sorted(found.rows, key=lambda row: row.label != "red")
     assert (red.accepted.value, red.accepted.count, red.annotations) == (0.0, 10, 10)
@@ -132,8 +132,8 @@ def test_what_nobody_looked_at_is_no_success_of_the_model() -> None:
 def test_calibration() -> None:
     (low, high) = compute_statistics(
         [
-            review(1, correction("deleted", score=0.31), correction("edited", score=0.39, iou=0.6)),
-            review(2, correction("accepted", score=1.0), correction("added")),
+            annotation(1, correction("deleted", score=0.31), correction("edited", score=0.39, iou=0.6)),
+            annotation(2, correction("accepted", score=1.0), correction("added")),
         ]
     ).calibration
     assert (low.low, low.high, low.mean_score, low.mean_iou) == (0.3, 0.4, pytest.approx(0.35), 0.3)
@@ -144,17 +144,19 @@ def test_calibration() -> None:
 def test_time_saved_against_the_blind_slice() -> None:
     blind = [task for task in range(1, 400) if is_blind(1, task, 0.1)]
     seeing = [task for task in range(1, 400) if task not in blind]
-    reviews = [review(task, capped_lead_time_s=10.0 + task % 3) for task in seeing]
-    reviews += [review(task, capped_lead_time_s=40.0 + task % 3, prediction_id=None) for task in blind]
-    reviews += [review(seeing[0], capped_lead_time_s=900.0, prediction_id=None)]  # missing, but not by lot
+    annotations = [annotation(task, capped_lead_time_s=10.0 + task % 3) for task in seeing]
+    annotations += [annotation(task, capped_lead_time_s=40.0 + task % 3, prediction_id=None) for task in blind]
+    annotations += [annotation(seeing[0], capped_lead_time_s=900.0, prediction_id=None)]  # missing, but not by lot
     typed = correction("accepted", interactive=True)
-    reviews += [review(blind[0], typed, capped_lead_time_s=900.0, prediction_id=None)]  # it was helped after all
-    saved = compute_statistics(reviews, blind_share=0.1).time_saved
+    annotations += [
+        annotation(blind[0], typed, capped_lead_time_s=900.0, prediction_id=None)
+    ]  # it was helped after all
+    saved = compute_statistics(annotations, blind_share=0.1).time_saved
     assert (saved.assisted_s.value, saved.blind_s.value, saved.blind_s.count) == (11, 41, len(blind))
     assert saved.ratio.value == pytest.approx(11 / 41)
     assert saved.ratio.low is not None and saved.ratio.high is not None
     assert 0.2 < saved.ratio.low <= saved.ratio.high < 0.3
-    assert compute_statistics(reviews).time_saved.ratio.value is None
+    assert compute_statistics(annotations).time_saved.ratio.value is None
 
 
 @given(st.integers(1, 1000), st.floats(0, 1), st.floats(0, 1))
@@ -205,11 +207,11 @@ def test_regions_of_one_image_are_worth_an_image() -> None:
 
 def test_statistics_take_the_regions_of_a_task_together() -> None:
     """Also those of two annotators."""
-    reviews = [
-        review(n, *[correction("accepted" if n <= 6 else "deleted", task_id=n // 2)] * 20, task_id=n // 2)
+    annotations = [
+        annotation(n, *[correction("accepted" if n <= 6 else "deleted", task_id=n // 2)] * 20, task_id=n // 2)
         for n in range(1, 13)
     ]
-    found = compute_statistics(reviews)
+    found = compute_statistics(annotations)
     (red, _) = sorted(found.rows, key=lambda row: row.label != "red")
     for figure in (red.accepted, red.deleted, found.calibration[0].kept):
         assert figure.value == 0.5 and figure.count == 240

@@ -1,4 +1,4 @@
-"""From stored reviews to a manifest on disk."""
+"""From stored annotations to a manifest on disk."""
 
 import base64
 import io
@@ -53,7 +53,7 @@ def region(kind: str, mask: np.ndarray, label: str = "red", **changes: Any) -> C
 
 @pytest.fixture
 def save(store: Store, project: Project) -> Save:
-    """Save a review of a task that shows the picture of its number."""
+    """Save an annotation of a task that shows the picture of its number."""
 
     def save(annotation_id: int, task_id: int, *corrections: Correction, **changes: Any) -> None:
         fields: dict[str, Any] = {
@@ -64,8 +64,8 @@ def save(store: Store, project: Project) -> Save:
             "prediction_id": 3,
             "asked": (RED,),
         }
-        review = Annotation(annotation_id, task_id, corrections=corrections, **fields | changes)
-        store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), project, [review])
+        annotation = Annotation(annotation_id, task_id, corrections=corrections, **fields | changes)
+        store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), project, [annotation])
         store.images.record(project, task_id, noise(task_id))
 
     return save
@@ -80,7 +80,7 @@ def build(store: Store, tmp_path: Path) -> Callable[..., DataSet]:
     return build
 
 
-def told(data_set: DataSet) -> dict[tuple[str, str], tuple[float, int]]:
+def answers_of(data_set: DataSet) -> dict[tuple[str, str], tuple[float, int]]:
     """(source, prompt) -> (weight, pixels of the mask)."""
     return {
         (item.source, item.prompt): (item.weight, int(item.decode_mask().sum())) for item in data_set.manifest.items
@@ -96,7 +96,7 @@ def test_weights_follow_what_the_annotator_did(save: Save, build: Save, square: 
     save(6, 6, prediction_id=None)  # an empty page, submitted
     save(7, 7, region("added", square), prediction_id=None)
     pixels = int(square.sum())
-    assert told(build()) == {
+    assert answers_of(build()) == {
         ("correction:1/1", "red ball"): (1.0, pixels),
         ("correction:1/2", "red ball"): (0.5, pixels),
         ("correction:1/3", "red ball"): (0.25, pixels),
@@ -115,14 +115,14 @@ def test_nobody_is_measured_by_what_nobody_looked_at(save: Save, build: Save, sq
     save(4, 4, region("accepted", square))
     save(5, 5, region("edited", square), lead_time_s=None)  # by a program, or another tool: it did change something
     held_out = build(holdout_share=1.0)
-    assert set(told(held_out)) == {(f"correction:1/{number}", "red ball") for number in (3, 4, 5)}
+    assert set(answers_of(held_out)) == {(f"correction:1/{number}", "red ball") for number in (3, 4, 5)}
     assert held_out.left_out == {"nobody looked at it: no truth to measure by": 2}
 
 
 def test_what_nobody_looked_at_has_no_say_where_somebody_did(save: Save, build: Save, square: np.ndarray) -> None:
     save(1, 1, region("edited", square), annotator_id=1)
     save(2, 1, region("accepted", ~square), annotator_id=2, lead_time_s=None)
-    assert set(told(build())) == {("correction:1/1", "red ball")}
+    assert set(answers_of(build())) == {("correction:1/1", "red ball")}
 
 
 def test_annotators_whose_names_are_unknown_are_not_one(save: Save, build: Save, square: np.ndarray) -> None:
@@ -138,7 +138,7 @@ def test_filters_choose_annotations_and_prompts(save: Save, build: Save, square:
     save(3, 3, region("edited", square), model_version="v1", asked=(AskedPrompt(None, "all"),))
 
     def sources(**wanted: Any) -> set[tuple[str, str]]:
-        return set(told(build(f"set {wanted}", wanted=CorrectionFilter(**wanted))))
+        return set(answers_of(build(f"set {wanted}", wanted=CorrectionFilter(**wanted))))
 
     first = {("correction:1/1", "red ball"), ("negative:1/1", "every cell")}
     assert sources(task_id=1) == first
@@ -179,7 +179,7 @@ def test_several_prompts_of_a_label(save: Save, build: Save, square: np.ndarray)
     save(2, 2, found[0], region("added", other, "cell"), asked=(CELL, CELL_TOO))  # of which prompt?
     save(3, 3, region("accepted", square, prompt="the left one", interactive=True), asked=(RED,))
     data_set = build()
-    assert set(told(data_set)) == {
+    assert set(answers_of(data_set)) == {
         ("correction:1/1", "every cell"),
         ("correction:1/1", "a blob"),
         ("correction:1/3", "red ball"),
@@ -211,7 +211,7 @@ def test_annotators_who_disagree(
 def test_one_annotators_newest_answer_counts(save: Save, build: Save, square: np.ndarray) -> None:
     save(1, 1, region("edited", np.roll(square, 4, axis=1)))
     save(2, 1, region("edited", square))
-    assert set(told(build())) == {("correction:1/2", "red ball")}
+    assert set(answers_of(build())) == {("correction:1/2", "red ball")}
 
 
 def test_the_same_image_in_two_tasks_is_one(save: Save, build: Save, store: Store, project: Project, square) -> None:
@@ -288,12 +288,14 @@ def test_a_project_of_another_label_studio_with_the_same_number(
 ) -> None:
     save(1, 1, region("edited", square))
     other = store.projects.upsert("http://other", project.project_id, project.label_config)
-    review = Annotation(2, 2, "submitted", (region("edited", square),), asked=(RED,), lead_time_s=3.0, prediction_id=1)
-    store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), other, [review])
+    annotation = Annotation(
+        2, 2, "submitted", (region("edited", square),), asked=(RED,), lead_time_s=3.0, prediction_id=1
+    )
+    store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), other, [annotation])
     store.images.record(other, 2, noise(2))
     assert len(build("all", project_id=1).manifest.items) == 2
     own = build("own", project_id=1, label_studio_url=project.label_studio_url)
-    assert set(told(own)) == {("correction:1/1", "red ball")}
+    assert set(answers_of(own)) == {("correction:1/1", "red ball")}
     assert own.lineage["options"]["label_studio_url"] == project.label_studio_url
 
 
@@ -341,5 +343,5 @@ def test_annotations_of_another_image_than_the_tasks(
     save(1, 1, region("edited", square), annotator_id=1)  # of noise(8), and the task shows noise(1) from now on
     save(2, 1, region("edited", np.roll(square, 4, axis=1)), annotator_id=2)
     data_set = build()
-    assert set(told(data_set)) == {("correction:1/2", "red ball")}
+    assert set(answers_of(data_set)) == {("correction:1/2", "red ball")}
     assert data_set.left_out == {images.ANOTHER_IMAGE: 1}

@@ -39,12 +39,12 @@ def collected(store: Store, project: Project, tmp_path: Path) -> Collected:
         return Correction(name, "brushlabels", label, kind, 0.5, 0.25, 7, prompt="x", score=0.5, **masks)  # type: ignore[arg-type]
 
     regions = (region("a", "red"), region("b", "cell"), region("c", "red", "accepted"))
-    reviews = [
+    annotations = [
         Annotation(1, 1, "submitted", (*regions, region("d", "red", "deleted")), annotator_id=3),
         Annotation(2, 2, "skipped"),
         Annotation(3, 3, "submitted", (region("a", "red"),)),
     ]
-    store.annotations.save(store.events.record("ANNOTATIONS_CREATED", {}), project, reviews)
+    store.annotations.save(store.events.record("ANNOTATIONS_CREATED", {}), project, annotations)
     buffer = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, SHAPE, np.uint8)).save(buffer, "PNG")
     store.images.record(project, 1, "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode())

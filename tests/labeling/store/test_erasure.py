@@ -28,20 +28,20 @@ def payload(annotation_id: int, task_id: int, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def told(store: Store, project: Project, square: np.ndarray) -> Callable[..., int]:
-    """`told(7, 4)`: an event, and what was made of it: annotation 7 of task 4, with an edited region."""
+def reported(store: Store, project: Project, square: np.ndarray) -> Callable[..., int]:
+    """`reported(7, 4)`: an event, and what was made of it: annotation 7 of task 4, with an edited region."""
 
-    def tell(annotation_id: int, task_id: int, mask: np.ndarray = square, annotator: int = 3) -> int:
+    def report(annotation_id: int, task_id: int, mask: np.ndarray = square, annotator: int = 3) -> int:
         message = payload(annotation_id, task_id, completed_by=annotator)
         event_id = store.events.record(message["action"], message, label_studio_url=project.label_studio_url)
         masks = {"mask_before": CroppedMask.of(mask), "mask_after": CroppedMask.of(~mask)}
         region = Correction(f"r{annotation_id}", "brushlabels", "red", "edited", 0.5, 0.5, 9, **masks)
-        told = Annotation(annotation_id, task_id, "submitted", (region,), at=NINE, annotator_id=annotator)
-        store.annotations.save(event_id, project, [told])
+        annotation = Annotation(annotation_id, task_id, "submitted", (region,), at=NINE, annotator_id=annotator)
+        store.annotations.save(event_id, project, [annotation])
         store.events.mark_processed(event_id)
         return event_id
 
-    return tell
+    return report
 
 
 def blobs(tmp_path: Path) -> int:
@@ -53,20 +53,20 @@ def files_with(text: str, folder: Path) -> list[str]:
 
 
 def test_a_task_goes_with_all_that_was_predicted_seen_and_said(
-    store: Store, project: Project, told, predict, plan, square: np.ndarray, tmp_path: Path, sqlite_file: Path
+    store: Store, project: Project, reported, predict, plan, square: np.ndarray, tmp_path: Path, sqlite_file: Path
 ) -> None:
     for task_id in (4, 5):
-        wish = store.requests.add(project, task_id, {"image": f"{SECRET} {task_id}"}, plan, "v1", delivery="push")
-        store.predictions.finish(wish.id, predict(np.roll(square, task_id)))
+        request = store.requests.add(project, task_id, {"image": f"{SECRET} {task_id}"}, plan, "v1", delivery="push")
+        store.predictions.finish(request.id, predict(np.roll(square, task_id)))
         sha256 = store.images.keep(f"picture of {SECRET} {task_id}".encode())
         store.images.record(project, task_id, f"/{SECRET}.png", sha256=sha256, width=16, height=12)
     created = {"action": "TASKS_CREATED", "project": {"id": 1}}
     created["tasks"] = [{"id": number, "data": {"image": f"{SECRET} {number}"}} for number in (4, 5)]
     created_id = store.events.record("TASKS_CREATED", created, label_studio_url=project.label_studio_url)
-    told(7, 4)
-    told(8, 5, np.roll(square, 1))
+    reported(7, 4)
+    reported(8, 5, np.roll(square, 1))
     store.datasets.save("abc", f"a mask of {SECRET}".encode(), None, {"annotations": ["1/7", "1/8"]})
-    told(7, 4)  # the same again: known already, so that no review refers to this event
+    reported(7, 4)  # the same again: known already, so that no annotation refers to this event
     assert blobs(tmp_path) == 2 + 2 + 4 + 1
 
     gone = store.erasure.erase(project, "task", 4, "asked for")
@@ -94,17 +94,17 @@ def test_an_image_that_another_task_shows_stays(store: Store, project: Project, 
     assert blobs(tmp_path) == 0
 
 
-def test_a_mask_that_something_else_uses_stays(store: Store, project: Project, told, square: np.ndarray) -> None:
-    told(7, 4)
-    told(8, 5)
+def test_a_mask_that_something_else_uses_stays(store: Store, project: Project, reported, square: np.ndarray) -> None:
+    reported(7, 4)
+    reported(8, 5)
     store.erasure.erase(project, "annotation", 7, "asked for")
     (left,) = store.corrections.of_project()
     assert np.array_equal(store.corrections.read_mask(left.mask_before or ""), square)
 
 
-def test_all_that_an_annotator_submitted(store: Store, project: Project, told) -> None:
-    told(7, 4, annotator=3)
-    told(8, 4, annotator=5)
+def test_all_that_an_annotator_submitted(store: Store, project: Project, reported) -> None:
+    reported(7, 4, annotator=3)
+    reported(8, 4, annotator=5)
     other = store.projects.upsert("http://other", 1, "<View/>")
     assert store.erasure.erase(other, "annotator", 3, "of another Label Studio").annotations == set()
     assert store.erasure.erase(project, "annotator", 3, "asked for").annotations == {"1/7"}
@@ -117,13 +117,13 @@ def test_all_that_an_annotator_submitted(store: Store, project: Project, told) -
         "annotation": {"id": 9, "erased": True},
         "project": {"id": 1},
     }
-    assert [review.annotation_id for review in store.annotations.find()] == [8]
+    assert [annotation.annotation_id for annotation in store.annotations.find()] == [8]
 
 
-def test_an_event_between_the_look_and_the_save(store: Store, project: Project, told) -> None:
+def test_an_event_between_the_look_and_the_save(store: Store, project: Project, reported) -> None:
     """Erased while another process was making something of the event."""
     store.erasure.erase(project, "task", 4, "asked for")
-    told(7, 4)
+    reported(7, 4)
     assert store.corrections.of_project(with_history=True) == []
 
 

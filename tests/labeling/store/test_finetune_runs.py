@@ -8,7 +8,7 @@ import pytest
 from labeling.store import FinetuneSchedule, Project, Store
 
 
-def test_a_slot_is_wanted_once_and_a_project_has_one_open_run(store: Store, project: Project) -> None:
+def test_a_slot_is_requested_once_and_a_project_has_one_open_run(store: Store, project: Project) -> None:
     first = store.finetunes.request("p1-monday", project, corrections=20)
     assert first is not None and (first.status, first.corrections) == ("requested", 20)
     assert store.finetunes.request("p1-monday", project) is None
@@ -20,19 +20,19 @@ def test_a_slot_is_wanted_once_and_a_project_has_one_open_run(store: Store, proj
     assert [run.slot for run in store.finetunes.newest(project=project)] == ["p1-tuesday", "p1-monday"]
 
 
-def test_many_schedulers_want_one_run(store: Store, project: Project) -> None:
-    wanted, start = [], threading.Barrier(8)
+def test_many_schedulers_request_one_run(store: Store, project: Project) -> None:
+    waiting, start = [], threading.Barrier(8)
 
-    def want() -> None:
+    def ask() -> None:
         start.wait()
-        wanted.append(store.finetunes.request("p1-now", project))
+        waiting.append(store.finetunes.request("p1-now", project))
 
-    threads = [threading.Thread(target=want) for _ in range(8)]
+    threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(run is not None for run in wanted) == 1
+    assert sum(run is not None for run in waiting) == 1
 
 
 def test_one_run_at_a_time_on_all_hosts(store: Store, project: Project) -> None:
@@ -124,8 +124,8 @@ def test_a_run_that_is_put_off_waits_its_time_and_others_go_on(store: Store, pro
     store.finetunes.postpone(run.id, "host-b", 30, "not mine")
     assert store.finetunes.get(run.id).status == "running"
     store.finetunes.postpone(run.id, "host-a", 0.3, "Label Studio answered 502.")
-    put_off = store.finetunes.get(run.id)
-    assert (put_off.status, put_off.attempts, put_off.error) == ("requested", 1, "Label Studio answered 502.")
+    postponed = store.finetunes.get(run.id)
+    assert (postponed.status, postponed.attempts, postponed.error) == ("requested", 1, "Label Studio answered 502.")
     assert store.finetunes.claim("host-b", 30).id == other.id
     store.finetunes.end(other.id, "refused")
     assert store.finetunes.claim("host-b", 30) is None

@@ -1,4 +1,4 @@
-"""Model versions, live versions and their history."""
+"""Model versions, active versions and their history."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_a_version_is_added_once(store: Store, project: Project) -> None:
         store.models.get("nobody")
 
 
-def test_live_versions_by_project_with_a_default_and_rollback(store: Store, project: Project) -> None:
+def test_active_versions_by_project_with_a_default_and_rollback(store: Store, project: Project) -> None:
     for name in ("a", "b", "c"):
         store.models.add(name, f"/m/{name}", "starter")
     assert store.models.active(project) is None
@@ -60,7 +60,7 @@ def test_live_versions_by_project_with_a_default_and_rollback(store: Store, proj
     assert store.models.active(project) is None
 
 
-def test_what_was_live_is_remembered_by_scope(store: Store, project: Project) -> None:
+def test_what_was_active_is_remembered_by_scope(store: Store, project: Project) -> None:
     for name in ("a", "b"):
         store.models.add(name, f"/m/{name}", "starter")
     store.models.set_active("a", project)
@@ -100,7 +100,7 @@ def test_what_a_deleted_version_was_to_predict_fails(store: Store, project: Proj
     assert store.models.find("a") is None and store.models.find("a", with_deleted=True).folder == "/m/a"
 
 
-def test_a_live_version_is_not_deleted(store: Store, project: Project) -> None:
+def test_an_active_version_is_not_deleted(store: Store, project: Project) -> None:
     for name in ("a", "b"):
         store.models.add(name, f"/m/{name}", "starter")
         store.models.set_active(name, project)

@@ -79,7 +79,7 @@ def test_databases_that_cannot_be_used(tmp_path: Path, url: str) -> None:
         Store.open(url, str(tmp_path / "blobs"))
 
 
-def test_a_database_url_is_not_told_with_its_password(tmp_path: Path) -> None:
+def test_a_database_url_is_not_shown_with_its_password(tmp_path: Path) -> None:
     password = "".join(["hunter", "2"])  # a traceback quotes this line
     with pytest.raises(StoreError) as error:
         Store.open(f"postgresql//user:{password}@host/db", str(tmp_path / "blobs"))

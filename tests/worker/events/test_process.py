@@ -16,7 +16,8 @@ from worker.context import JobContext
 from worker.events import process
 from worker.events.process import process_event
 from worker.projects.requests import ProjectRequests
-from worker.queue.queues import GPU, PREDICT, connect, live_rows
+from worker.queue.connection import connect
+from worker.queue.queues import GPU, PREDICT, live_rows
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><BrushLabels name="brush" toName="image">'
@@ -97,8 +98,8 @@ def test_new_tasks_of_a_pinned_project_get_the_version_that_is_seen(
 
     def version_of_task(number: int, shown: str, config: str = CONFIG) -> set[str]:
         follow("TASKS_CREATED", created(number, shown, config))
-        found = [wish for row in kept.requests.stale(-1) if (wish := kept.predictions.get(row)).task_id == number]
-        return {wish.model_version for wish in found}
+        found = [request for row in kept.requests.stale(-1) if (request := kept.predictions.get(row)).task_id == number]
+        return {request.model_version for request in found}
 
     assert [version_of_task(*asked) for asked in [(1, old), (2, base), (3, "ARGenSeg")]] == [{old}, {base}, {new}]
     project = kept.projects.find(3)

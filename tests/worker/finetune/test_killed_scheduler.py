@@ -97,4 +97,4 @@ def test_another_scheduler_goes_on_from_the_checkpoint_of_one_that_was_killed(
 
     assert [version.name for version in store.models.all()] == [ended.candidate]
     assert [file.parent for file in settings.data_dir.rglob("report.html")] == [folder]
-    assert now().attempts == 0, "a death is no outage: nothing is put off"
+    assert now().attempts == 0, "a death is no outage: nothing is postponed"

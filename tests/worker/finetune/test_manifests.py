@@ -54,8 +54,8 @@ def correct(store: Store, project: Project) -> Correct:
             mask_after=shape,
         )
         asked = (AskedPrompt("l0", "bright"),)
-        review = Annotation(number, number, "submitted", (edited,), asked=asked, prediction_id=1, lead_time_s=3.0)
-        store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), project, [review])
+        annotation = Annotation(number, number, "submitted", (edited,), asked=asked, prediction_id=1, lead_time_s=3.0)
+        store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), project, [annotation])
         store.images.record(project, number, picture(number) if image is None else image)
 
     return correct
@@ -96,12 +96,12 @@ def test_another_label_studios_project_of_the_same_number_teaches_nothing(
 ) -> None:
     for number in range(1, 9):
         correct(number)
-    reviews = [
+    annotations = [
         Annotation(each.annotation_id + 100, 1, "submitted", (), asked=(AskedPrompt("l0", "bright"),), lead_time_s=3.0)
         for each in store.annotations.find()
     ]
     other = store.projects.upsert("http://another", project.project_id, project.label_config)
-    store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), other, reviews)
+    store.annotations.save(store.events.record("ANNOTATION_CREATED", {}), other, annotations)
     store.images.record(other, 1, picture(200))
     store.finetunes.request("one", None if whole else project)
     run = store.finetunes.claim("me", LEASE_S)

@@ -53,3 +53,19 @@ def test_no_interval_is_drawn_over_its_name(tmp_path: Path) -> None:
     )  # fmt: skip
     [line] = re.findall(r'<line x1="([\d.]+)" x2="([\d.]+)" y1="22"', (tmp_path / "report.html").read_text())
     assert 7.2 * len(f"{name} (120 images)") < float(line[0]) < float(line[1]) < 810  # px of a letter; the number
+
+
+def test_what_people_and_models_wrote_is_text_on_the_page(tmp_path: Path) -> None:
+    script = "<script>alert(1)</script>"
+    check = GateCheck(script, False, 120, 0.1, 0.9, 0.0, -0.8, 0.8, "")
+    (tmp_path / "live" / "pictures").mkdir(parents=True)
+    (tmp_path / "live" / "pictures" / "0-truth.jpg").write_bytes(b"0")
+    rows = [row(0, script, 0.5)]
+    verdict = GateReport(False, True, script, (check,), (script,))
+    write_report(
+        tmp_path, candidate=script, live=script, verdict=verdict, learnt_from=LEARNT_FROM, live_rows=rows,
+        candidate_rows=rows,
+    )  # fmt: skip
+    page = (tmp_path / "report.html").read_text()
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") == 10  # title and both names twice; snapshot, reason, check, caption

@@ -1,4 +1,4 @@
-"""A run from the wish to the verdict: with stand-ins for its processes, and once with the real ones."""
+"""A run from the row to the verdict: with stand-ins for its processes, and once with the real ones."""
 
 import json
 import threading
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from redis.exceptions import RedisError
 
 from argenseg_model.evaluation import ItemResult, write_rows
 from argenseg_model.manifest import Manifest, ManifestItem, encode_mask
@@ -18,6 +17,7 @@ from labeling.settings import Settings
 from labeling.store import FinetuneRun, Store
 from tests.argenseg_model.conftest import byte_bpe, small_model
 from worker.context import JobContext
+from worker.errors import QueueUnreachable
 from worker.finetune import children, scenes_holdout
 from worker.finetune import run as running
 from worker.finetune.children import ChildFailed
@@ -277,7 +277,7 @@ def test_a_run_is_stopped_and_a_lost_one_left_alone(
 
 OUTAGES = [
     LabelStudioError("Label Studio answered 502.", status=502, is_transient=True),
-    RedisError("Redis is gone"),
+    QueueUnreachable("Redis is gone"),
     StoreError("The database failed: it is locked.", is_transient=True),
 ]
 

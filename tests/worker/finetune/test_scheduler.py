@@ -15,7 +15,7 @@ from labeling.settings import Settings
 from labeling.store import Annotation, Correction, CorrectionKind, Exclusion, FinetuneSchedule, Project, Store
 from worker.context import JobContext
 from worker.finetune import scheduler
-from worker.finetune.scheduler import FAILURES, check_cron, want_due
+from worker.finetune.scheduler import FAILURES, check_cron, request_due
 
 NIGHT = datetime(2026, 11, 23, 3, 0, 30, tzinfo=UTC)
 NIGHTLY = FinetuneSchedule("0 3 * * *", None)
@@ -49,7 +49,7 @@ def correction(kind: CorrectionKind) -> Correction:
 
 def test_nothing_is_due_by_default(settings: Settings, store: Store, project: Project, correct: Correct) -> None:
     correct(5)
-    assert want_due(settings, store, NIGHT) == []
+    assert request_due(settings, store, NIGHT) == []
 
 
 def test_a_cron_turn_comes_once_on_all_hosts(
@@ -57,13 +57,13 @@ def test_a_cron_turn_comes_once_on_all_hosts(
 ) -> None:
     store.finetunes.set_schedule(project, NIGHTLY)
     correct(5)
-    assert want_due(settings, store, NIGHT - timedelta(minutes=2)) == []
-    (run,) = want_due(settings, store, NIGHT)
+    assert request_due(settings, store, NIGHT - timedelta(minutes=2)) == []
+    (run,) = request_due(settings, store, NIGHT)
     assert (run.slot, run.corrections) == ("finetune-p1-2026-11-23T03:00", 5)
     store.finetunes.end(run.id, "refused")
     correct(1)
-    assert want_due(settings, store, NIGHT) == []
-    assert want_due(settings, store, NIGHT + timedelta(days=1)) != []
+    assert request_due(settings, store, NIGHT) == []
+    assert request_due(settings, store, NIGHT + timedelta(days=1)) != []
 
 
 def test_a_turn_that_was_missed_is_made_up_for_within_the_hour(
@@ -71,8 +71,8 @@ def test_a_turn_that_was_missed_is_made_up_for_within_the_hour(
 ) -> None:
     store.finetunes.set_schedule(project, NIGHTLY)
     correct(5)
-    assert want_due(settings, store, NIGHT + timedelta(hours=5)) == []
-    assert len(want_due(settings, store, NIGHT + timedelta(minutes=40))) == 1
+    assert request_due(settings, store, NIGHT + timedelta(hours=5)) == []
+    assert len(request_due(settings, store, NIGHT + timedelta(minutes=40))) == 1
 
 
 def test_without_new_corrections_there_is_nothing_to_learn(
@@ -80,9 +80,9 @@ def test_without_new_corrections_there_is_nothing_to_learn(
 ) -> None:
     store.finetunes.set_schedule(project, NIGHTLY)
     correct(5)
-    (run,) = want_due(settings, store, NIGHT)
+    (run,) = request_due(settings, store, NIGHT)
     store.finetunes.end(run.id, "refused")
-    assert want_due(settings, store, NIGHT + timedelta(days=1)) == []
+    assert request_due(settings, store, NIGHT + timedelta(days=1)) == []
 
 
 def test_so_many_new_corrections_start_a_run_by_the_default_of_all(
@@ -90,15 +90,15 @@ def test_so_many_new_corrections_start_a_run_by_the_default_of_all(
 ) -> None:
     everyone = settings.model_copy(update={"finetune_corrections": 10})
     correct(9)
-    assert want_due(everyone, store, NIGHT) == []
+    assert request_due(everyone, store, NIGHT) == []
     correct(1)
-    (run,) = want_due(everyone, store, NIGHT)
-    assert want_due(everyone, store, NIGHT) == []  # it is open
+    (run,) = request_due(everyone, store, NIGHT)
+    assert request_due(everyone, store, NIGHT) == []  # it is open
     store.finetunes.end(run.id, "promoted")
     correct(9)
-    assert want_due(everyone, store, NIGHT) == []
+    assert request_due(everyone, store, NIGHT) == []
     correct(1)
-    assert len(want_due(everyone, store, NIGHT)) == 1
+    assert len(request_due(everyone, store, NIGHT)) == 1
 
 
 def test_a_run_that_was_stopped_does_not_end_the_count(
@@ -108,10 +108,10 @@ def test_a_run_that_was_stopped_does_not_end_the_count(
     everyone = settings.model_copy(update={"finetune_corrections": 5})
     correct(5)
     for _ in range(3):
-        (run,) = want_due(everyone, store, NIGHT)
+        (run,) = request_due(everyone, store, NIGHT)
         store.finetunes.stop(project)
         assert store.finetunes.get(run.id).status == "stopped"
-        assert want_due(everyone, store, NIGHT) == []
+        assert request_due(everyone, store, NIGHT) == []
         correct(5)
 
 
@@ -121,10 +121,10 @@ def test_the_clock_comes_back_to_what_stopped_and_failed_runs_were_for(
     store.finetunes.set_schedule(project, NIGHTLY)
     correct(3)
     for night, end in enumerate(["failed", "stopped", "failed", "refused"]):
-        (run,) = want_due(settings, store, NIGHT + timedelta(days=night))
+        (run,) = request_due(settings, store, NIGHT + timedelta(days=night))
         store.finetunes.end(run.id, end)
-        assert want_due(settings, store, NIGHT + timedelta(days=night)) == []
-    assert want_due(settings, store, NIGHT + timedelta(days=9)) == []
+        assert request_due(settings, store, NIGHT + timedelta(days=night)) == []
+    assert request_due(settings, store, NIGHT + timedelta(days=9)) == []
 
 
 def test_what_fails_again_and_again_waits_for_something_new(
@@ -134,13 +134,13 @@ def test_what_fails_again_and_again_waits_for_something_new(
     correct(3)
     nights = (NIGHT + timedelta(days=night) for night in range(99))
     for _ in range(FAILURES):
-        (run,) = want_due(settings, store, next(nights))
+        (run,) = request_due(settings, store, next(nights))
         store.finetunes.end(run.id, "failed")
-    assert want_due(settings, store, next(nights)) == []
+    assert request_due(settings, store, next(nights)) == []
     correct(1)
-    (run,) = want_due(settings, store, next(nights))
+    (run,) = request_due(settings, store, next(nights))
     store.finetunes.end(run.id, "failed")
-    assert want_due(settings, store, next(nights)) == []
+    assert request_due(settings, store, next(nights)) == []
 
 
 def too_few(images: int) -> dict[str, Any]:
@@ -160,13 +160,13 @@ def test_a_holdout_that_was_too_small_and_is_not_now_is_tried_again_once(
     lowered = settings.model_copy(update={"gate_min_images": 8})
     store.finetunes.set_schedule(project, schedule)
     correct(5)
-    (run,) = want_due(settings, store, next(nights))
+    (run,) = request_due(settings, store, next(nights))
     store.finetunes.end(run.id, "refused", report=too_few(8))
-    assert want_due(settings, store, next(nights)) == []
-    assert want_due(lowered.model_copy(update={"gate_min_images": 9}), store, next(nights)) == []
-    (run,) = want_due(lowered, store, next(nights))
+    assert request_due(settings, store, next(nights)) == []
+    assert request_due(lowered.model_copy(update={"gate_min_images": 9}), store, next(nights)) == []
+    (run,) = request_due(lowered, store, next(nights))
     store.finetunes.end(run.id, "refused", report={"gate": {"decided": True, "reasons": ["It is worse."]}})
-    assert want_due(lowered, store, next(nights)) == []
+    assert request_due(lowered, store, next(nights)) == []
 
 
 def test_hosts_that_disagree_about_the_holdout_start_no_run_after_the_other(
@@ -177,13 +177,13 @@ def test_hosts_that_disagree_about_the_holdout_start_no_run_after_the_other(
     lowered = settings.model_copy(update={"gate_min_images": 8})
     correct(5)
     for _ in range(2):
-        (run,) = want_due(lowered, store, NIGHT)
+        (run,) = request_due(lowered, store, NIGHT)
         store.finetunes.end(run.id, "refused", report=too_few(8))
-    assert want_due(lowered, store, NIGHT) == []
+    assert request_due(lowered, store, NIGHT) == []
     correct(4)
-    assert want_due(lowered, store, NIGHT) == []
+    assert request_due(lowered, store, NIGHT) == []
     correct(1)
-    assert len(want_due(lowered, store, NIGHT)) == 1
+    assert len(request_due(lowered, store, NIGHT)) == 1
 
 
 def test_an_open_run_is_not_asked_for_again(
@@ -191,9 +191,9 @@ def test_an_open_run_is_not_asked_for_again(
 ) -> None:
     everyone = settings.model_copy(update={"finetune_corrections": 5})
     correct(5)
-    (run,) = want_due(everyone, store, NIGHT)
+    (run,) = request_due(everyone, store, NIGHT)
     correct(5)
-    assert want_due(everyone, store, NIGHT) == []
+    assert request_due(everyone, store, NIGHT) == []
     assert not store.finetunes.get(run.id).asked_again
 
 
@@ -202,16 +202,16 @@ def test_what_is_excluded_after_a_run_does_not_keep_the_next_one_away(
 ) -> None:
     everyone = settings.model_copy(update={"finetune_corrections": 5})
     correct(5)
-    (run,) = want_due(everyone, store, NIGHT)
+    (run,) = request_due(everyone, store, NIGHT)
     store.finetunes.end(run.id, "promoted")
     for annotation_id in range(1, 6):
         store.exclusions.add(project, Exclusion("annotation", str(annotation_id), "wrong"))
     correct(4)
     store.exclusions.add(project, Exclusion("region", "6/edited", "wrong"))
     correct(1)
-    assert want_due(everyone, store, NIGHT) == []
+    assert request_due(everyone, store, NIGHT) == []
     correct(1)
-    (run,) = want_due(everyone, store, NIGHT)
+    (run,) = request_due(everyone, store, NIGHT)
     assert run.corrections == 5
 
 
@@ -221,7 +221,7 @@ def test_a_projects_own_schedule_comes_before_the_default(
     correct(5)
     everyone = settings.model_copy(update={"finetune_corrections": 1})
     store.finetunes.set_schedule(project, replace(NIGHTLY, cron=None))
-    assert want_due(everyone, store, NIGHT) == []
+    assert request_due(everyone, store, NIGHT) == []
 
 
 @pytest.mark.parametrize(
@@ -252,15 +252,15 @@ def test_a_project_that_fails_keeps_no_other_one_waiting(
         return count_of_store(project, **since)
 
     monkeypatch.setattr(store.corrections, "count", count_corrections)
-    assert [run.project for run in want_due(settings, store, NIGHT)] == [project]
+    assert [run.project for run in request_due(settings, store, NIGHT)] == [project]
     assert "project 0: its schedule is looked at later" in caplog.text
 
 
 def test_only_projects_of_our_label_studio_have_a_turn(settings: Settings, store: Store, correct: Correct) -> None:
     moved = settings.model_copy(update={"label_studio_url": "http://another", "finetune_corrections": 1})
     correct(1)
-    assert want_due(moved, store, NIGHT) == []
-    assert len(want_due(moved.model_copy(update={"label_studio_url": None}), store, NIGHT)) == 1
+    assert request_due(moved, store, NIGHT) == []
+    assert len(request_due(moved.model_copy(update={"label_studio_url": None}), store, NIGHT)) == 1
 
 
 def test_nothing_ends_the_schedules_thread(
@@ -273,7 +273,7 @@ def test_nothing_ends_the_schedules_thread(
             stop.set()
         raise KeyError("a bug")
 
-    monkeypatch.setattr(scheduler, "want_due", fail)
+    monkeypatch.setattr(scheduler, "request_due", fail)
     monkeypatch.setattr(scheduler, "LOOK_S", 0.0)
     scheduler._keep_looking(JobContext(settings, store, None, None), stop)  # type: ignore[arg-type]
     assert next(looks) == 4 and "the schedule is looked at later" in caplog.text

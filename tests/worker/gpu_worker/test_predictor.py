@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from rq import Retry
 
 from labeling.errors import ImageFetchError, StoreError, UnknownHostError
 from labeling.prompts.focus import Focus, Point
@@ -37,6 +36,7 @@ from worker.gpu_worker.model_child import Question
 from worker.gpu_worker.model_process import Segmented, SegmentedPrompt
 from worker.gpu_worker.predictor import MAX_ATTEMPTS, OUTAGE_INTERVALS_S, Predictor, Result
 from worker.queue.queues import PUBLISH, PUBLISH_PREDICTION, live_rows
+from worker.queue.retries import RetryLater
 
 
 @dataclass
@@ -166,7 +166,7 @@ def test_a_label_config_that_became_unusable_fails_with_advice(context: JobConte
 def test_a_crash_is_tried_three_times_and_then_fails(context: JobContext, store: Store, want: Want) -> None:
     wanted, segmenter = want(), Threshold(ModelCrashed("The model process was ended by SIGSEGV."))
     answers = [predict(context, segmenter, wanted.id) for _ in range(MAX_ATTEMPTS)]
-    assert all(isinstance(answer, Retry) for answer in answers[:-1])
+    assert all(isinstance(answer, RetryLater) for answer in answers[:-1])
     assert answers[-1] == "failed"
     assert store.predictions.get(wanted.id).error == "The model process was ended by SIGSEGV."
     assert want().status == "requested"  # asked for again, it begins again
@@ -190,7 +190,7 @@ def test_an_image_server_that_is_away_is_tried_later(
     monkeypatch.setattr(predicting, "fetch_image", away)
     wanted = want()
     answers = [predict(context, Threshold(), wanted.id) for _ in OUTAGE_INTERVALS_S]
-    assert all(isinstance(answer, Retry) and answer.intervals[0] > 0 for answer in answers)
+    assert all(isinstance(answer, RetryLater) and answer.after_s[0] > 0 for answer in answers)
     waiting = store.predictions.get(wanted.id)
     assert (waiting.status, waiting.error) == ("requested", "Label Studio does not answer.")
     assert predict(context, Threshold(), wanted.id) == "failed"
@@ -205,7 +205,7 @@ def test_a_host_that_does_not_exist_is_given_up_sooner(
     monkeypatch.setattr(predicting, "fetch_image", unknown)
     wanted = want()
     answers = [predict(context, Threshold(), wanted.id) for _ in range(3)]
-    assert all(isinstance(answer, Retry) for answer in answers)
+    assert all(isinstance(answer, RetryLater) for answer in answers)
     assert predict(context, Threshold(), wanted.id) == "failed"
     assert "imags.example" in (store.predictions.get(wanted.id).error or "")
 
@@ -221,7 +221,7 @@ def test_masks_that_cannot_be_written_are_tried_later(
     wanted = want()
     monkeypatch.setattr(store.blobs, "put_masks", fail)
     for _ in range(MAX_ATTEMPTS + 1):
-        assert isinstance(predict(context, Threshold(), wanted.id), Retry)
+        assert isinstance(predict(context, Threshold(), wanted.id), RetryLater)
     assert store.predictions.get(wanted.id).status == "requested"
     assert store.predictions.get(wanted.id).error == "The disk is full."
     monkeypatch.undo()
@@ -300,7 +300,7 @@ def test_a_batch_that_runs_out_of_memory_is_halved_and_the_size_is_remembered(
     model = Small()
     results = predict_all(context, model, [row.id for row in rows], tasks_at_once=8)
     assert [results[row.id] for row in rows[:7] + rows[8:]] == ["ready"] * 11
-    assert isinstance(results[rows[7].id], Retry)  # memory may be short because of others
+    assert isinstance(results[rows[7].id], RetryLater)  # memory may be short because of others
     assert [len(call) for call in model.calls] == [8, 4, 2, 2, 4, 2, 2, 1, 1, 2, 2]
     for _ in range(MAX_ATTEMPTS - 1):
         predict(context, model, rows[7].id)
@@ -412,7 +412,7 @@ def test_a_stop_leaves_the_rows_in_hand(context: JobContext, store: Store, want:
         list(predictor.step())
     assert sorted(predictor.row_ids) == [row.id for row in rows]
     predictor.drop(rows[0].id, "Stopped.")
-    assert isinstance(predictor.put_back(rows[1].id), Retry)
+    assert isinstance(predictor.put_back(rows[1].id), RetryLater)
     assert predictor.row_ids == []
     assert [store.predictions.get(row.id).status for row in rows] == ["failed", "requested"]
     assert store.predictions.get(rows[1].id).attempts == 0

@@ -35,9 +35,9 @@ def test_a_bad_config_has_no_requests(plain: Settings, kept: Store) -> None:
 
 
 def test_a_task_without_an_image_says_so(plain: Settings, kept: Store) -> None:
-    wish = ProjectRequests(plain, kept, 1, CONFIG).request(Task(id=1, data={"image": " "}), delivery="sync")
-    assert wish.status == "failed" and wish == kept.predictions.get(wish.id)
-    assert 'no text under "image"' in (wish.error or "")
+    row = ProjectRequests(plain, kept, 1, CONFIG).request(Task(id=1, data={"image": " "}), delivery="sync")
+    assert row.status == "failed" and row == kept.predictions.get(row.id)
+    assert 'no text under "image"' in (row.error or "")
 
 
 def test_the_blind_slice_gets_only_what_its_annotator_asks_for(plain: Settings, kept: Store) -> None:
@@ -45,7 +45,7 @@ def test_the_blind_slice_gets_only_what_its_annotator_asks_for(plain: Settings, 
     tasks = [Task(id=number, data={"image": "a.png"}) for number in range(1, 101)]
     seeing = {task.id for task in tasks if not requests.is_blind(task)}
     assert 60 < len(seeing) < 90
-    assert {wish.task_id for wish in requests.request_all(tasks)} == seeing
+    assert {row.task_id for row in requests.request_all(tasks)} == seeing
     assert not any(ProjectRequests(plain, kept, 1, CONFIG).is_blind(task) for task in tasks)
 
 
@@ -56,4 +56,4 @@ def test_a_task_that_was_erased_is_left_out(plain: Settings, kept: Store) -> Non
     requests = ProjectRequests(plain, kept, 1, CONFIG)
     tasks = [Task(id=number, data={"image": "a.png"}) for number in (7, 8)]
     assert [requests.leaves_out(task) for task in tasks] == [True, False] and requests.leaves_some_out
-    assert [wish.task_id for wish in requests.request_all(tasks)] == [8]
+    assert [row.task_id for row in requests.request_all(tasks)] == [8]

@@ -8,7 +8,6 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 from pydantic import SecretStr
-from rq import Retry
 
 from labeling.label_studio.client import LabelStudioClient
 from labeling.predictions import PredictedMask, build_prediction
@@ -19,6 +18,7 @@ from labeling.store import PredictionRequest, Store
 from tests.worker.conftest import label_config
 from worker.publishing import publisher
 from worker.publishing.publisher import publish
+from worker.queue.retries import RetryLater
 
 
 class LabelStudio(ThreadingHTTPServer):
@@ -175,8 +175,8 @@ def test_a_label_studio_that_refuses_for_now_is_asked_again_later(
     ready = make_ready(store, label_studio.url)
     label_studio.refusal = status
     answer = publish(store, client, ready.id)
-    assert isinstance(answer, Retry)
-    assert answer.intervals == sorted(answer.intervals)
+    assert isinstance(answer, RetryLater)
+    assert list(answer.after_s) == sorted(answer.after_s)
     waiting = store.predictions.get(ready.id)
     assert waiting.status == "ready"
     assert str(status) in (waiting.error or "")
@@ -201,16 +201,16 @@ def test_a_prediction_that_alone_breaks_label_studio_is_given_up(
 ) -> None:
     breaking, other = (make_ready(store, label_studio.url, task_id=number) for number in (1, 2))
     label_studio.refusals[1] = 500
-    assert isinstance(publish(store, client, breaking.id), Retry)
+    assert isinstance(publish(store, client, breaking.id), RetryLater)
     assert publish(store, client, other.id) == "published"
-    assert isinstance(publish(store, client, breaking.id), Retry)  # it may be a moment's trouble
+    assert isinstance(publish(store, client, breaking.id), RetryLater)  # it may be a moment's trouble
     monkeypatch.setattr(publisher, "_OVERTAKEN_S", 0.0)
     label_studio.refusal = 500  # nobody's alone
-    assert isinstance(publish(store, client, breaking.id), Retry)
+    assert isinstance(publish(store, client, breaking.id), RetryLater)
     label_studio.refusal = None
     for later in (429, 503):
         label_studio.refusals[1] = later
-        assert isinstance(publish(store, client, breaking.id), Retry), "it says nothing of this one"
+        assert isinstance(publish(store, client, breaking.id), RetryLater), "it says nothing of this one"
     label_studio.refusals[1] = 500
     assert publish(store, client, breaking.id) == "failed"
     assert "500" in (store.predictions.get(breaking.id).error or "")
@@ -225,13 +225,13 @@ def test_a_prediction_that_nobody_overtook_is_tried_again(
     elsewhere = make_ready(store, "http://elsewhere.test", task_id=2)
     store.predictions.mark_published(elsewhere.id, 7)
     for _ in range(3):
-        assert isinstance(publish(store, client, ready.id), Retry)
+        assert isinstance(publish(store, client, ready.id), RetryLater)
 
 
 def test_without_label_studio_a_prediction_stays_ready(store: Store, unused_url: str) -> None:
     ready = make_ready(store, unused_url)
     assert publish(store, None, ready.id) == "ready"
-    assert isinstance(publish(store, LabelStudioClient(unused_url, "token"), ready.id), Retry)
+    assert isinstance(publish(store, LabelStudioClient(unused_url, "token"), ready.id), RetryLater)
     assert store.predictions.get(ready.id).status == "ready"
 
 

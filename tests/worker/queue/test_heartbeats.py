@@ -1,5 +1,6 @@
 """Which processes that work on no queue are at work."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -71,7 +72,14 @@ def test_a_long_sweep_is_a_sign_of_life_and_one_that_hangs_is_none(
 
 def test_installations_in_one_redis_are_told_apart(context: JobContext) -> None:
     heartbeats.beat(context.connection, SWEEPER)
-    assert context.connection.keys("*alive*") == [f"{RQ_KEY_PREFIX}:alive:sweeper".encode()]
+    keys = {f"{RQ_KEY_PREFIX}:alive:sweeper", f"{RQ_KEY_PREFIX}:alive:sweeper:{socket.gethostname()}"}
+    assert {key.decode() for key in context.connection.keys("*alive*")} == keys
+
+
+def test_a_process_is_alive_on_its_host_only(context: JobContext) -> None:
+    heartbeats.beat(context.connection, SWEEPER)
+    assert is_alive(context.connection, SWEEPER, host=socket.gethostname())
+    assert not is_alive(context.connection, SWEEPER, host="another")
 
 
 def test_a_redis_that_is_away_stops_nobody(context: JobContext, redis_server: RedisServer) -> None:

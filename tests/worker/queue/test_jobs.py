@@ -12,9 +12,8 @@ from labeling.predictions import Prediction
 from labeling.store import PredictionRequest, Store
 from tests.worker.conftest import LABEL_STUDIO_URL
 from worker.context import JobContext
-from worker.publishing import sending
-from worker.publishing.sending import LEASE_S, sending_key
-from worker.queue import jobs
+from worker.queue import jobs, sending
+from worker.queue.sending import LEASE_S, sending_key
 
 
 class SlowLabelStudio:

@@ -4,8 +4,8 @@ import pytest
 from redis import Redis
 
 from tests.worker.conftest import RedisServer
+from worker.queue.connection import connect
 from worker.queue.metrics import COUNTERS, HISTOGRAMS, PUBLISH, SENT, Counter, Histogram, Metrics, read_sums
-from worker.queue.queues import connect
 
 
 def test_what_two_processes_count_is_added_up(redis_server: RedisServer, redis_connection: Redis) -> None:

@@ -7,31 +7,29 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from rq import Retry
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
 from labeling.settings import Settings
-from worker.errors import QueueFull, WorkerError
+from worker.errors import QueueFull, QueueUnreachable, WorkerError
 from worker.queue import queues
+from worker.queue.allow_listed_job import AllowListedJob
+from worker.queue.connection import connect, redis_socket
 from worker.queue.leased_worker import LeasedWorker
 from worker.queue.queues import (
     GPU,
     PREDICT,
     PUBLISH,
     PUBLISH_PREDICTION,
-    AllowListedJob,
-    connect,
     enqueue_prediction,
     enqueue_publish,
     live_rows,
     open_queue,
-    redis_socket,
     remove_predictions,
     requeue_due_retries,
     wait_for_job,
 )
+from worker.queue.retries import RetryLater
 
 
 def test_a_job_holds_a_name_and_a_row_id_as_json(redis_connection: Redis) -> None:
@@ -72,7 +70,7 @@ def test_a_socket_path_that_is_too_long_becomes_short(settings: Settings) -> Non
 
 def test_without_redis_an_enqueue_fails_at_once(settings: Settings) -> None:
     began = time.monotonic()
-    with pytest.raises(RedisConnectionError):
+    with pytest.raises(QueueUnreachable, match="Start argenseg up"):
         enqueue_prediction(connect(settings), 1)
     assert time.monotonic() - began < 0.5
 
@@ -93,6 +91,28 @@ def test_a_job_from_a_stranger_runs_nothing(redis_connection: Redis, tmp_path: P
     assert not mark.exists()
     assert job.get_status() == (JobStatus.FINISHED if poison == "callback" else JobStatus.FAILED)
     assert ran == ([1] if poison == "callback" else [])
+
+
+def test_a_job_that_an_older_version_queued_is_run(redis_connection: Redis) -> None:
+    """It names a module of then."""
+    ran: list[int] = []
+    job = enqueue_prediction(redis_connection, 3)
+    job.data = JSONSerializer.dumps(["worker.jobs.predict", None, [3], {}])
+    job.save()
+    LeasedWorker(GPU, redis_connection, {PREDICT: ran.append}).work(burst=True)
+    assert ran == [3] and job.get_status() == JobStatus.FINISHED
+
+
+def test_retries_that_are_used_up_fail_the_job(redis_connection: Redis) -> None:
+    ran: list[int] = []
+
+    def fails(row_id: int) -> RetryLater:
+        ran.append(row_id)
+        return RetryLater((0, 0))
+
+    job = enqueue_prediction(redis_connection, 1)
+    LeasedWorker(GPU, redis_connection, {PREDICT: fails}).work(burst=True)
+    assert len(ran) == 3 and job.get_status() == JobStatus.FAILED
 
 
 def test_an_abandoned_job_from_a_stranger_runs_no_callback(redis_connection: Redis) -> None:
@@ -139,9 +159,9 @@ def test_a_waiter_sees_that_its_job_was_cancelled_or_deleted(redis_connection: R
 def test_a_waiter_waits_on_while_the_job_is_retried(redis_connection: Redis) -> None:
     runs: list[int] = []
 
-    def fails_twice(row_id: int) -> str | Retry:
+    def fails_twice(row_id: int) -> str | RetryLater:
         runs.append(row_id)
-        return "done" if len(runs) == 3 else Retry(max=3)
+        return "done" if len(runs) == 3 else RetryLater((0, 0, 0))
 
     job = enqueue_prediction(redis_connection, 1)
     with ThreadPoolExecutor() as pool:
@@ -153,9 +173,7 @@ def test_a_waiter_waits_on_while_the_job_is_retried(redis_connection: Redis) -> 
 
 def test_due_retries_go_back_once_however_many_look(redis_connection: Redis) -> None:
     job = enqueue_publish(redis_connection, 1)
-    LeasedWorker(PUBLISH, redis_connection, {PUBLISH_PREDICTION: lambda _: Retry(max=3, interval=[60])}).work(
-        burst=True
-    )
+    LeasedWorker(PUBLISH, redis_connection, {PUBLISH_PREDICTION: lambda _: RetryLater((60,) * 3)}).work(burst=True)
     queue = open_queue(redis_connection, PUBLISH)
     assert job.get_status() == JobStatus.SCHEDULED
     assert requeue_due_retries(redis_connection, PUBLISH) == 0

@@ -18,7 +18,7 @@ from worker.context import JobContext
 from worker.projects.requests import ProjectRequests
 from worker.queue import jobs
 from worker.queue.queues import GPU, PREDICT, PUBLISH, PUBLISH_PREDICTION, live_rows
-from worker.reconcile import reconcile
+from worker.reconcile import project_sync
 
 
 @dataclass
@@ -71,7 +71,7 @@ def predicted(context: JobContext, store: Store, label_studio: Editable) -> JobC
     """Its tasks were sent their predictions, but for the third, which is not computed."""
     settings = context.settings.model_copy(update={"model": str(context.settings.data_dir)})
     predicted = replace(context, settings=settings, client=label_studio)  # type: ignore[arg-type]
-    for number, row in enumerate(wishes(predicted).request_all([task(label_studio, each) for each in (1, 2, 3)])):
+    for number, row in enumerate(requests_of(predicted).request_all([task(label_studio, each) for each in (1, 2, 3)])):
         if number < 2:
             store.predictions.finish(row.id, prediction(row, "before"))
             store.predictions.mark_published(
@@ -81,7 +81,7 @@ def predicted(context: JobContext, store: Store, label_studio: Editable) -> JobC
     return predicted
 
 
-def wishes(context: JobContext) -> ProjectRequests:
+def requests_of(context: JobContext) -> ProjectRequests:
     return ProjectRequests(context.settings, context.store, 5, CONFIG)
 
 
@@ -105,8 +105,8 @@ def task(label_studio: Editable, task_id: int) -> Task:
 
 
 def sync(context: JobContext) -> int:
-    project = context.store.projects.find(5, LABEL_STUDIO_URL) or wishes(context).project
-    outcome = reconcile.sync_project(context, project)
+    project = context.store.projects.find(5, LABEL_STUDIO_URL) or requests_of(context).project
+    outcome = project_sync.sync_project(context, project)
     assert outcome is not None
     return outcome.changed_tasks
 
@@ -117,7 +117,9 @@ def test_a_changed_task_is_predicted_anew_and_once(
 ) -> None:
     label_studio.edit(1, **data)
     label_studio.edit(2, note="neither prompt nor image")
-    label_studio.edit(3, **data)  # its wish is under way or asks something else, and Label Studio holds nothing of it
+    label_studio.edit(
+        3, **data
+    )  # requested already, or something else is asked; Label Studio holds nothing
     assert sync(predicted) == 1
     assert predicted.store.progress.counts() == {"published": 2, "requested": 2}
     assert len(live_rows(predicted.connection, GPU, PREDICT)) == 1

@@ -13,7 +13,7 @@ from tests.worker.label_studio_double import BEGAN, CONFIG, LabelStudioDouble
 from worker.context import JobContext
 from worker.events.process import process_event
 from worker.queue.queues import GPU, PREDICT, live_rows
-from worker.reconcile import reconcile, tasks_to_predict
+from worker.reconcile import project_sync, tasks_to_predict
 from worker.reconcile.sync_outcome import SyncOutcome
 
 HOOK = {
@@ -78,7 +78,7 @@ def project_of(context: JobContext) -> Project:
 
 
 def sync(context: JobContext) -> SyncOutcome:
-    outcome = reconcile.sync_project(context, project_of(context))
+    outcome = project_sync.sync_project(context, project_of(context))
     assert outcome is not None
     return outcome
 
@@ -92,7 +92,7 @@ def test_tasks_that_were_imported_while_nobody_listened_are_predicted(
 ) -> None:
     label_studio.import_tasks(4, 5)
     assert sync(listening).new_tasks == 2
-    assert wished(listening) == {4, 5}, "those from before the webhook are nobody's wish"
+    assert wished(listening) == {4, 5}, "those from before the webhook are nobody's row"
     assert len(live_rows(listening.connection, GPU, PREDICT)) == 2
     assert sync(listening).new_tasks == 0
 
@@ -152,7 +152,7 @@ def test_a_large_import_is_put_to_work_in_several_syncs(
     listening: JobContext, label_studio: Importing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks_to_predict, "_AT_MOST", 4)
-    monkeypatch.setattr(reconcile, "OVERLAP", timedelta(0))
+    monkeypatch.setattr(project_sync, "OVERLAP", timedelta(0))
     label_studio.import_tasks(*range(4, 14))
     assert [sync(listening).new_tasks for _ in range(4)] == [5, 4, 1, 0]  # in pages of two, the first with task 3
     assert wished(listening) == set(range(4, 14))
@@ -179,5 +179,5 @@ def test_a_label_config_that_cannot_be_used_is_not_told_at_each_sync(
     with monkeypatch.context() as patch:
         patch.setattr(label_studio, "get_project", classify)
         assert sync(listening).new_tasks == 0
-    outcome = reconcile.sync_project(listening, project_of(listening), everything=True)
+    outcome = project_sync.sync_project(listening, project_of(listening), everything=True)
     assert outcome is not None and outcome.new_tasks == 1 and wished(listening) == {4}

@@ -9,7 +9,7 @@ from backend.console.supervisor.embedded_redis import data_folder_lock, find_red
 from labeling.settings import Settings
 from tests.worker.conftest import RedisServer
 from worker.errors import SupervisorError
-from worker.queue.queues import connect, redis_socket
+from worker.queue.connection import connect, redis_socket
 
 
 def test_the_wheels_binary_is_used_where_none_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

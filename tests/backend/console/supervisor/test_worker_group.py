@@ -14,7 +14,8 @@ from backend.console.supervisor.worker_group import worker_environment
 from labeling.settings import Settings, environment_of
 from labeling.store import Store
 from tests.worker.conftest import RedisServer, Want, is_alive, wait_until
-from worker.queue.queues import GPU, enqueue_prediction, open_queue, redis_socket
+from worker.queue.connection import redis_socket
+from worker.queue.queues import GPU, enqueue_prediction, open_queue
 
 
 def test_gpus_are_dealt_out_and_cores_are_shared(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,8 +31,8 @@ from tests.backend.operations.projects.label_studio_double import LabelStudioDou
 from tests.worker.conftest import RedisServer, Want, bright_square
 from worker.events.spool import spool_folder, write_event
 from worker.projects.open_project import OpenProject, require_client
+from worker.queue.connection import connect
 from worker.queue.heartbeats import SCHEDULER, SWEEPER, beat
-from worker.queue.queues import connect
 
 
 def states(findings: Iterable[Finding]) -> list[str]:

@@ -4,11 +4,11 @@ import time
 from collections.abc import Iterator
 
 from pydantic import SecretStr
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from backend.operations.doctor.findings import Check, Finding, failure, ok, run_checks, warning
 from labeling.errors import LabelStudioError
 from labeling.settings import Settings
+from worker.errors import QueueUnreachable
 
 
 def raising(error: Exception) -> Iterator[Finding]:
@@ -24,7 +24,7 @@ def hanging() -> Iterator[Finding]:
 def test_no_check_hides_another(settings: Settings) -> None:
     checks = [
         Check("a", lambda: raising(LabelStudioError("Label Studio is away. Start it."))),
-        Check("b", lambda: raising(RedisConnectionError("refused"))),
+        Check("b", lambda: raising(QueueUnreachable("refused"))),
         Check("c", lambda: raising(KeyError("bug"))),
         Check("d", hanging, 0.3),
         Check("e", lambda: [ok("fine")]),

@@ -12,9 +12,9 @@ from backend.operations.projects.predict import (
     missing,
     outlook,
     reasons,
+    request_missing,
     retry_failed,
     run_to_resume,
-    want_missing,
 )
 from labeling.errors import LabelStudioError
 from labeling.label_studio.messages import Task
@@ -36,7 +36,7 @@ def stored_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(project: OpenProject, options: RunOptions = RunOptions(), **extra: int) -> list[int]:  # noqa: B008
     begun = project.store.project_runs.find_open(project.project)
     begun = begun or project.store.project_runs.begin(project.project, project.version, options)
-    return list(want_missing(project, begun, **extra))
+    return list(request_missing(project, begun, **extra))
 
 
 def rows(project: OpenProject) -> dict[int, int]:
@@ -130,7 +130,7 @@ def test_cancel_takes_back_and_ends_a_run_that_is_listing(
 ) -> None:
     label_studio.add_tasks(*["x.png"] * 245)
     begun = project.store.project_runs.begin(project.project, project.version, RunOptions())
-    wanting = want_missing(project, begun)
+    wanting = request_missing(project, begun)
     assert next(wanting) == 100
     assert cancel(project) == 100
     assert list(wanting) == []
@@ -175,27 +175,27 @@ def test_what_others_wanted_is_not_taken_from_a_runs_limit(
     list(project.requests.request_all([Task.model_validate(label_studio.tasks[new]) for new in (6, 7)]))
     assert cancel(project) == 4
     begun = run_to_resume(project)
-    assert begun.wanted == 1
+    assert begun.requested == 1
     list(project.requests.request_all([Task.model_validate(label_studio.tasks[2])]))  # somebody else wants one of them
     assert cancel(project) == 1
     begun = run_to_resume(project)
     assert begun.requested == 1
     begun = project.store.project_runs.resume(project.project, begun.id, project.version)
-    assert list(want_missing(project, begun)) == [2]
+    assert list(request_missing(project, begun)) == [2]
     assert sorted(task for task, row in rows(project).items()) == [2, 3]
 
 
 def test_what_is_taken_back_while_a_run_is_listing_is_not_counted(
     project: OpenProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the requests and their count, too; and what is put off, when the run goes on and is cancelled again."""
+    """Between the requests and their count, too; and what is postponed, when the run goes on and is cancelled again."""
     begun = project.store.project_runs.begin(project.project, project.version, RunOptions(limit=3))
     with monkeypatch.context() as patch:
         patch.setattr(predict, "enqueue_requests", lambda *_: cancel(project))
-        assert list(want_missing(project, begun)) == [3]
+        assert list(request_missing(project, begun)) == [3]
     assert run_to_resume(project).requested == 0
     begun = project.store.project_runs.resume(project.project, begun.id, project.version)
-    assert list(want_missing(project, begun)) == [3]
+    assert list(request_missing(project, begun)) == [3]
     put_off = rows(project)[2]
     project.store.requests.begin(put_off)
     assert cancel(project) == 2

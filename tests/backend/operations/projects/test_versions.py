@@ -19,8 +19,8 @@ OLD = "tiny · 000000"
 
 def send(project: OpenProject, label_studio: LabelStudioDouble, task: int, version: str) -> int:
     """A prediction that we sent; its id in Label Studio."""
-    wish = TaskRequest(task, {}, plan_prompts(project.requests.config, {}))
-    (row,) = project.store.requests.add_all(project.project, [wish], version, delivery="push")
+    request = TaskRequest(task, {}, plan_prompts(project.requests.config, {}))
+    (row,) = project.store.requests.add_all(project.project, [request], version, delivery="push")
     project.store.predictions.finish(row.id, Prediction([], None, version))
     held = label_studio.add_prediction(task, version)
     project.store.predictions.mark_published(row.id, held)
@@ -29,8 +29,8 @@ def send(project: OpenProject, label_studio: LabelStudioDouble, task: int, versi
 
 def answer(project: OpenProject, task: int, version: str, *region_ids: str) -> None:
     """A prediction that answered an opened page: nobody told us Label Studio's number of it."""
-    wish = TaskRequest(task, {}, plan_prompts(project.requests.config, {}))
-    (row,) = project.store.requests.add_all(project.project, [wish], version, delivery="sync")
+    request = TaskRequest(task, {}, plan_prompts(project.requests.config, {}))
+    (row,) = project.store.requests.add_all(project.project, [request], version, delivery="sync")
     shape = CroppedMask.of(np.ones((4, 4), bool))
     regions = tuple(PredictedRegion(name, "l0", "x", 0.5, shape) for name in region_ids)
     project.store.predictions.finish(row.id, Prediction([{"id": name} for name in region_ids], 0.5, version, regions))
@@ -66,8 +66,8 @@ def test_the_pin_moves_only_to_what_is_there(project: OpenProject, label_studio:
 
 
 def test_what_label_studio_stored_twice(project: OpenProject, label_studio: LabelStudioDouble) -> None:
-    wish = TaskRequest(1, {}, plan_prompts(project.requests.config, {}))
-    (row,) = project.store.requests.add_all(project.project, [wish], project.version, delivery="sync")
+    request = TaskRequest(1, {}, plan_prompts(project.requests.config, {}))
+    (row,) = project.store.requests.add_all(project.project, [request], project.version, delivery="sync")
     regions = tuple(PredictedRegion(name, "l0", "x", 0.5, CroppedMask.of(np.ones((4, 4), bool))) for name in "ab")
     project.store.predictions.finish(row.id, Prediction([{"id": "a"}, {"id": "b"}], 0.5, project.version, regions))
     first, second = (label_studio.add_prediction(1, project.version, "a", "b") for _ in range(2))

@@ -26,7 +26,7 @@ from tests.worker.synced import URL, history, project_of, recover, state, truth
 from worker.context import JobContext
 from worker.events import spool
 from worker.events.process import process_event
-from worker.reconcile import reconcile
+from worker.reconcile import project_sync
 from worker.reconcile.sync_outcome import SyncOutcome
 
 
@@ -94,7 +94,7 @@ def test_nothing_is_lost_and_nothing_doubled(
 ) -> None:
     """Events twice, out of order, in the spool folder or lost; a sync in between; killed between any two steps."""
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reconcile, "LEASE_S", 0.0)
+        patch.setattr(project_sync, "LEASE_S", 0.0)
         shutil.copy(fresh_database, folder)
         configured = Settings(data_dir=Path(folder), label_studio_url=URL)
         with Store.open(configured.database_url, configured.blob_url) as store:
@@ -107,7 +107,7 @@ def test_nothing_is_lost_and_nothing_doubled(
             for number, (action, which, way) in enumerate(actions):
                 if number == synced_after:
                     with suppress(Killed):
-                        reconcile.sync_project(dying, project_of(context))
+                        project_sync.sync_project(dying, project_of(context))
                 payload = do(label_studio, action, which)
                 told += [payload] * {"stored": 1, "twice": 2, "spooled": 1, "lost": 0}[way] if payload else []
                 if payload and way == "spooled":
@@ -119,12 +119,14 @@ def test_nothing_is_lost_and_nothing_doubled(
                 with suppress(Killed):
                     process_event(dying, event_id)
             with suppress(Killed):
-                reconcile.sync_project(dying, project_of(context))
+                project_sync.sync_project(dying, project_of(context))
             with suppress(Killed):
                 spool.drain(spool.spool_folder(configured), dying.store, URL)
             recover(context)
             is_silent = ("delete task", "lost") in {(action, way) for action, _, way in actions}
-            reconcile.sync_project(context, project_of(context), everything=is_silent)  # else the daily pass finds it
+            project_sync.sync_project(
+                context, project_of(context), everything=is_silent
+            )  # else the daily pass finds it
             assert state(context) == truth(label_studio)
             kept = history(context)
             assert len(kept) == len(set(kept))
@@ -136,7 +138,7 @@ def test_nothing_is_lost_and_nothing_doubled(
             assert delivered <= {(annotation_id, at) for annotation_id, _, at in kept}
             assert store.events.unprocessed(0) == []
             before = len(kept)
-            assert reconcile.sync_project(context, project_of(context), everything=True) is not None
+            assert project_sync.sync_project(context, project_of(context), everything=True) is not None
             assert len(history(context)) == before
 
 
@@ -145,10 +147,10 @@ def test_only_what_changed_is_read_again(open_context) -> None:
     context = open_context(label_studio)
     for task in range(1, 51):
         label_studio.create(task)
-    reconcile.sync_project(context, project_of(context))
+    project_sync.sync_project(context, project_of(context))
     label_studio.reads.clear()
     label_studio.update(7, lead_time=9.0)
-    assert reconcile.sync_project(context, project_of(context)) == SyncOutcome(2, 1)
+    assert project_sync.sync_project(context, project_of(context)) == SyncOutcome(2, 1)
     assert label_studio.reads == [7, 50]  # the last one that changed before is looked at once more
 
 
@@ -157,15 +159,15 @@ def test_once_a_day_all_tasks_are_counted(open_context, monkeypatch: pytest.Monk
     context = open_context(label_studio)
     for task in range(1, 7):
         label_studio.create(task)
-    reconcile.sync_project(context, project_of(context))
+    project_sync.sync_project(context, project_of(context))
     label_studio.reads.clear()
     label_studio.annotations.pop(2)  # without a trace: the task's own time of change stays
     label_studio.annotations[3]["was_cancelled"] = True
-    assert reconcile.sync_project(context, project_of(context)) == SyncOutcome(1)
-    monkeypatch.setattr(reconcile, "FULL_EVERY", -reconcile.FULL_EVERY)
-    assert reconcile.sync_project(context, project_of(context)) == SyncOutcome(3, 0, 1)
+    assert project_sync.sync_project(context, project_of(context)) == SyncOutcome(1)
+    monkeypatch.setattr(project_sync, "FULL_EVERY", -project_sync.FULL_EVERY)
+    assert project_sync.sync_project(context, project_of(context)) == SyncOutcome(3, 0, 1)
     assert label_studio.reads == [6, 6, 2, 3]
-    assert reconcile.sync_project(context, project_of(context), everything=True) == SyncOutcome(7)
+    assert project_sync.sync_project(context, project_of(context), everything=True) == SyncOutcome(7)
 
 
 def test_a_deleted_task_that_is_there_again_counts_again(open_context) -> None:
@@ -175,7 +177,7 @@ def test_a_deleted_task_that_is_there_again_counts_again(open_context) -> None:
     for task in (1, 2):
         label_studio.create(task)
     project = project_of(context)
-    reconcile.sync_project(context, project)
+    project_sync.sync_project(context, project)
     context.store.exclusions.leave_out_deleted_tasks(project, [1, 2])
     context.store.erasure.erase(project, "task", 2, "asked for")
 
@@ -183,7 +185,7 @@ def test_a_deleted_task_that_is_there_again_counts_again(open_context) -> None:
         return {each.task_id for each in context.store.annotations.find() if each.excluded is None}
 
     assert counted() == set()
-    reconcile.sync_project(context, project, everything=True)
+    project_sync.sync_project(context, project, everything=True)
     assert counted() == {1}
 
 
@@ -201,12 +203,12 @@ def test_a_label_studio_that_fails_in_the_middle(open_context, monkeypatch: pyte
 
         patch.setattr(label_studio, "list_annotations", fail)
         with pytest.raises(LabelStudioError):
-            reconcile.sync_project(context, project_of(context))
+            project_sync.sync_project(context, project_of(context))
         assert set(state(context)) == {1, 2, 3}
-        assert reconcile.sync_all(context) == SyncOutcome()
+        assert project_sync.sync_all(context) == SyncOutcome()
     late = label_studio.update(1, lead_time=7.0)  # read already, and changed since
     label_studio.reads.clear()
-    reconcile.sync_all(context)
+    project_sync.sync_all(context)
     assert state(context) == truth(label_studio)
     assert late["annotation"]["id"] == 1 and label_studio.reads == [1, 6, 3, 4, 5, 6]  # what changed, then the rest
 
@@ -224,7 +226,7 @@ def test_a_project_with_which_anything_is_wrong_holds_up_no_other(
 
     monkeypatch.setattr(label_studio, "task_pages", of_project)
     label_studio.create(1)
-    assert reconcile.sync_all(context).changed == 1
+    assert project_sync.sync_all(context).changed == 1
 
 
 def test_after_a_start_what_was_missed_is_read_at_once(open_context, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,13 +235,13 @@ def test_after_a_start_what_was_missed_is_read_at_once(open_context, monkeypatch
     context = open_context(label_studio)
     with monkeypatch.context() as patch:
         patch.setattr(annotation_syncs, "utc_now", lambda: utc_now() - timedelta(seconds=30))
-        reconcile.sync_project(context, project_of(context))
+        project_sync.sync_project(context, project_of(context))
     label_studio.create(1)  # while nobody listened
     stop.set()  # after the first pass
-    reconcile.run(context, stop)
+    project_sync.run(context, stop)
     assert state(context) == truth(label_studio) and len(state(context)) == 1
     label_studio.create(2)
-    reconcile.run(context, stop)
+    project_sync.run(context, stop)
     assert len(state(context)) == 1
 
 
@@ -248,10 +250,10 @@ def test_one_reader_at_a_time(open_context) -> None:
     project = project_of(context)
     turn = context.store.syncs.begin(project, lease_s=60)
     assert turn is not None
-    assert reconcile.sync_project(context, project) is None
+    assert project_sync.sync_project(context, project) is None
     context.store.syncs.end(project, is_complete=True)
-    assert reconcile.sync_project(context, project, not_within_s=60) is None
-    assert reconcile.sync_project(context, project) is not None
+    assert project_sync.sync_project(context, project, not_within_s=60) is None
+    assert project_sync.sync_project(context, project) is not None
 
 
 def test_a_thousand_events_in_a_burst_and_kill_9(open_context) -> None:
@@ -273,7 +275,7 @@ def test_a_thousand_events_in_a_burst_and_kill_9(open_context) -> None:
         "import sys; from labeling.store import Store; from labeling.corrections.events import record_corrections\n"
         "with Store.open(sys.argv[1], sys.argv[2]) as store:\n"
         "    while True:\n"
-        "        for event_id in store.unprocessed_events(0): record_corrections(store, event_id)\n"
+        "        for event_id in store.events.unprocessed(0): record_corrections(store, event_id)\n"
     )
     command = [sys.executable, "-c", code, context.settings.database_url, context.settings.blob_url]
     threads = [threading.Thread(target=send, args=(payloads[number::8],)) for number in range(8)]

@@ -35,8 +35,8 @@ def sync_project(
 
     Once a day all tasks are looked at too, and read where Label Studio has another number of annotations than we; the
     first time, and with `everything`, all annotations are read. Tasks with annotations that we know and Label Studio
-    does not any more were deleted. That pass goes on where it was interrupted. New tasks of which a webhook should have
-    told are predicted, as they would have been then, and those again whose prompt or image was changed.
+    does not any more were deleted. That pass goes on where it was interrupted. New tasks that a webhook should have
+    reported are predicted, as they would have been then, and those again whose prompt or image was changed.
 
     None if another process is doing it, or did so less than `not_within_s` ago. LabelStudioError if Label Studio cannot
     be read, StoreError if the store fails: what was recorded until then stays.
@@ -117,7 +117,7 @@ def run(context: JobContext, stop: threading.Event) -> None:
             sync_all(context, not_within_s=not_within_s)
             keep_images(context, stop, kept_before)
         except LabelingError as error:
-            logger.warning("a reconciliation is put off: %s", error)
+            logger.warning("a reconciliation is postponed: %s", error)
         except Exception:  # the next one may succeed, and the sweeper beside it must not end
             logger.exception("a reconciliation failed")
         if stop.wait(interval_s):

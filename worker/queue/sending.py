@@ -9,10 +9,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from redis import Redis
 from redis.exceptions import LockError, RedisError
 from redis.lock import Lock
 from rq.defaults import RQ_KEY_PREFIX
+
+from worker.queue.connection import Connection
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ LEASE_S = 15.0  # renewed while it is sent
 
 
 @contextmanager
-def only_sender(connection: "Redis", prediction_id: int) -> Iterator[bool]:
+def only_sender(connection: "Connection", prediction_id: int) -> Iterator[bool]:
     """Whether nobody else sends this prediction, while the block runs; after a crash nobody does for LEASE_S.
 
     It keeps two from asking at the same moment, and nothing else: what was sent is in the store and in Label Studio. So

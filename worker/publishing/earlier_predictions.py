@@ -9,6 +9,7 @@ from labeling.label_studio.client import LabelStudioClient
 from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
 from labeling.store import PredictionRequest, Store
+from worker.publishing.drafts import find_untouched
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ _GONE = 404
 
 
 @dataclass(frozen=True)
-class Held:
+class Earlier:
     """`number`: Label Studio's, of the prediction that stands for the task; None: it is to be sent.
 
     `outdated`: of our earlier ones that it replaces, each with our row: the task's prompt or image was changed.
@@ -29,12 +30,12 @@ class Held:
     must_stay: bool = False
 
 
-def look(store: Store, client: LabelStudioClient, ready: PredictionRequest, held: list[dict[str, Any]]) -> Held:
+def look(store: Store, client: LabelStudioClient, ready: PredictionRequest, held: list[dict[str, Any]]) -> Earlier:
     """Compare what Label Studio holds of the task and version with what is ready, by the regions' ids.
 
-    What is not ours stands for the task. What is ours is replaced if the task is now as it was when `ready` was wished
-    for, because a job may be late, and if nobody began to annotate it: a page that shows what was deleted cannot be
-    submitted. LabelStudioError if the task cannot be read.
+    What is not ours stands for the task. What is ours is replaced if the task is now as it was when `ready` was
+    requested, because a job may be late, and if nobody began to annotate it: a page that shows what was deleted cannot
+    be submitted. LabelStudioError if the task cannot be read.
     """
     ours = _region_ids(ready.result)
     same = next((int(each["id"]) for each in held if _region_ids(each["result"]) == ours), None)
@@ -42,10 +43,10 @@ def look(store: Store, client: LabelStudioClient, ready: PredictionRequest, held
     rows = {int(each["id"]): row for each in others if (row := _row_of(store, ready, each)) is not None}
     foreign = next((int(each["id"]) for each in others if int(each["id"]) not in rows), None)
     if not rows or (same is None and foreign is not None):
-        return Held(foreign if same is None else same)
+        return Earlier(foreign if same is None else same)
     if not _may_be_replaced(client, ready):
-        return Held(same, must_stay=same is None)
-    return Held(same, rows)
+        return Earlier(same, must_stay=same is None)
+    return Earlier(same, rows)
 
 
 def remove(store: Store, client: LabelStudioClient, ready: PredictionRequest, outdated: dict[int, int]) -> None:
@@ -65,19 +66,12 @@ def remove(store: Store, client: LabelStudioClient, ready: PredictionRequest, ou
             store.predictions.mark_pruned(row)
 
 
-def find_untouched(client: LabelStudioClient, project_id: int, task_id: int) -> dict[str, Any] | None:
-    """The task, if nobody began to annotate it: it holds neither annotation nor draft."""
-    pages = client.task_pages(project_id, after=task_id - 1, page_size=1, only_unlabeled=True, without_drafts=True)
-    first = next((page.tasks[0] for page in pages), None)
-    return first if first is not None and first["id"] == task_id else None
-
-
 def _region_ids(result: list[dict[str, Any]] | None) -> list[str]:
     return [str(region.get("id")) for region in result or []]
 
 
 def _row_of(store: Store, ready: PredictionRequest, held: dict[str, Any]) -> int | None:
-    """Our row of a prediction that Label Studio holds; of what answered an opened page it never told the number."""
+    """Our row of a prediction that Label Studio holds; of what answered an opened page it never reported the number."""
     sent = store.predictions.find_sent(ready.project, ready.task_id, int(held["id"]), or_newest=False)
     ids = _region_ids(held["result"])
     if sent is not None and _region_ids(store.predictions.get(sent).result) == ids:  # else it stands for ours only
