@@ -11,12 +11,12 @@ from flask import Flask, current_app, request
 from werkzeug.exceptions import Forbidden, MisdirectedRequest, UnsupportedMediaType
 
 from backend.operations.hosts import host_and_port, how_to_allow, is_allowed_host
-from backend.web import forms
+from backend.web import forms, health, metrics
 from labeling.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-ANY_HOST = frozenset({"/live", "/ready", "/metrics"})  # asked by address, name or nothing, by what watches over us
+ANY_HOST = health.OPEN_PATHS | {metrics.PATH}  # asked by what watches over us, under names that nobody told us
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 

@@ -17,13 +17,9 @@ from label_studio_ml import api
 from label_studio_ml.model import LabelStudioMLBase
 
 from backend.web.background import Background
-<<<<<<< HEAD
 from backend.web.callers import guard
-from backend.web.protocol import known_versions, predict_tasks, set_up_project
-=======
 from backend.web.predict import predict_tasks
 from backend.web.protocol import known_versions, set_up_project
->>>>>>> main
 from backend.web.services import Services, WaitingRoom
 from backend.web.webhooks import take_event
 from labeling.label_studio.messages import PredictRequest, SetupRequest

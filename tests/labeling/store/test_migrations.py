@@ -154,7 +154,7 @@ def test_a_database_opens_where_it_was_left(database_url: str) -> None:
     for revision in ("0010", "head", "head"):
         database.migrate(revision)
     with database.reading() as session:
-        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0011"
+        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0012"
     database.engine.dispose()
 
 
