@@ -7,7 +7,7 @@ from flask import Flask, Response, jsonify, redirect, request
 from werkzeug import Response as WerkzeugResponse
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, Unauthorized
 
-from backend.web import health, metrics, protocol, statistics_api, webhooks
+from backend.web import health, metrics, openapi, protocol, statistics_api, webhooks
 from backend.web.background import Background
 from backend.web.callers import guard
 from backend.web.pages import asks_for_html, finetune, show, status
@@ -33,6 +33,7 @@ def create_app(settings: Settings, store: Store, connection: "Connection") -> Fl
     app.register_blueprint(protocol.make_blueprint(services))
     app.register_blueprint(webhooks.make_blueprint(services))
     app.register_blueprint(statistics_api.make_blueprint(services))
+    app.register_blueprint(openapi.make_blueprint())
     app.register_blueprint(status.make_blueprint(services))
     app.register_blueprint(finetune.make_blueprint(services))
     app.register_error_handler(HTTPException, _say_error)

@@ -15,6 +15,7 @@ from labeling.store.database import Database
 
 REVISION_0010 = Path(__file__).parents[2] / "fixtures" / "store" / "revision_0010.sql"
 TABLES = {"reviews": "annotations", "prediction_runs": "project_runs", "live_models": "active_models"}
+NEW_COLUMNS: dict[str, dict[str, Any]] = {"events": {"attempts": 0}}
 COLUMNS = {
     ("corrections", "review_id"): "annotation_row_id",
     ("prediction_runs", "wanted"): "requested",
@@ -87,7 +88,7 @@ def all_rows(connection: Connection) -> Rows:
 
 def renamed(table: str, row: dict[str, Any]) -> dict[str, Any]:
     row = {COLUMNS.get((table, name), name): value for name, value in row.items()}
-    return row | ({"status": STATUSES.get(row["status"], row["status"])} if "status" in row else {})
+    return NEW_COLUMNS.get(table, {}) | row | ({"status": STATUSES.get(row["status"], row["status"])} if "status" in row else {})
 
 
 def test_every_row_of_revision_0010_is_found_again_under_its_new_name(old_engine: Engine, migrated: Store) -> None:
