@@ -32,8 +32,8 @@ def is_allowed_host(address: str, settings: Settings) -> bool:
     name = found[0]
     if "." not in name or name in _KNOWN or _is_ip_address(name):
         return True
-    ours = urlsplit(settings.backend_url or "").hostname
-    return name == ours or name in settings.allowed_host_names or "*" in settings.allowed_host_names
+    ours = {urlsplit(settings.backend_url or "").hostname, settings.host.lower()}
+    return name in ours or name in settings.allowed_host_names or "*" in settings.allowed_host_names
 
 
 def how_to_allow(address: str, settings: Settings) -> str:

@@ -1,6 +1,8 @@
 """Which callers are answered: programs and our own pages are, pages of other sites are not."""
 
 import logging
+import socket
+import threading
 from typing import Any
 
 import pytest
@@ -8,8 +10,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from redis import Redis
 
+from backend.operations.projects.connection import refuses_host
 from backend.web import forms
 from backend.web.app import create_app
+from backend.web.http_server import HttpServer
 from labeling.settings import Settings
 from labeling.store import Store
 
@@ -109,6 +113,18 @@ def test_a_name_that_nobody_gave_us_is_told_how_to_be_allowed(
     assert response.status_code == 421
     assert "Set ALLOWED_HOSTS=" in response.json["error"] and "Set ALLOWED_HOSTS=" in caplog.text
     assert stored(store) == 0
+
+
+def test_a_name_is_tried_before_label_studio_is_told_it(app: Flask, settings: Settings) -> None:
+    """`argenseg up --connect` and `argenseg doctor` ask the backend that runs, which may have other settings than they."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = HttpServer(app, listening, threads=1, max_body=10**6)
+        threading.Thread(target=server.run, daemon=True).start()
+        ours = settings.model_copy(update={"port": listening.getsockname()[1]})
+        assert "Set ALLOWED_HOSTS=masks.lab.test" in (refuses_host(ours, "http://we:pw@masks.lab.test:9090") or "")
+        assert refuses_host(ours, "http://192.168.1.7:9090") is None
+        assert refuses_host(settings.model_copy(update={"port": 1}), "http://masks.lab.test") is None
+        server.task_dispatcher.shutdown(timeout=1)
 
 
 def test_any_host_may_be_allowed(settings: Settings, store: Store, connection: "Redis") -> None:

@@ -87,8 +87,8 @@ def all_rows(connection: Connection) -> Rows:
 
 
 def renamed(table: str, row: dict[str, Any]) -> dict[str, Any]:
-    row = {COLUMNS.get((table, name), name): value for name, value in row.items()}
-    return NEW_COLUMNS.get(table, {}) | row | ({"status": STATUSES.get(row["status"], row["status"])} if "status" in row else {})
+    row = NEW_COLUMNS.get(table, {}) | {COLUMNS.get((table, name), name): value for name, value in row.items()}
+    return row | ({"status": STATUSES.get(row["status"], row["status"])} if "status" in row else {})
 
 
 def test_every_row_of_revision_0010_is_found_again_under_its_new_name(old_engine: Engine, migrated: Store) -> None:
