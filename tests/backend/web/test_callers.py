@@ -116,7 +116,7 @@ def test_a_name_that_nobody_gave_us_is_told_how_to_be_allowed(
 
 
 def test_a_name_is_tried_before_label_studio_is_told_it(app: Flask, settings: Settings) -> None:
-    """`argenseg up --connect` and `argenseg doctor` ask the backend that runs, which may have other settings than they."""
+    """`argenseg up --connect` and `argenseg doctor` ask the backend that runs: it may have other settings than they."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = HttpServer(app, listening, threads=1, max_body=10**6)
         threading.Thread(target=server.run, daemon=True).start()
