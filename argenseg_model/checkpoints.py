@@ -37,7 +37,7 @@ def load_model(
     folder = locate(source, **hub)
     if target.type == "cuda" and dtype == torch.float32:
         forbid_tf32_convolutions()
-    model, table = _empty_model(cls, folder, dtype)
+    model, table = _model_described_in(cls, folder, dtype)
     state = model.state_dict()
     loaded: dict[str, Tensor] = {}
     for key, tensor in read_tensors(folder):
@@ -51,7 +51,7 @@ def load_model(
             "was the download complete?"
         )
     model.load_state_dict(loaded, assign=True)
-    _materialise_buffers(model, target)
+    materialise_buffers(model, target)
     if (folder / SENTENCEPIECE_FILE).is_file() or (folder / BYTE_BPE_FILE).is_file():
         model.tokenizer = load_tokenizer(folder)
     return model.eval()
@@ -184,20 +184,39 @@ def _as_dtype(dtype: torch.dtype | str) -> torch.dtype:
     return DTYPES[name]
 
 
-def _empty_model(
+def empty_model(cls: type[PreTrainedModel], config: ARGenSegConfig, dtype: torch.dtype) -> PreTrainedModel:
+    """A model on the meta device: shapes without memory."""
+    with torch.device("meta"):
+        return cls._from_config(config, dtype=dtype)
+
+
+def load_config(folder: Path) -> ARGenSegConfig:
+    """The configuration of a checkpoint folder in either layout. CheckpointError says what is wrong with it."""
+    return _config_of(folder, read_config(folder))
+
+
+def _config_of(folder: Path, raw: dict[str, Any]) -> ARGenSegConfig:
+    with _described(folder):
+        if raw.get("model_type") == ARGenSegConfig.model_type:
+            return ARGenSegConfig(**{k: v for k, v in raw.items() if k != "model_type"})
+        return official_layout.convert_config(raw)
+
+
+def _model_described_in(
     cls: type[PreTrainedModel], folder: Path, dtype: torch.dtype
 ) -> tuple[PreTrainedModel, official_layout.KeyTable | None]:
     """The model that config.json describes, on the meta device; with the table of keys for the official layout."""
     raw = read_config(folder)
+    config = _config_of(folder, raw)
     is_ours = raw.get("model_type") == ARGenSegConfig.model_type
+    with _described(folder):
+        return empty_model(cls, config, dtype), None if is_ours else official_layout.KeyTable(config)
+
+
+@contextmanager
+def _described(folder: Path) -> Iterator[None]:
     try:
-        if is_ours:
-            config = ARGenSegConfig(**{k: v for k, v in raw.items() if k != "model_type"})
-        else:
-            config = official_layout.convert_config(raw)
-        with torch.device("meta"):
-            model = cls._from_config(config, dtype=dtype)
-        return model, None if is_ours else official_layout.KeyTable(config)
+        yield
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error}") from error
     except Exception as error:  # a value of any wrong kind can fail anywhere in the configurations and modules
@@ -254,7 +273,7 @@ def _without_code(raw: Any) -> Any:
     return [_without_code(v) for v in raw] if isinstance(raw, list) else raw
 
 
-def _materialise_buffers(model: torch.nn.Module, device: torch.device) -> None:
+def materialise_buffers(model: torch.nn.Module, device: torch.device) -> None:
     """Buffers that no checkpoint holds (rotary frequencies) are computed again, in float32 as they need to be."""
     for module in model.modules():
         if any(buffer.is_meta for buffer in module.buffers(recurse=False)):

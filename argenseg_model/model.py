@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, InternVLVisionModel, PreTrainedModel
 from transformers.activations import ACT2FN
 
+from argenseg_model.asking import AskingMixin
 from argenseg_model.checkpoints import load_model, save_model
 from argenseg_model.configuration import ARGenSegConfig
 from argenseg_model.generation import GenerationMixin
@@ -46,8 +47,9 @@ class ARGenSegLoss:
     mask_loss: Tensor
 
 
-class ARGenSeg(SegmentationMixin, GenerationMixin, PreTrainedModel):
-    """See `segment` (images and prompts in, masks out), `generate` (ids in, ids and pictures out), `forward` (loss)."""
+class ARGenSeg(SegmentationMixin, AskingMixin, GenerationMixin, PreTrainedModel):
+    """See `segment` (images and prompts in, masks out), `ask` (a question in, words out), `generate` (ids in, ids and
+    pictures out), `forward` (loss)."""
 
     config_class = ARGenSegConfig
     main_input_name = "pixel_values"

@@ -72,9 +72,23 @@ def build_prompt(
     if template not in QUESTIONS:
         raise PromptError(f"unknown template {template!r}: use one of {', '.join(QUESTIONS)}")
     question = QUESTIONS[template].format(neutralise(prompt_words(prompt), tokenizer.special_tokens))
+    return _conversation(tokenizer, question, ANSWERS[template], system_message, num_image_tokens)
+
+
+def build_question(tokenizer: "Tokenizer", question: str, system_message: str, num_image_tokens: int) -> list[int]:
+    """Ids from `<s>` to where the answer begins, of a question in the user's own words about one image.
+
+    Raises PromptError as `build_prompt` does.
+    """
+    words = neutralise(prompt_words(question), tokenizer.special_tokens)
+    return _conversation(tokenizer, f"<image>\n{words}", "", system_message, num_image_tokens)
+
+
+def _conversation(
+    tokenizer: "Tokenizer", question: str, answer: str, system_message: str, num_image_tokens: int
+) -> list[int]:
     image = "<img>" + "<IMG_CONTEXT>" * num_image_tokens + "</img>"
     system = f"<|im_start|>system\n{system_message}<|im_end|>\n" if system_message else ""
     return tokenizer.encode(
-        f"{system}<|im_start|>user\n{question.replace('<image>', image, 1)}<|im_end|>\n"
-        f"<|im_start|>assistant\n{ANSWERS[template]}"
+        f"{system}<|im_start|>user\n{question.replace('<image>', image, 1)}<|im_end|>\n<|im_start|>assistant\n{answer}"
     )

@@ -5,7 +5,7 @@ import re
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -18,6 +18,7 @@ from PIL import Image
 from argenseg_model.errors import ARGenSegError, ImageError
 from argenseg_model.files import partial_path, replace_file
 from argenseg_model.images import SUFFIXES, load_image
+from argenseg_model.loading_ahead import load_ahead
 from argenseg_model.overlays import COLOURS, draw_overlay
 
 MASKS, OVERLAYS, RESULTS, RUN = "masks", "overlays", "results.jsonl", "run.json"
@@ -50,7 +51,7 @@ class ResultLine:
         mask: path of the 8-bit PNG (0 or 255, upright original size) relative to the output folder; None on error.
         score: 0..1; None on error.
         area_px: foreground pixels; None on error.
-        seconds: the prompt's share of the time the image took, reading and writing included.
+        seconds: the prompt's share of the time the image took, waiting for it and writing included.
         error: None, or why there is no mask.
     """
 
@@ -157,6 +158,7 @@ def segment_files(
     An image that cannot be read or segmented becomes lines with an error, and the next one follows. `report` gets the
     lines of each image when it is done. Every file appears whole, by renaming; `results.jsonl` describes this run and
     appears at its end, or on Ctrl-C or when a mask cannot be written, then with the images that were done.
+    The next images are decoded in threads meanwhile (see `loading_ahead`).
     An image whose lines are all in `finished`, with the masks that it would get now, is not segmented again.
     Raises OSError when `out` cannot be written.
     """
@@ -165,17 +167,23 @@ def segment_files(
     folders = [prompt_names.of(prompt) for prompt in prompts]
     done: list[ResultLine] = []
     stopped: KeyboardInterrupt | OSError | None = None
-    with replace_file(out / RESULTS) as partial, partial.open("w", encoding="utf-8") as file:
-        for image in images:
-            name = f"{image_names.of(Path(image).stem)}.png"
-            paths = [f"{folder}/{name}" for folder in folders]
-            lines = _finished_lines(finished, image, prompts, paths)
+    names = [f"{image_names.of(Path(image).stem)}.png" for image in images]
+    paths_of = [[f"{folder}/{name}" for folder in folders] for name in names]
+    kept = [_finished_lines(finished, image, prompts, paths) for image, paths in zip(images, paths_of, strict=True)]
+    pictures = load_ahead([image for image, lines in zip(images, kept, strict=True) if not lines], _load_image)
+    with (
+        closing(pictures),
+        replace_file(out / RESULTS) as partial,
+        partial.open("w", encoding="utf-8") as file,
+    ):
+        for image, paths, lines in zip(images, paths_of, kept, strict=True):
             if stopped and not lines:
                 continue
             try:
                 if not lines:
                     try:
-                        lines = _segment_file(segmenter, image, prompts, paths, out, template)
+                        _, picture = next(pictures)
+                        lines = _segment_file(segmenter, image, picture, prompts, paths, out, template)
                     except OSError as error:
                         stopped = error
                         continue
@@ -204,11 +212,17 @@ def _as_json(line: ResultLine) -> str:
 
 
 def _segment_file(
-    segmenter: Segmenter, image: str, prompts: Sequence[str], paths: Sequence[str], out: Path, template: str
+    segmenter: Segmenter,
+    image: str,
+    load: Callable[[], Image.Image],
+    prompts: Sequence[str],
+    paths: Sequence[str],
+    out: Path,
+    template: str,
 ) -> list[ResultLine]:
     start = time.perf_counter()
     try:
-        picture = _load_image(image)
+        picture = load()
         results = segmenter.segment([picture], prompts, template=template)[0]
     except (ARGenSegError, MemoryError, RuntimeError) as error:  # torch tells lack of memory by a RuntimeError
         reason = str(error) if isinstance(error, ARGenSegError) else f"{type(error).__name__}: {error}"

@@ -75,12 +75,7 @@ class SegmentationMixin:
             ImageError, PromptError: what was wrong with the input; TokenizerError: the model has no tokenizer or
                 another model's.
         """
-        if self.tokenizer is None:
-            raise TokenizerError(
-                "this model was loaded from a folder without tokenizer files: "
-                "put the checkpoint's tokenizer files beside its weights to segment by text"
-            )
-        self._check_tokenizer()
+        self.check_tokenizer()
         if isinstance(images, str | bytes | np.ndarray) or not isinstance(images, Iterable):
             images = [images]
         images = list(images)
@@ -94,7 +89,13 @@ class SegmentationMixin:
             results += [block.answer.results() for block in batch if block.is_last]
         return results
 
-    def _check_tokenizer(self) -> None:
+    def check_tokenizer(self) -> None:
+        """Raises TokenizerError where there is none, or another model's."""
+        if self.tokenizer is None:
+            raise TokenizerError(
+                "this model was loaded from a folder without tokenizer files: "
+                "put the checkpoint's tokenizer files beside its weights to segment by text"
+            )
         config, special = self.config, self.tokenizer.special_tokens
         ids = {
             "<IMG_CONTEXT>": config.image_token_id,
@@ -137,8 +138,7 @@ class SegmentationMixin:
         masks = self.decode_rows(rows, [row_ids[shared:] for row_ids in ids])
         decoded = picture_to_uint8(self.image_tokenizer.decode(masks.f_hat_BChw))
         codes = masks.codes_BL.cpu().numpy()
-        finest = self.config.vqvae_config.scales[-1] ** 2
-        scores = _scores(masks.probability_BL[:, -finest:], decoded)
+        scores = _scores(masks.probability_BL, decoded)
         for (answer, i), picture, row_codes, score in zip(places, decoded, codes, scores, strict=True):
             answer.rows[i].append((picture, row_codes, score))
 

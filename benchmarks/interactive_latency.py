@@ -46,7 +46,7 @@ LABEL_CONFIG = """<View><Image name="image" value="$image"/>
 <RectangleLabels name="box" toName="image" smart="true"><Label value="Nucleus"/></RectangleLabels>
 <KeyPointLabels name="point" toName="image" smart="true"><Label value="Nucleus"/></KeyPointLabels>
 <TextArea name="prompt" toName="image"/></View>"""
-LARGE, SMALL = "700afb1cd830", "0c6507d493bf"
+LARGE, SMALL = "culture_12", "culture_01"
 
 Times = dict[str, list[float]]
 
@@ -162,8 +162,9 @@ def finetune_run(bench: Bench) -> Iterator[None]:
     folder.mkdir()
     items = []
     for number, (name, content) in enumerate(NUCLEI.images().items()):
+        if (truth := NUCLEI.truth(name)) is None:
+            continue
         (folder / f"{name}.png").write_bytes(content)
-        truth = NUCLEI.truth(name)
         side = "holdout" if number < HOLDOUT else "train"
         items.append(
             ManifestItem(

@@ -1,6 +1,10 @@
 """Teach a model what annotators corrected: from a model folder and a manifest to a new model folder.
 
     python -m argenseg_model.training.finetune --model starter --manifest set.jsonl --out runs/7 --name starter-1.1
+    accelerate launch --num_processes 4 -m argenseg_model.training.finetune ...      the same on four GPUs
+
+The manifest may be COCO's or RefCOCO's too (argenseg_model.annotated_sets): what cannot be used of it, and images that
+cannot be read, are told and left out.
 
 Small models learn with all weights but the VQ-VAE's, by the losses that they were trained with; large ones by LoRA
 adapters, by the release's loss, merged when they are saved. About half of what a step sees is replay: older items of
@@ -28,6 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from argenseg_model.annotated_sets import read_annotated_set
 from argenseg_model.checkpoints import locate, read_tensors
 from argenseg_model.errors import ARGenSegError
 from argenseg_model.evaluation import evaluate, figures
@@ -41,6 +46,7 @@ from argenseg_model.training.calibration import choose_least_score
 from argenseg_model.training.manifest_samples import ManifestSamples
 from argenseg_model.training.objective import Objective, TrainingHeads, training_losses
 from argenseg_model.training.optimizers import make_optimizers, set_learning_rate
+from argenseg_model.training.processes import Processes, join_processes
 from argenseg_model.training.release_loss import release_losses
 
 FINISHED, STOPPED = 0, os.EX_TEMPFAIL
@@ -67,6 +73,9 @@ class FinetuneOptions:
         learning_rate: peak; adapters learn with it by AdamW, small models by Muon (on AdamW's scale).
         adapters_above: a model of more parameters learns by adapters of `rank`.
         checkpoint_every, measure_every: steps; `measure_images` of the holdout make the curve.
+        bf16: compute in bfloat16 where that loses little, as is always done on a GPU.
+        save_memory: one picture at a time by the release's loss, and activations computed again in the backward pass,
+            which takes a third longer; with adapters it is always so.
         device: "cpu", "cuda" or "auto"; threads: of the CPU.
     """
 
@@ -83,6 +92,8 @@ class FinetuneOptions:
     checkpoint_every: int = 50
     measure_every: int = 100
     measure_images: int = 8
+    bf16: bool = False
+    save_memory: bool = False
     device: str = "auto"
     threads: int = 1
 
@@ -101,39 +112,47 @@ def finetune(
     ImageError for what is wrong with the input.
     """
     torch.set_num_threads(options.threads)
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
+    processes = join_processes(torch.device(device))
     out.mkdir(parents=True, exist_ok=True)
     folder = locate(source)
-    _claim(out, folder, manifest, options)
+    if processes.is_main:
+        _claim(out, folder, manifest, options)
+    processes.wait()
     if (out / "finished.json").is_file():
         return True
-    run = _Run(folder, manifest, out, options)
+    run = _Run(folder, manifest, out, options, processes)
     step = run.resume()
-    with _Log(out / "log.jsonl", step) as log:
+    with _Log(out / "log.jsonl", step) if processes.is_main else nullcontext(_NoLog()) as log:
         while step < options.steps:
-            if step % options.measure_every == 0:
+            if step % options.measure_every == 0 and processes.is_main:
                 log.write(step, run.measure())
             losses = run.step(step)
             step += 1
             if step % 10 == 0:
                 log.write(step, losses)
-            stopped = should_stop() and step < options.steps
+            stopped = processes.any(should_stop()) and step < options.steps
             if stopped or (step % options.checkpoint_every == 0 and step < options.steps):
                 run.save_checkpoint(step)
             if stopped:
                 return False
-        log.write(step, run.measure())
-    run.finish()
+        if processes.is_main:
+            log.write(step, run.measure())
+            run.finish()
+    processes.wait()
     return True
 
 
 class _Run:
     """A model, its optimisers and its samples."""
 
-    def __init__(self, folder: Path, manifest: Manifest, out: Path, options: FinetuneOptions) -> None:
-        self._folder, self._out, self._options = folder, out, options
+    def __init__(
+        self, folder: Path, manifest: Manifest, out: Path, options: FinetuneOptions, processes: Processes
+    ) -> None:
+        self._folder, self._out, self._options, self._processes = folder, out, options, processes
         self._stored_dtype = next(tensor.dtype for _, tensor in read_tensors(folder))
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
-        on_gpu = torch.device(device).type == "cuda"
+        device = processes.device
+        on_gpu = device.type == "cuda"
         torch.manual_seed(options.seed)
         self.model = ARGenSeg.from_pretrained(folder, device=device)
         self.has_adapters = sum(p.numel() for p in self.model.parameters()) > options.adapters_above
@@ -141,13 +160,15 @@ class _Run:
             if on_gpu:
                 self.model.to(torch.bfloat16)
             add_adapters(self.model, options.rank)
-            _save_memory(self.model.language_model)
         else:
             self.model.requires_grad_(True)
             self.model.image_tokenizer.requires_grad_(False)
-        self._device = torch.device(device)
-        self._autocast = torch.autocast("cuda", torch.bfloat16) if on_gpu else nullcontext()
-        self._heads = None if self.has_adapters else TrainingHeads(self.model).to(device)
+        self._by_release = self.has_adapters or options.save_memory
+        if self._by_release:
+            _save_memory(self.model.language_model)
+        self._device = device
+        self._autocast = torch.autocast(device.type, torch.bfloat16, enabled=on_gpu or options.bf16)
+        self._heads = None if self._by_release else TrainingHeads(self.model).to(device)
         self._trained = trained_parameters(self.model)
         if self.has_adapters:
             self._optimizers = [torch.optim.AdamW(self._trained.values(), lr=options.learning_rate, weight_decay=0.0)]
@@ -162,21 +183,25 @@ class _Run:
         """One update. What it sees depends on the seed and the number of the step alone."""
         options = self._options
         rng = np.random.default_rng((options.seed, step))
-        torch.manual_seed(options.seed * 1_000_003 + step)
+        torch.manual_seed(options.seed * 1_000_003 + step + self._processes.rank * 7_368_787)
         for optimizer in self._optimizers:
             optimizer.zero_grad(set_to_none=True)
         set_learning_rate(self._optimizers, options.learning_rate, step, options.steps)
         groups = self._samples.draw(rng, options.groups, options.prompts, options.replay)
         sums: dict[str, float] = {}
-        for part in [[group] for group in groups] if self.has_adapters else [groups]:
+        mine = self._processes.share(groups)
+        for part in [[group] for group in mine] if self._by_release else filter(None, [mine]):
             losses = self._losses(part)
             share = len(part) / len(groups)
             total = sum(LOSS_WEIGHTS[name] * losses[name] for name in LOSS_WEIGHTS)
             (share * total).backward()
             for name in LOSS_WEIGHTS:
                 sums[name] = sums.get(name, 0.0) + share * losses[name].item()
-        if not np.isfinite(list(sums.values())).all():
+        totals = self._processes.add_up(torch.tensor([sums.get(name, 0.0) for name in LOSS_WEIGHTS])).tolist()
+        sums = dict(zip(LOSS_WEIGHTS, totals, strict=True))
+        if not np.isfinite(totals).all():
             raise FinetuneError(f"the loss is no number at step {step}; give a smaller --learning-rate")
+        self._processes.add_up_gradients(self._trained.values())
         torch.nn.utils.clip_grad_norm_(self._trained.values(), 1.0)
         for optimizer in self._optimizers:
             optimizer.step()
@@ -184,7 +209,7 @@ class _Run:
 
     def _losses(self, groups: list[list[Sample]]) -> dict[str, Tensor]:
         with self._autocast, self._device:  # tensors that the losses make lie where the model does
-            if self.has_adapters:
+            if self._by_release:
                 self.model.language_model.train()  # gradient checkpoints are made in this mode only
                 return release_losses(self.model, groups[0])
             with torch.device("cpu"):
@@ -202,6 +227,8 @@ class _Run:
 
     def save_checkpoint(self, step: int) -> None:
         state = {"step": step, "weights": {name: parameter.data for name, parameter in self._trained.items()}}
+        if not self._processes.is_main:
+            return
         with replace_file(self._out / "checkpoint.pt") as partial:
             torch.save(state | {"optimizers": [optimizer.state_dict() for optimizer in self._optimizers]}, partial)
 
@@ -274,6 +301,11 @@ class _Log:
             print(json.dumps(line), file=self._file, flush=True)
 
 
+class _NoLog:
+    def write(self, step: int, values: dict[str, Any]) -> None:
+        """The main process writes."""
+
+
 def _save_memory(language_model: torch.nn.Module) -> None:
     """Compute activations again in the backward pass (transformers renames this in 5.23)."""
     enable = getattr(language_model, "activation_checkpointing_enable", None)
@@ -297,19 +329,26 @@ def main(argv: list[str] | None = None) -> int:
     """See this module's text."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="folder, Hub id or 'starter'")
-    parser.add_argument("--manifest", type=Path, required=True, help="a jsonl manifest with its images beside it")
+    parser.add_argument("--manifest", type=Path, required=True, help="ours, COCO's or RefCOCO's, its images beside it")
+    parser.add_argument("--part", help="of RefCOCO's references: train, ...")
     parser.add_argument("--out", type=Path, required=True, help="folder of this run")
     for name, default in asdict(FinetuneOptions(name="")).items():
         flag = f"--{name.replace('_', '-')}"
+        if isinstance(default, bool):
+            parser.add_argument(flag, action="store_true")
+            continue
         parser.add_argument(flag, type=type(default), default=default, required=name == "name", help="(%(default)s)")
     arguments = vars(parser.parse_args(argv))
-    model, manifest, out = (arguments.pop(name) for name in ("model", "manifest", "out"))
+    model, manifest, part, out = (arguments.pop(name) for name in ("model", "manifest", "part", "out"))
     asked_to_stop: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: asked_to_stop.append(received))
     try:
+        read = read_annotated_set(manifest, "train", part)
+        for problem in read.problems:
+            print(problem, file=sys.stderr)
         options = FinetuneOptions(**arguments)
-        finished = finetune(model, Manifest.read(manifest), out, options, should_stop=lambda: bool(asked_to_stop))
+        finished = finetune(model, read.manifest, out, options, should_stop=lambda: bool(asked_to_stop))
     except ARGenSegError as error:
         print(error, file=sys.stderr)
         return 1

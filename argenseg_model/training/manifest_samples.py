@@ -1,6 +1,7 @@
 """Training samples of a manifest: tiles or whole images, drawn by weight, new items and replay apart."""
 
 import re
+import sys
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from argenseg_model.configuration import ARGenSegConfig
+from argenseg_model.errors import ImageError
 from argenseg_model.images import load_image
 from argenseg_model.manifest import Manifest, ManifestError, ManifestItem
 from argenseg_model.processing import stretch_contrast
@@ -21,6 +23,9 @@ CACHE_BYTES = 512 * 2**20
 
 ABSENT_SHARE = 0.4
 """Of the prompts about drawn scenes, as in the end of the starter's training: fewer, and it draws what is not there."""
+
+TRIES = 50
+"""Images drawn in vain, one after another, until a run fails: most of the set cannot be read."""
 
 _ZOOM = 0.4  # a tile is magnified by 2 ** -ZOOM to 2 ** ZOOM
 _DETERMINERS = ("", "the ", "every ", "all ", "each ")
@@ -45,6 +50,9 @@ class ManifestSamples:
     A manifest with few of these, as of a project with one label, would teach a small model to draw that label's objects
     whatever it is asked. With `foreign`, every other group asks for an everyday thing too that no prompt or label
     names, and gets an empty mask.
+
+    An image that cannot be read is told once, on stderr, and another one drawn: what is drawn depends on the generator
+    and the files alone, so also when a run goes on later.
     """
 
     def __init__(
@@ -60,6 +68,7 @@ class ManifestSamples:
         self._foreign = _foreign_things(train) if foreign else []
         self._cache: OrderedDict[str, np.ndarray] = OrderedDict()
         self._cache_bytes = cache_bytes
+        self._unreadable: set[str] = set()
 
     def draw(self, rng: np.random.Generator, groups: int, prompts: int, replay: int) -> list[list[Sample]]:
         """`groups` pictures with up to `prompts` samples each, the last `replay` of them older or base data.
@@ -73,11 +82,8 @@ class ManifestSamples:
         return drawn + self._scenes(rng, replay - from_manifest, prompts)
 
     def _group(self, rng: np.random.Generator, images: list[ImageItems], prompts: int) -> list[Sample]:
-        weights = np.array([image.weight for image in images])
-        items = images[rng.choice(len(images), p=weights / weights.sum())].items
-        asked = _draw_items(rng, items, prompts)
+        asked, picture = self._readable(rng, images, prompts)
         masks = [item.decode_mask() for item in asked]
-        picture = self._picture(asked[0])
         if self._config.image_mode == "tile":
             picture, masks = _draw_tile(rng, picture, masks, self._config.image_size)
         if not any(_DIRECTIONS.search(item.prompt) for item in asked):
@@ -88,6 +94,24 @@ class ManifestSamples:
             prompt = f"{_DETERMINERS[rng.integers(len(_DETERMINERS))]}{self._foreign[rng.integers(len(self._foreign))]}"
             samples.append(Sample(picture, prompt, np.zeros_like(masks[0]), "negative:foreign"))
         return samples
+
+    def _readable(
+        self, rng: np.random.Generator, images: list[ImageItems], prompts: int
+    ) -> tuple[list[ManifestItem], np.ndarray]:
+        """Items of an image and its picture. Raises what is wrong with the last of TRIES images."""
+        weights = np.array([image.weight for image in images])
+        for tries_left in reversed(range(TRIES)):
+            items = images[rng.choice(len(images), p=weights / weights.sum())].items
+            asked = _draw_items(rng, items, prompts)
+            try:
+                return asked, self._picture(asked[0])
+            except (ImageError, ManifestError) as error:
+                if not tries_left:
+                    raise
+                if asked[0].image not in self._unreadable:
+                    self._unreadable.add(asked[0].image)
+                    print(f"{asked[0].image} is left out: {error}", file=sys.stderr, flush=True)
+        raise AssertionError("unreachable")
 
     def _scenes(self, rng: np.random.Generator, scenes: int, prompts: int) -> list[list[Sample]]:
         config = self._config

@@ -6,7 +6,6 @@ import sys
 import click
 
 from backend.console.command_line import start
-from labeling.settings import environment_of
 
 
 @click.command()
@@ -17,5 +16,7 @@ def backend(host: str | None, port: int | None) -> None:
 
     Example: LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=... argenseg backend --port 9090
     """
+    from labeling.settings import environment_of
+
     environment = os.environ | environment_of(start(host=host, port=port))
     os.execve(sys.executable, [sys.executable, "-m", "backend.web"], environment)

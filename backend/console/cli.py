@@ -24,7 +24,13 @@ COMMANDS = {
         "backend.console.segment:segment", "Segment images by text prompts; write masks and overlays.", "worker"
     ),
     "evaluate": Command(
-        "argenseg_model.evaluation_cli:evaluate", "Measure a model on a manifest of corrected images.", "worker"
+        "backend.console.evaluate:evaluate", "Measure a model on annotated images: ours, COCO, RefCOCO.", "worker"
+    ),
+    "init": Command(
+        "backend.console.init:init", "Start a new model out of an InternVL2.5 and a mask tokenizer.", "worker"
+    ),
+    "plan-memory": Command(
+        "backend.console.plan_memory:plan_memory", "Tell what a GPU can do with a model, by arithmetic.", "worker"
     ),
     "demo": Command(
         "backend.console.demo.command:demo", "Start everything with Label Studio and a sample project.", "worker"

@@ -1,5 +1,7 @@
 """What commands share: settings from the environment with options over them, and the log."""
 
+from __future__ import annotations  # its types are imported for type checkers only
+
 import csv
 import io
 import signal
@@ -11,14 +13,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Column, Table
 
 from labeling.errors import LabelingError
-from labeling.logs import configure_logs
-from labeling.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from labeling.settings import Settings
     from labeling.store import Project, Store
 
 _ENDLESS = 100_000  # columns
@@ -40,6 +41,9 @@ def start(*, log_level: str | None = None, **options: Any) -> Settings:
     `api_key` stands for `label_studio_api_key`. `log_level` is for commands that talk to a person: less is logged.
     SettingsError names what is wrong.
     """
+    from labeling.logs import configure_logs
+    from labeling.settings import read_settings
+
     api_key = options.pop("api_key", None)
     settings = read_settings(label_studio_api_key=api_key, **options)
     configure_logs(settings, level=log_level)
@@ -47,7 +51,7 @@ def start(*, log_level: str | None = None, **options: Any) -> Settings:
 
 
 @contextmanager
-def open_store(settings: Settings) -> Iterator["Store"]:
+def open_store(settings: Settings) -> Iterator[Store]:
     """The settings' store, closed at the end. StoreError if it cannot be used."""
     from labeling.store import Store
 
@@ -55,7 +59,7 @@ def open_store(settings: Settings) -> Iterator["Store"]:
         yield store
 
 
-def known_project(settings: Settings, store: "Store", number: int) -> "Project":
+def known_project(settings: Settings, store: Store, number: int) -> Project:
     """Project `number` of the settings' Label Studio; LabelingError if this installation never saw it."""
     found = store.projects.find(number, settings.installation_url)
     if found is None:
@@ -77,11 +81,15 @@ def stop_on_signal() -> Iterator[threading.Event]:
 
 def plain_console(*, width: int | None = None, stderr: bool = False) -> Console:
     """A console that prints texts as they are: titles, reasons and labels may hold [brackets] and :colons:."""
+    from rich.console import Console
+
     return Console(width=width, stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print cells as they are (None is empty), never cut: folded in a terminal, else a row is a line."""
+    from rich.table import Column, Table
+
     table = Table(*(Column(header, overflow="fold") for header in headers))
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))

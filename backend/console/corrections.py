@@ -1,28 +1,25 @@
 """The commands `argenseg corrections`: what annotators corrected, to see, to take along, to leave out."""
 
+from __future__ import annotations  # its types are imported for type checkers only
+
 import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
-from backend.console.command_line import echo_csv, label_studio_options, print_table, start
+from backend.console.command_line import echo_csv, label_studio_options, open_store, print_table, start
 from labeling.credentials import hide_passwords
-from labeling.datasets.build import DataSetOptions, build_data_set
-from labeling.datasets.export import collect, export_coco, export_hugging_face
-from labeling.datasets.images import ImageKeeper
 from labeling.errors import LabelingError
-from labeling.settings import Settings
-from labeling.store import CorrectionFilter, CorrectionRecord, ErasureScope, Exclusion, ExclusionScope, Project, Store
-from labeling.store.exclusions import TASK_DELETED
-from worker.context import JobContext
-from worker.erasure import erase
-from worker.events import spool
-from worker.reconcile import project_sync
+
+if TYPE_CHECKING:
+    from labeling.settings import Settings
+    from labeling.store import CorrectionFilter, CorrectionRecord, ErasureScope, ExclusionScope, Project, Store
+    from worker.context import JobContext
 
 _FORMATS = ("coco", "coco-polygons", "manifest", "huggingface")
 _PROJECT_HELP = "The project's number in Label Studio (default: all of LABEL_STUDIO_URL)."
@@ -46,6 +43,8 @@ def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _wanted(settings: Settings, options: dict[str, Any]) -> CorrectionFilter:
     """Of the Label Studio of the settings; where they name none, of all."""
+    from labeling.store import CorrectionFilter
+
     for name in ("since", "until"):
         if options.get(name) is not None:
             options[name] = options[name].replace(tzinfo=UTC)
@@ -72,7 +71,7 @@ def list_command(as_json: bool, as_csv: bool, **options: Any) -> None:
     Example: argenseg corrections list --project 1 --annotator 3
     """
     settings = start(log_level="WARNING")
-    with Store.open(settings.database_url, settings.blob_url) as store:
+    with open_store(settings) as store:
         found = store.corrections.find(_wanted(settings, options))
         others = [] if found else _other_addresses(settings, store)
     if as_json:
@@ -96,11 +95,13 @@ def show(annotation: int, project: int | None) -> None:
 
     Example: argenseg corrections show 17
     """
+    from labeling.store import CorrectionFilter
+
     settings = start(log_level="WARNING")
     wanted = CorrectionFilter(
         project, settings.label_studio_url, annotation_id=annotation, with_history=True, with_excluded=True
     )
-    with Store.open(settings.database_url, settings.blob_url) as store:
+    with open_store(settings) as store:
         annotations = store.annotations.find(wanted)
         images = [
             store.images.of_tasks(annotation.project, [annotation.task_id]).get(annotation.task_id)
@@ -132,6 +133,11 @@ def export(folder: Path, form: str, label_studio_url: str | None, api_key: str |
 
     Example: argenseg corrections export cells --project 1 --format coco --label cell
     """
+    from labeling.datasets.build import DataSetOptions, build_data_set
+    from labeling.datasets.export import collect, export_coco, export_hugging_face
+    from labeling.datasets.images import ImageKeeper
+    from worker.context import JobContext
+
     if folder.exists() and any(folder.iterdir()):
         raise LabelingError(f"{folder} is not empty. Name a new folder.")
     settings = start(log_level="WARNING", label_studio_url=label_studio_url, api_key=api_key)
@@ -170,12 +176,14 @@ def exclude(scope: str, value: str, project: int, reason: str, undo: bool) -> No
 
     Example: argenseg corrections exclude annotator 3 --project 1 --reason "still in training"
     """
+    from labeling.store import Exclusion
+
     settings = start(log_level="WARNING")
-    with Store.open(settings.database_url, settings.blob_url) as store:
+    with open_store(settings) as store:
         row = _project(store, project, settings.installation_url)
         if not undo:
-            store.exclusions.add(row, Exclusion(cast(ExclusionScope, scope), _exclusion_value(scope, value), reason))
-        elif not store.exclusions.remove(row, cast(ExclusionScope, scope), value):
+            store.exclusions.add(row, Exclusion(cast("ExclusionScope", scope), _exclusion_value(scope, value), reason))
+        elif not store.exclusions.remove(row, cast("ExclusionScope", scope), value):
             raise LabelingError(f"There is no exclusion of {scope} {value} that could be taken back.")
     click.echo(f"{scope} {value} is {'in again' if undo else 'excluded'}")
 
@@ -187,8 +195,10 @@ def exclusions(project: int) -> None:
 
     Example: argenseg corrections exclusions --project 1
     """
+    from labeling.store.exclusions import TASK_DELETED
+
     settings = start(log_level="WARNING")
-    with Store.open(settings.database_url, settings.blob_url) as store:
+    with open_store(settings) as store:
         found = store.exclusions.of_project(_project(store, project, settings.installation_url))
     by_person = [each for each in found if each.reason != TASK_DELETED]
     rows = ((each.scope, each.value, "deleted" if each.erased else "excluded", each.reason) for each in by_person)
@@ -209,14 +219,16 @@ def delete(project: int, reason: str, **named: int | None) -> None:
 
     Example: argenseg corrections delete --project 1 --task 12
     """
+    from worker.erasure import erase
+
     chosen = [(scope, number) for scope, number in named.items() if number is not None]
     if len(chosen) != 1:
         raise LabelingError("Name either --task, --annotation or --annotator.")
     ((scope, number),) = chosen
     settings = start(log_level="WARNING")
-    with Store.open(settings.database_url, settings.blob_url) as store:
+    with open_store(settings) as store:
         row = _project(store, project, settings.installation_url)
-        gone = erase(settings, store, row, cast(ErasureScope, scope), number, reason)
+        gone = erase(settings, store, row, cast("ErasureScope", scope), number, reason)
     counts = f"{len(gone.store.annotations)} annotations, {gone.store.predictions} predictions"
     click.echo(f"{counts} and {len(gone.store.images)} images are gone from here; not from Label Studio, nor backups.")
     if gone.runs:
@@ -232,6 +244,9 @@ def sync(project: int | None, everything: bool, label_studio_url: str | None, ap
 
     Example: argenseg corrections sync --project 1
     """
+    from worker.context import JobContext
+    from worker.reconcile import project_sync
+
     settings = start(log_level="WARNING", label_studio_url=label_studio_url, api_key=api_key)
     with JobContext.open(settings) as context:
         for row in _projects(context, project):
@@ -254,10 +269,12 @@ def move(before: str, now: str) -> None:
 
     Example: argenseg corrections move --from http://localhost:8080 --to https://ls.example.com
     """
+    from worker.events import spool
+
     settings = start(log_level="WARNING", label_studio_url=now)
     if settings.label_studio_url is None:
         raise LabelingError("--to is an address such as https://ls.example.com.")
-    with Store.open(settings.database_url, settings.blob_url) as store:
+    with open_store(settings) as store:
         spool.drain(spool.spool_folder(settings), store, before)  # events that came from there
         moved = store.projects.move(before, settings.label_studio_url)
     numbers = ", ".join(str(each.project_id) for each in moved)

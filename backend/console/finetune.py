@@ -1,29 +1,24 @@
-"""The commands finetune, models and scheduler."""
+"""The command `argenseg finetune`."""
 
-import threading
-import uuid
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from backend.console.command_line import known_project, print_table, start, stop_on_signal
-from labeling.extras import require_extra
-from labeling.settings import Settings
-from labeling.store import FinetuneRun, FinetuneSchedule, Project, Store
-from worker.context import JobContext
-from worker.finetune import scheduler as scheduling
-from worker.finetune.progress import tell_progress, tell_verdict
-from worker.finetune.run import LEASE_S, drive
+from backend.console.command_line import known_project, start
 
-_ENDED = ("promoted", "refused", "failed", "stopped")
 _project_option = click.option("--project", type=int, metavar="N", help="Label Studio's number of the project.")
 
 
 @click.command()
 @_project_option
 @click.option("--from-corrections", is_flag=True, help="Learn from the corrections of the project, or of all.")
-@click.option("--manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Learn from this set.")
+@click.option("--manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="Learn from this set (with --out also COCO's or RefCOCO's).")  # fmt: skip
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="With --manifest: train a model folder into DIR, without store, gate and Label Studio. Options of "
+              "the training follow behind --, see: python -m argenseg_model.training.finetune --help.")  # fmt: skip
+@click.option("--model", default="starter", show_default=True, metavar="FOLDER|ID", help="With --out: what is taught.")
+@click.argument("training", nargs=-1, metavar="[-- TRAINING OPTIONS]")
 @click.option("--queue", is_flag=True, help="Leave the run to the scheduler instead of doing it here.")
 @click.option("--stop", is_flag=True, help="Stop the open runs (of the project); their checkpoints stay.")
 @click.option("--schedule", metavar="CRON", help="Times for this project, such as '0 3 * * *' (UTC); '' for never.")
@@ -32,7 +27,7 @@ _project_option = click.option("--project", type=int, metavar="N", help="Label S
               "FINETUNE_CORRECTIONS hold again.")  # fmt: skip
 def finetune(
     project: int | None, from_corrections: bool, manifest: Path | None, queue: bool, stop: bool, schedule: str | None,
-    every: int | None, use_default: bool,
+    every: int | None, use_default: bool, out: Path | None, model: str, training: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Teach the live model what was corrected; a gate decides whether the new version serves.
 
@@ -45,110 +40,39 @@ def finetune(
       argenseg finetune --project 3 --from-corrections
       argenseg finetune --project 3 --schedule "0 3 * * *" --every 50
       argenseg finetune --manifest set/manifest.jsonl
+      argenseg finetune --manifest facade/train.json --out runs/facade -- --steps 300 --save-memory
       argenseg finetune --stop
     """
+    if out is not None:
+        if manifest is None:
+            raise click.UsageError("--out trains on a set: give --manifest FILE too.")
+        raise click.exceptions.Exit(_train_into(out, model, manifest, training))
+    if training:
+        raise click.UsageError("Options of the training are for --manifest with --out.")
+    from backend.console import finetune_runs
+    from worker.context import JobContext
+
     settings = start(log_level=None)
     with JobContext.open(settings) as context:
         found = None if project is None else known_project(settings, context.store, project)
         if stop:
             click.echo(f"{context.store.finetunes.stop(found)} runs were asked to stop.")
         elif use_default or schedule is not None or every is not None:
-            _set_schedule(settings, context.store, found, schedule, every, use_default)
+            finetune_runs.set_schedule(settings, context.store, found, schedule, every, use_default)
         elif from_corrections or manifest is not None:
-            _want(context, found, manifest, queue)
+            finetune_runs.request(context, found, manifest, queue)
         else:
-            _print_runs(settings, context.store.finetunes.newest())
-            click.echo(_tell_schedules(settings, context.store))
+            finetune_runs.show(settings, context.store)
 
 
-def _want(context: JobContext, project: Project | None, manifest: Path | None, queue: bool) -> None:
-    store, settings = context.store, context.settings
-    corrections = 0 if project is None else store.corrections.count(project)
-    path = None if manifest is None else str(manifest.absolute())
-    run = store.finetunes.request(
-        f"finetune-by-hand-{uuid.uuid4().hex}", project, corrections=corrections, manifest=path
-    )
-    if run is None and not queue and (run := _find_open_run(store, project, path)) is not None:
-        click.echo(f"Run {run.id} is open already: going on with it.")
-        if run.not_before is not None:
-            click.echo(f"It {tell_progress(settings, run)}: {run.error}")
-    if run is None:
-        raise click.ClickException("A run for this is open already. See argenseg finetune, or stop it with --stop.")
-    if not queue:
-        require_extra("worker", "Training")
-        with stop_on_signal() as stop:
-            run = _drive_here(context, run, stop)
-    _print_runs(settings, [run])
-    if not queue and run.status == "requested":
-        click.echo("It was interrupted. A scheduler goes on with it, or the same command again.")
-    if run.status == "failed":
-        raise click.exceptions.Exit(1)
+def _train_into(out: Path, model: str, manifest: Path, training: tuple[str, ...]) -> int:
+    """Train here; the exit code: 0, 75 when it was stopped (the same command goes on), 1 when it failed."""
+    from argenseg_model.threads import be_a_good_neighbour
+    from labeling.extras import require_extra
 
+    require_extra("worker", "Training")
+    be_a_good_neighbour()
+    from argenseg_model.training.finetune import main
 
-def _find_open_run(store: Store, project: Project | None, manifest: str | None) -> FinetuneRun | None:
-    same = (run for run in store.finetunes.newest() if run.project == project and run.manifest == manifest)
-    return next((run for run in same if run.status not in _ENDED), None)
-
-
-def _drive_here(context: JobContext, run: FinetuneRun, stop: threading.Event) -> FinetuneRun:
-    """Drive what is wanted until our run has ended, here or in a scheduler that was faster."""
-    holder = scheduling.new_holder()
-    while run.status not in _ENDED and not stop.is_set():
-        claimed = context.store.finetunes.claim(holder, LEASE_S)
-        if claimed is not None:
-            drive(context, claimed, holder, stop.is_set)
-        else:
-            stop.wait(scheduling.TICK_S)
-        run = context.store.finetunes.get(run.id)
-    return run
-
-
-def _set_schedule(
-    settings: Settings, store: Store, project: Project | None, cron: str | None, every: int | None, use_default: bool
-) -> None:
-    """Change what is given, and leave the rest as it is in force: the project's own schedule, else the default."""
-    if project is None:
-        raise click.UsageError("A schedule is a project's: give --project N (for all: FINETUNE_CRON).")
-    if use_default:
-        if cron is not None or every is not None:
-            raise click.UsageError("--use-default forgets the project's schedule: give no other one with it.")
-        store.finetunes.set_schedule(project, None)
-    else:
-        schedule = store.finetunes.find_schedule(project) or _default_schedule(settings)
-        if cron is not None:
-            schedule = replace(schedule, cron=scheduling.check_cron(cron) if cron else None)
-        if every is not None:
-            schedule = replace(schedule, corrections=every or None)
-        store.finetunes.set_schedule(project, schedule)
-    own = store.finetunes.find_schedule(project)
-    told = _tell_schedule(own or _default_schedule(settings))
-    click.echo(f"Project {project.project_id}: {told}{'' if own else ', by default'}.")
-
-
-def _default_schedule(settings: Settings) -> FinetuneSchedule:
-    return FinetuneSchedule(settings.finetune_cron, settings.finetune_corrections)
-
-
-def _tell_schedules(settings: Settings, store: Store) -> str:
-    """One line: the default, and the projects that have a schedule of their own."""
-    own = [(each.project_id, store.finetunes.find_schedule(each)) for each in store.projects.all()]
-    told = [f"project {number}: {_tell_schedule(schedule)}" for number, schedule in own if schedule is not None]
-    return "Schedule: " + "; ".join([*told, f"by default: {_tell_schedule(_default_schedule(settings))}"])
-
-
-def _tell_schedule(schedule: FinetuneSchedule) -> str:
-    times = [] if schedule.cron is None else [f"at {schedule.cron} (UTC)"]
-    times += [] if schedule.corrections is None else [f"after {schedule.corrections} new corrections"]
-    return " and ".join(times) or "never"
-
-
-def _print_runs(settings: Settings, runs: list[FinetuneRun]) -> None:
-    headers = ("run", "project", "status", "made", "from", "begun", "said")
-    print_table(headers, (_run_row(settings, run) for run in runs))
-
-
-def _run_row(settings: Settings, run: FinetuneRun) -> tuple[object, ...]:
-    project = "–" if run.project is None else run.project.project_id
-    said = tell_progress(settings, run) if run.status == "running" else " ".join(tell_verdict(run))
-    begun = f"{run.created_at:%m-%d %H:%M}"
-    return run.id, project, run.status, run.candidate or "–", run.base or "–", begun, said
+    name = () if "--name" in training else ("--name", out.name)
+    return main(["--model", model, "--manifest", str(manifest), "--out", str(out), *name, *training])

@@ -1,15 +1,18 @@
 """The command `argenseg models`."""
 
+from __future__ import annotations  # its types are imported for type checkers only
+
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from backend.console.command_line import known_project, open_store, print_table, start
-from labeling.settings import Settings
-from labeling.store import ModelVersion, Project, Store
-from worker.finetune.promotion import promote as promote_version
-from worker.finetune.promotion import roll_back, served_projects
+
+if TYPE_CHECKING:
+    from labeling.settings import Settings
+    from labeling.store import ModelVersion, Project, Store
 
 _project_option = click.option("--project", type=int, metavar="N", help="Label Studio's number of the project.")
 
@@ -59,13 +62,15 @@ def promote(name: str, project: int | None, yes: bool) -> None:
 
     Example: argenseg models promote starter-1.1
     """
+    from worker.finetune import promotion
+
     settings = start()
     with open_store(settings) as store:
         found = None if project is None else known_project(settings, store, project)
         asks = _say_promotion(settings, store, None if name == "base" else store.models.get(name), found)
         if asks and not yes:
             click.confirm("Go on?", abort=True)
-        unseen = promote_version(settings, store, None if name == "base" else name, found)
+        unseen = promotion.promote(settings, store, None if name == "base" else name, found)
     _say_what_serves(f"{name} serves {_where(project)}", unseen)
 
 
@@ -78,10 +83,12 @@ def rollback(project: int | None) -> None:
 
     Example: argenseg models rollback --project 3
     """
+    from worker.finetune import promotion
+
     settings = start()
     with open_store(settings) as store:
         found = None if project is None else known_project(settings, store, project)
-        version, unseen = roll_back(settings, store, found)
+        version, unseen = promotion.roll_back(settings, store, found)
         serves = settings.model if version is None else version.name
     _say_what_serves(f"{serves} serves {_where(project)} again", unseen)
 
@@ -113,6 +120,8 @@ def _say_what_serves(what: str, unseen: list[str]) -> None:
 
 def _say_promotion(settings: Settings, store: Store, version: ModelVersion | None, project: Project | None) -> bool:
     """Say what a promotion will do and what speaks against it; whether a person should think twice."""
+    from worker.finetune.promotion import served_projects
+
     is_doubtful = version is not None and version.state != "accepted"
     if version is not None and is_doubtful:
         reasons = ((version.report or {}).get("gate") or {}).get("reasons", [])

@@ -1,27 +1,9 @@
 """The command `argenseg predict`."""
 
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import click
-from rich.console import Console
 
-from backend.console import command_line
+from backend.console.command_line import label_studio_options
 from backend.console.opened_project import opened_project, project_option
-from backend.console.progress import follow
-from backend.operations.projects import predict as predicting
-from backend.operations.projects.predict import Outlook
-from backend.operations.projects.progress import duration
-from labeling.store import ProjectRun, RunOptions
-from worker.projects import pinning
-from worker.projects.open_project import OpenProject
-
-_PROBED_TASKS = 3
-_PROBE_S = 120.0
-_SHOWN_TASKS = 10  # of those that failed for the same reason
-_INTERRUPTED = 130  # a shell's exit code after Ctrl-C
 
 
 @click.command()
@@ -39,7 +21,7 @@ _INTERRUPTED = 130  # a shell's exit code after Ctrl-C
 @click.option("--failed", "list_failed", is_flag=True, help="List the tasks that failed or are postponed, and why.")
 @click.option("--retry-failed", is_flag=True, help="Try the tasks that failed again.")
 @click.option("--cancel", is_flag=True, help="Take back what is queued for this project and not begun yet.")
-@command_line.label_studio_options
+@label_studio_options
 def predict(
     number: int,
     only_unlabeled: bool,
@@ -63,177 +45,17 @@ def predict(
     """
     if sum((list_failed, retry_failed, cancel, dry_run)) > 1:
         raise click.UsageError("--failed, --retry-failed, --cancel and --dry-run exclude each other.")
+    from backend.console import project_run
+    from labeling.store import RunOptions
+
     with opened_project(number, label_studio_url, api_key) as (project, console):
         if list_failed:
-            _say_failures(project, console, shown_tasks=None)
-            _say(
-                predicting.reasons(project.store.progress.delayed_tasks(project.project)),
-                "postponed",
-                console,
-                shown_tasks=None,
-            )
+            project_run.say_failures(project, console, shown_tasks=None)
+            project_run.say_postponed(project, console)
         elif cancel:
-            console.print(
-                f"{predicting.cancel(project)} tasks are taken back. What is begun is still computed and sent."
-            )
+            project_run.cancel(project, console)
         elif retry_failed:
-            _retry(project, console, no_wait=no_wait)
+            project_run.retry_failed(project, console, no_wait=no_wait)
         else:
-            begun = predicting.run_to_resume(project) if resume else None
-            options = RunOptions(only_unlabeled, limit, pin) if begun is None else begun.options
-            _predict(project, console, begun, options, no_wait, dry_run)
-
-
-def _predict(
-    project: OpenProject,
-    console: Console,
-    begun: ProjectRun | None,
-    options: RunOptions,
-    no_wait: bool,
-    dry_run: bool,
-) -> None:
-    """`begun`: the run to go on with, which is open or was cancelled."""
-    earlier = 0 if begun is None else begun.requested
-    limit = None if options.limit is None else max(options.limit - earlier, 0)  # two may have gone on with it at once
-    before = predicting.outlook(project, options, limit)
-    console.print(f"Project {project.number} {project.title!r}, version {project.version}", soft_wrap=True)
-    console.print(_outlook_text(project, before), soft_wrap=True)
-    if dry_run:
-        return
-    with _interruptible(project, console):
-        already_failed = predicting.look(project).failed
-        if begun is None:
-            run = project.store.project_runs.begin(project.project, project.version, options)
-        elif begun.outcome is None:
-            run = begun
-        else:
-            run = project.store.project_runs.resume(project.project, begun.id, project.version)
-        total, is_estimated = before.under_way, before.seconds is not None or not before.workers
-        for wanted in predicting.request_missing(project, run, probed=0 if is_estimated else _PROBED_TASKS):
-            total += wanted
-            if not is_estimated:
-                _estimate(project, console, before)
-                is_estimated = True
-        if not no_wait:
-            follow(project, console, already_failed, total)
-            _finish(project, console, run)
-        else:
-            console.print(
-                f"{total} tasks are queued. See how they do: argenseg predict --project {project.number} --resume"
-            )
-
-
-def _outlook_text(project: OpenProject, before: Outlook) -> str:
-    share = project.requests.blind_share
-    blind = f", {share:.0%} of them left blind (BLIND_SHARE)," if share else ""
-    if not before.tasks:
-        return f"None of its {project.task_count} tasks{blind} lacks masks of it."
-    texts = [f"{before.tasks} of its {project.task_count} tasks{blind} lack masks of it"]
-    if before.under_way:
-        texts[0] += f" ({before.under_way} of them are queued already)"
-    if before.ahead:
-        texts.append(f"{before.ahead} other jobs are ahead in the queue")
-    if before.pace is not None and before.seconds is not None:
-        pace = f"{before.pace.seconds_per_task:.2g} s a task, measured on {before.pace.tasks}"
-        texts.append(f"about {duration(before.seconds)} ({pace})")
-    if not before.workers:
-        texts.append("no worker is running: start argenseg up, or argenseg worker")
-    return "; ".join(texts) + "."
-
-
-def _estimate(project: OpenProject, console: Console, before: Outlook) -> None:
-    """Wait for the first few tasks, and tell from them how long all will take."""
-    deadline = time.monotonic() + _PROBE_S
-    while predicting.look(project).requested > before.under_way and time.monotonic() < deadline:
-        time.sleep(0.2)
-    if (pace := predicting.known_pace(project)) is not None:
-        seconds = (before.tasks + before.ahead) * pace.seconds_per_task
-        console.print(f"About {duration(seconds)}: {pace.seconds_per_task:.2g} s a task in the first {pace.tasks}.")
-
-
-def _retry(project: OpenProject, console: Console, *, no_wait: bool) -> None:
-    tried, gone = predicting.retry_failed(project)
-    console.print(f"{tried} tasks are tried again." + (f" {gone} are gone from Label Studio." if gone else ""))
-    if tried and not no_wait:
-        with _interruptible(project, console):
-            follow(project, console, predicting.look(project).failed, predicting.look(project).under_way)
-            if _say_failures(project, console, shown_tasks=_SHOWN_TASKS):
-                sys.exit(1)
-
-
-def _finish(project: OpenProject, console: Console, run: ProjectRun) -> None:
-    """Compare what arrived with what was wanted, move the pin if that was asked for, and say what annotators see.
-
-    Exits 1 where tasks failed, or lack their masks in Label Studio all the same; or where the run was cancelled, or
-    another one took its place.
-    """
-    last = project.store.project_runs.find_last(project.project)
-    if last is None or last.id != run.id:  # of somebody else, or of a promotion
-        again = f"argenseg predict --project {project.number}{' --pin' if run.options.pin else ''}"
-        console.print(f"Another run over the project took over from this one. When it has ended: {again}")
-        sys.exit(1)
-    if last.outcome == "cancelled":
-        console.print(f"The run was cancelled. Go on with it: argenseg predict --project {project.number} --resume")
-        sys.exit(1)
-    held = project.client.prediction_counts(project.number).get(project.version, 0)
-    console.print(f"Label Studio holds {held} predictions of {project.version}.", soft_wrap=True)
-    failed = _say_failures(project, console, shown_tasks=_SHOWN_TASKS)
-    if lacking := predicting.missing(project, run.options):
-        again = f"argenseg predict --project {project.number}"
-        console.print(f"{lacking} tasks have none all the same: they are new, or were lost. Go on: {again}")
-    pin = f"argenseg versions pin --project {project.number}"
-    if run.options.pin and not failed and not lacking:
-        pinning.pin(project, project.version)
-        console.print("Annotators see them from now on, whatever becomes of the backend.")
-    elif run.options.pin:
-        why = "tasks failed. Retry those" if failed else "tasks lack them. Go on"
-        console.print(f"They are not pinned, because {why}, or pin all the same: {pin}", soft_wrap=True)
-    elif held:
-        _say_what_is_seen(project, console, pin)
-    project.store.project_runs.end(project.project, "finished")  # till now, new tasks got its version too
-    if failed or lacking:
-        sys.exit(1)
-
-
-def _say_what_is_seen(project: OpenProject, console: Console, pin: str) -> None:
-    shown = pinning.shown_version(project)
-    if shown not in ("", project.version):
-        console.print(f"Annotators still see {shown}: {pin}", soft_wrap=True)
-    elif project.shown != shown:  # "live"
-        console.print(
-            "Annotators see them as long as the backend answers. Pinned, they always do, and uncertainty sampling"
-            f" works: {pin}",
-            soft_wrap=True,
-        )
-
-
-def _say_failures(project: OpenProject, console: Console, *, shown_tasks: int | None) -> bool:
-    """The failed tasks by their reasons; whether there are any."""
-    failed = predicting.failures(project)
-    _say(predicting.reasons(failed), "failed", console, shown_tasks=shown_tasks)
-    if failed:
-        console.print(f"Try them again: argenseg predict --project {project.number} --retry-failed")
-    elif shown_tasks is None:
-        console.print("No task failed.")
-    return bool(failed)
-
-
-def _say(reasons: list[tuple[str, list[int]]], what: str, console: Console, *, shown_tasks: int | None) -> None:
-    for reason, tasks in reasons:
-        numbers = ", ".join(map(str, tasks[:shown_tasks])) + (", …" if tasks[:shown_tasks] != tasks else "")
-        console.print(f"{len(tasks)} {what}: {reason} (task {numbers})", soft_wrap=True)
-
-
-@contextmanager
-def _interruptible(project: OpenProject, console: Console) -> Iterator[None]:
-    """Ctrl-C says that the work goes on, and how to come back to it."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        console.print(
-            "\nThe queue goes on working. Look again: "
-            f"argenseg predict --project {project.number} --resume\nStop it: "
-            f"argenseg predict --project {project.number} --cancel",
-            soft_wrap=True,
-        )
-        sys.exit(_INTERRUPTED)
+            options = RunOptions(only_unlabeled, limit, pin)
+            project_run.predict(project, console, options, resume=resume, no_wait=no_wait, dry_run=dry_run)

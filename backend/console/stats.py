@@ -1,17 +1,21 @@
 """The command `argenseg stats`: how predictions fared, as tables, JSON or CSV."""
 
+from __future__ import annotations  # its types are imported for type checkers only
+
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
-from backend.console.command_line import echo_csv, print_table, start
-from labeling.corrections.intervals import Figure
-from labeling.corrections.statistics import Row, Statistics, compute_statistics
+from backend.console.command_line import echo_csv, open_store, print_table, start
 from labeling.errors import LabelingError
-from labeling.store import CorrectionFilter, Store
+
+if TYPE_CHECKING:
+    from labeling.corrections.intervals import Figure
+    from labeling.corrections.statistics import Row, Statistics
 
 
 @click.command()
@@ -24,10 +28,13 @@ def stats(project: int | None, since: datetime | None, as_json: bool, as_csv: bo
 
     Example: argenseg stats --project 1
     """
+    from labeling.corrections.statistics import compute_statistics
+    from labeling.store import CorrectionFilter
+
     settings = start(log_level="WARNING")
     url = settings.label_studio_url
     wanted = CorrectionFilter(project, url, since=since.replace(tzinfo=UTC) if since else None)
-    with Store.open(settings.database_url, settings.blob_url) as store:
+    with open_store(settings) as store:
         if project is not None and store.projects.find(project, url) is None:
             raise LabelingError(f"Project {project} is not known: no prediction and no event of it was ever seen.")
         statistics = compute_statistics(store.annotations.find(wanted), blind_share=settings.blind_share)
@@ -68,6 +75,8 @@ def _shown(row: Row) -> list[object]:
 
 def _flat(row: Row) -> Iterator[tuple[str, object]]:
     """Each figure as four columns: `iou`, `iou_low`, `iou_high`, `iou_count`."""
+    from labeling.corrections.intervals import Figure
+
     for name, value in vars(row).items():
         if isinstance(value, Figure):
             yield name, value.value

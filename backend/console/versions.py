@@ -4,8 +4,6 @@ import click
 
 from backend.console import command_line
 from backend.console.opened_project import opened_project, project_option
-from backend.operations.projects import versions as versioning
-from worker.projects import pinning
 
 
 @click.group()
@@ -24,6 +22,8 @@ def list_versions(number: int, label_studio_url: str | None, api_key: str | None
 
     Example: argenseg versions list --project 3
     """
+    from backend.operations.projects import versions as versioning
+
     with opened_project(number, label_studio_url, api_key) as (project, _):
         rows = []
         for version in versioning.list_versions(project):
@@ -42,6 +42,8 @@ def pin_version(number: int, version: str | None, label_studio_url: str | None, 
 
     Example: argenseg versions pin --project 3
     """
+    from worker.projects import pinning
+
     with opened_project(number, label_studio_url, api_key) as (project, console):
         pinning.pin(project, version or project.version)
         console.print(f"Annotators now see {version or project.version}.", soft_wrap=True)
@@ -61,6 +63,8 @@ def prune_versions(number: int, yes: bool, label_studio_url: str | None, api_key
 
     Example: argenseg versions prune --project 3
     """
+    from backend.operations.projects import versions as versioning
+
     with opened_project(number, label_studio_url, api_key) as (project, console):
         found, copies = versioning.prunable(project), versioning.second_copies(project)
         if (found or copies) and not yes:

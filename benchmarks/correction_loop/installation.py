@@ -171,5 +171,5 @@ def _project(client: LabelStudioClient) -> int:
 
 
 def _image_id(reference: str) -> str:
-    """`700afb1cd830` of `/data/upload/1/96360b92-700afb1cd830.png`."""
+    """`culture_12` of `/data/upload/1/96360b92-culture_12.png`."""
     return reference.rpartition("/")[2].rpartition("-")[2].removesuffix(".png")

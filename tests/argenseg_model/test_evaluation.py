@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from argenseg_model.evaluation import EvaluationError, evaluate, read_rows, summarise, write_rows
-from argenseg_model.evaluation_cli import evaluate as command
 from argenseg_model.manifest import Manifest, ManifestError, ManifestItem, encode_mask
+from backend.console.evaluate import evaluate as command
 
 
 @dataclass

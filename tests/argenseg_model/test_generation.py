@@ -22,16 +22,19 @@ PERIOD = recipe.PERIOD
 
 @contextmanager
 def counted(model: ARGenSeg) -> Iterator[Counter[str]]:
-    """Counts the forward passes of the model's parts."""
+    """Counts the forward passes of the model's parts, and how often pictures are decoded."""
     calls: Counter[str] = Counter()
-    parts = {
-        "vision": model.vision_model,
-        "llm": model.language_model,
-        "head": model.lm_head,
-        "picture": model.image_tokenizer.decoder,
-    }
+    parts = {"vision": model.vision_model, "llm": model.language_model, "head": model.lm_head}
     hooks = [part.register_forward_pre_hook(lambda *_, name=name: calls.update([name])) for name, part in parts.items()]
+    vqvae, decode = model.image_tokenizer, model.image_tokenizer.decode
+
+    def counted_decode(f_hat_BChw: Tensor) -> Tensor:
+        calls.update(["picture"])
+        return decode(f_hat_BChw)
+
+    vqvae.decode = counted_decode
     yield calls
+    del vqvae.decode
     for hook in hooks:
         hook.remove()
 

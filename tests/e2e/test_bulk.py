@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from backend.console.demo.sample_project import label_config
+from backend.console.demo.sample_project import NUCLEI, label_config
 from labeling.settings import Settings, environment_of
-from tests.e2e.label_studio_api import SHIPPED_IMAGES, LabelStudioApi, RunningDemo, wait_for
+from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
@@ -40,11 +40,11 @@ def argenseg(demo: RunningDemo, *words: str) -> str:
 
 
 def import_crops(api: LabelStudioApi, project: int, count: int) -> list[int]:
-    """Tasks with crops of the shipped images, each another one; the ids of the tasks."""
-    sources = sorted((each for each in SHIPPED_IMAGES.iterdir() if each.name.endswith(".png")), key=str)
+    """Tasks with crops of the sample project's pictures, each another one; the ids of the tasks."""
+    sources = [content for name, content in NUCLEI.images().items() if name.startswith("culture_")]
     files = []
     for number in range(count):
-        with sources[number % len(sources)].open("rb") as file, Image.open(file) as source:
+        with Image.open(io.BytesIO(sources[number % len(sources)])) as source:
             left, top = 3 * number % (source.width - SIDE), 5 * number % (source.height - SIDE)
             buffer = io.BytesIO()
             source.crop((left, top, left + SIDE, top + SIDE)).save(buffer, "PNG")
@@ -86,7 +86,7 @@ def test_retrieve_predictions_on_200_tasks(demo: RunningDemo) -> None:
 def test_two_pages_that_open_a_task_at_once(demo: RunningDemo) -> None:
     api = demo.label_studio
     project = api.create_project("Opened twice", CONFIG)
-    first, pinned, live = api.import_images(project, ["0c6507d493bf", "ead9464a50a1", "797945873ca2"])
+    first, pinned, live = api.import_images(project, ["culture_01", "culture_02", "culture_03"])
     api.connect(project, demo.backend_url)
     (prediction,) = api.call("GET", f"/api/tasks/{first}", params={"project": project})["predictions"]
 

@@ -12,7 +12,7 @@ from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.images import fetch_image
 from labeling.regions.kinds import region_mask
 from labeling.settings import Settings
-from tests.e2e.label_studio_api import SHIPPED_IMAGES, LabelStudioApi, RunningDemo, wait_for
+from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo, wait_for
 from tests.e2e.s3_bucket import KEY_ID, REGION, SECRET, Bucket
 from tests.e2e.test_bulk import argenseg
 from tests.e2e.test_label_studio import IMAGES, MIN_IOU, OTHER_CONFIG
@@ -31,7 +31,7 @@ def bucket() -> Iterator[Bucket]:
 
 
 def image_file(number: int) -> bytes:
-    return bytes((SHIPPED_IMAGES / f"{IMAGES[number]}.png").read_bytes())
+    return NUCLEI.images()[IMAGES[number]]
 
 
 def connect_bucket(api: LabelStudioApi, project: int, bucket: Bucket, *, presign: bool) -> None:

@@ -21,7 +21,7 @@ from tests.e2e.labeling_page import LabelingPage, Place
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
-IMAGE = "0c6507d493bf"
+IMAGE = "culture_01"
 LABEL_CONFIG = """<View><Image name="image" value="$image" rotateControl="true"/>
 <{tag}Labels name="shape" toName="image" min_area="400" {options}>
   <Label value="Nucleus" prompt="all nuclei" background="#0000ff"/>

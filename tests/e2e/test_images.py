@@ -6,11 +6,12 @@ import httpx
 import jwt
 import pytest
 
+from backend.console.demo.sample_project import NUCLEI
 from labeling.errors import ImageFetchError, LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.images import fetch_image
 from labeling.settings import Settings
-from tests.e2e.label_studio_api import SHIPPED_IMAGES, RunningDemo, wait_for
+from tests.e2e.label_studio_api import RunningDemo, wait_for
 from tests.e2e.test_label_studio import IMAGES, OTHER_CONFIG
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
@@ -39,7 +40,7 @@ def personal_access_token(demo: RunningDemo) -> str:
 def test_an_upload_comes_with_either_token(demo, reference, personal_access_token, settings) -> None:
     task, image = reference
     assert image.startswith("/data/upload/")
-    original = (SHIPPED_IMAGES / f"{IMAGES[0]}.png").read_bytes()
+    original = NUCLEI.images()[IMAGES[0]]
     for token in (demo.label_studio.token, personal_access_token):
         client = LabelStudioClient(demo.label_studio.url, token)
         assert client.get_task(task)["data"]["image"] == image
@@ -84,7 +85,7 @@ def test_an_image_of_a_local_storage_is_fetched_behind_the_login_and_predicted(d
     api = demo.label_studio
     folder = demo.data_dir.parent / "label-studio" / "local-files" / "cells"
     folder.mkdir(parents=True)
-    content = (SHIPPED_IMAGES / f"{IMAGES[0]}.png").read_bytes()
+    content = NUCLEI.images()[IMAGES[0]]
     (folder / "a cell.png").write_bytes(content)
     project = api.create_project("local files", OTHER_CONFIG)
     api.connect(project, demo.backend_url)

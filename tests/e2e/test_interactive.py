@@ -17,7 +17,7 @@ from tests.e2e.labeling_page import LabelingPage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
-IMAGE = "0c6507d493bf"
+IMAGE = "culture_01"
 LABEL_CONFIG = """<View><Image name="image" value="$image"/>
 <BrushLabels name="mask" toName="image" smart="false">
   <Label value="Nucleus" prompt="all nuclei" background="#0000ff"/>
@@ -27,8 +27,8 @@ LABEL_CONFIG = """<View><Image name="image" value="$image"/>
 <TextArea name="prompt" toName="image" editable="true" rows="1" maxSubmissions="1" showSubmitButton="true"/>
 </View>"""
 BOX_KEY, POINT_KEY = "2", "3"  # the hotkeys of the labels, in the order of the config
-BOX = (0.5, 0.2), (0.75, 0.45)  # around one nucleus
-NUCLEUS, ITS_RIGHT_SIDE = (0.158, 0.375), (0.195, 0.375)
+BOX = (0.17, 0.32), (0.33, 0.48)  # around one nucleus
+NUCLEUS, ITS_RIGHT_SIDE = (0.795, 0.21), (0.835, 0.21)  # of another
 LONGEST_WAIT_S = 20.0  # on a machine that is busy; about a second on one that is not
 
 

@@ -16,8 +16,8 @@ from tests.e2e.labeling_page import LabelingPage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
-SHOWN = "700afb1cd830"  # large and crowded: the picture in the README
-TYPED = "ead9464a50a1"  # small: its answer comes soon
+SHOWN = "culture_12"  # large and crowded: the picture in the README
+TYPED = "culture_02"  # small: its answer comes soon
 
 
 def sample_task(demo: RunningDemo, image_id: str) -> tuple[SampleProject, SampleTask]:

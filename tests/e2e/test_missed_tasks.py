@@ -10,7 +10,7 @@ from tests.e2e.test_bulk import argenseg
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
-IMAGES = ["0c6507d493bf", "ead9464a50a1"]
+IMAGES = ["culture_01", "culture_02"]
 CONFIG = label_config().replace('prompt="all nuclei"', 'prompt="each nucleus"')
 
 

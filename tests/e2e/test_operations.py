@@ -8,13 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from backend.console.demo.label_studio import LabelStudioServer, find_label_studio, free_ports
-from backend.console.demo.sample_project import label_config
+from backend.console.demo.sample_project import NUCLEI, label_config
 from labeling.settings import Settings, environment_of
 from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo, wait_for
 
@@ -91,8 +90,7 @@ def installation(demo: RunningDemo, tmp_path_factory: pytest.TempPathFactory) ->
 def project(demo: RunningDemo) -> int:
     """A project of thirty tasks, with no backend yet."""
     number = demo.label_studio.create_project("Operations", label_config())
-    images = resources.files("backend.console.demo") / "images"
-    names = sorted(image.name.removesuffix(".png") for image in images.iterdir() if image.name.endswith(".png"))
+    names = [name for name in NUCLEI.ids if name.startswith("culture_")]
     for start in range(0, TASKS, len(names)):
         demo.label_studio.import_images(number, names[: TASKS - start])
     return number
@@ -130,7 +128,7 @@ def test_a_killed_run_is_resumed_pinned_and_pruned(installation: Installation, p
         assert count == TASKS and shown(api, project) == version
         assert {len(api.predictions(task)) for task in api.task_ids(project)} == {1}, "nothing lost, nothing doubled"
 
-        (late,) = api.import_images(project, ["0c6507d493bf"])
+        (late,) = api.import_images(project, ["culture_01"])
         wait_for(
             "the mask of a new task", lambda: [p for p in api.predictions(late) if p["model_version"] == version], 120
         )

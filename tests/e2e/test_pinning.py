@@ -13,7 +13,7 @@ from tests.e2e.label_studio_api import RunningDemo, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
-IMAGES = ["0c6507d493bf", "ead9464a50a1", "797945873ca2", "b1f23c4d27af"]
+IMAGES = ["culture_01", "culture_02", "culture_03", "culture_04"]
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from tests.e2e.labeling_page import LabelingPage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
-IMAGE = "0c6507d493bf"
+IMAGE = "culture_01"
 VERSION = "kinds"
 TAGS = {"brush": "Brush", "bitmask": "Bitmask", "polygon": "Polygon", "vector": "Vector", "rectangle": "Rectangle"}
 MIN_CHANGE = 3  # grey values: a plain <Brush> is drawn black on black

@@ -22,7 +22,7 @@ def test_a_person_sees_what_is_under_way_what_failed_and_what_cannot_work(
     api = demo.label_studio
     project = api.create_project("Status page", label_config())
     api.connect(project, demo.backend_url)
-    api.import_images(project, ["700afb1cd830", "a6515d730778"])
+    api.import_images(project, ["culture_12", "culture_05"])
     broken = [{"image": "data:image/png;base64,AAAA"}]
     api.call("POST", f"/api/projects/{project}/import", json=broken)
 

@@ -18,7 +18,7 @@ from worker.reconcile.sync_outcome import SyncOutcome
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]  # mostly the demo's start
 
-IMAGES = ["0c6507d493bf", "ead9464a50a1", "797945873ca2"]
+IMAGES = ["culture_01", "culture_02", "culture_03"]
 CLOCK_S = 1.1  # Label Studio tells the time to the second
 
 

@@ -20,6 +20,7 @@ from argenseg_model.manifest import Manifest, ManifestItem, encode_mask
 from argenseg_model.metrics import iou
 from argenseg_model.official_layout import official_key
 from argenseg_model.processing import picture_to_uint8
+from argenseg_model.scenes.microscope import draw_fluorescence
 from argenseg_model.training.finetune import FinetuneOptions, finetune
 from tests.argenseg_model.conftest import SEEDS, load_case
 from tests.argenseg_model.parity import recipe
@@ -31,7 +32,7 @@ from worker.gpu_worker.model_process import ModelProcess
 pytestmark = pytest.mark.timeout(600)
 
 ROOT = Path(__file__).parents[2]
-IMAGES = sorted((ROOT / "worker" / "supervisor" / "demo" / "images").glob("*.png"))
+PICTURES = [Image.fromarray(draw_fluorescence(np.random.default_rng(seed)).image) for seed in range(6)]
 PROMPT = "all nuclei"
 FRACTION = "GPU_TEST_MEMORY_FRACTION"  # of the GPU that a model process of these tests may have
 
@@ -69,8 +70,8 @@ def test_parity_in_float32(seed: int, tmp_path: Path, gpu: torch.device) -> None
 
 
 def test_bfloat16_draws_what_float32_draws() -> None:
-    """The worker's own precision on a GPU, against float32 on the CPU: the starter, on the demo's images."""
-    images = [Image.open(path).convert("RGB") for path in IMAGES[:6]]
+    """The worker's own precision on a GPU, against float32 on the CPU: the starter, on simulated nuclei."""
+    images = PICTURES
     masks = []
     for device, dtype in (("cpu", torch.float32), ("cuda", torch.bfloat16)):
         model = ARGenSeg.from_pretrained("starter", device=device, dtype=dtype)
@@ -179,7 +180,7 @@ def test_a_paused_run_leaves_the_gpu_to_the_worker(tmp_path: Path) -> None:
     """A fine-tune run while the worker is busy, by the code that pauses it: the model is as fast as alone."""
     manifest, out = red_squares(tmp_path / "set"), tmp_path / "out"
     model = ARGenSeg.from_pretrained("starter", device="cuda", dtype=torch.bfloat16)
-    image, medians = Image.open(IMAGES[0]).convert("RGB"), []
+    image, medians = PICTURES[0], []
 
     def measure() -> None:
         seconds = []

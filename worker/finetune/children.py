@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from argenseg_model.threads import torch_environment
 from worker.errors import WorkerError
 from worker.parent_death import launch_command
 
@@ -34,7 +35,7 @@ def run_child(
     `on_tick` is called several times a second; what it raises ends the process (SIGTERM, so that it can write its
     checkpoint) and is raised on. ChildFailed if the process fails.
     """
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    environment = torch_environment(os.environ, threads=threads)
     with log.open("ab") as output:
         began = output.tell()
         process = subprocess.Popen(

@@ -260,7 +260,7 @@ def _measure(hold: Hold, model: str, manifest: Path, out: Path) -> list[ItemResu
         (out / "summary.json").unlink(missing_ok=True)
         claim.write_text(json.dumps(asked))
         argv = [
-            "-m", "argenseg_model.evaluation_cli", str(manifest), "--model", model, "--out", str(out), "--device",
+            "-m", "argenseg_model.evaluation_run", str(manifest), "--model", model, "--out", str(out), "--device",
             settings.device, "--threads", str(settings.finetune_threads), "--pictures", str(_PICTURES),
         ]  # fmt: skip
         _run_module(hold, argv, out)

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from argenseg_model.errors import ARGenSegError
+from argenseg_model.threads import be_a_good_neighbour
 from worker.gpu_worker.allocator import keep_freed_memory
 from worker.parent_death import die_with_parent
 
@@ -126,6 +127,7 @@ Answer = list[PackedMask] | Failure
 
 def load_argenseg(options: ModelOptions) -> Segmenter:
     """The real model, in bfloat16 on a GPU and float32 on a CPU, warmed up. OMP_NUM_THREADS limits its CPU threads."""
+    be_a_good_neighbour()
     import torch
     from PIL import Image
 

@@ -1,1 +1,1 @@
-"""`argenseg demo`: a Label Studio with real microscope images, on which masks are already drawn."""
+"""`argenseg demo`: a Label Studio with microscope pictures, on which masks are already drawn."""

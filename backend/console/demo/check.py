@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from argenseg_model.metrics import iou
-from backend.console.demo.sample_project import SampleProject, SampleTask, is_holdout, label_config
+from backend.console.demo.sample_project import SampleProject, SampleTask, is_holdout
 from labeling.predictions import Prediction, validate_prediction
 from labeling.prompts.label_config import parse_label_config
 from labeling.regions import brush_rle
 from labeling.regions.kinds import region_mask
 from labeling.store import CorrectionFilter, CorrectionRecord, Store
 
-MIN_MEAN_IOU = 0.6
+MIN_MEAN_IOU = 0.8  # the shipped starter reaches 0.918 on these pictures
 WEBHOOK_WAIT_S = 30.0
 
 Corrections = Callable[[], list[CorrectionRecord]]
@@ -35,10 +35,12 @@ def check_demo(project: SampleProject, model_version: str, corrections: Correcti
 
 
 def check_masks(project: SampleProject, model_version: str, console: Console) -> None:
-    """Every sample task has editable brush regions of `model_version`, near the truth on average; else CheckFailed."""
+    """Every sample task has editable brush regions of `model_version`, near the truth on average where that is known;
+    else CheckFailed.
+    """
     table = Table("image", "regions", "IoU", "score", title="Masks of the sample project against the known truth")
     values = []
-    config = parse_label_config(label_config())
+    config = parse_label_config(project.sample.label_config)
     tasks = project.tasks()
     if not tasks:
         raise CheckFailed("The sample project holds no images.")
@@ -48,9 +50,11 @@ def check_masks(project: SampleProject, model_version: str, console: Console) ->
         validate_prediction(Prediction(regions, prediction["score"], model_version), config)
         if any(region.get("readonly") for region in regions):
             raise CheckFailed(f"A region of image {task.image_id} cannot be edited.")
-        truth = project.sample.truth(task.image_id)
-        values.append(iou(_union(regions, truth.shape), truth))
-        table.add_row(task.image_id, str(len(regions)), f"{values[-1]:.3f}", f"{prediction['score'] or 0.0:.3f}")
+        shown = "not known"
+        if (truth := project.sample.truth(task.image_id)) is not None:
+            values.append(iou(_union(regions, truth.shape), truth))
+            shown = f"{values[-1]:.3f}"
+        table.add_row(task.image_id, str(len(regions)), shown, f"{prediction['score'] or 0.0:.3f}")
     mean = float(np.mean(values))
     table.add_section()
     table.add_row("mean", "", f"{mean:.3f}", "")
@@ -79,7 +83,7 @@ def check_correction(project: SampleProject, model_version: str, corrections: Co
     raise CheckFailed(f"No correction of annotation {annotation_id} was stored within {WEBHOOK_WAIT_S:.0f} s.")
 
 
-def check_lesson(project: SampleProject, store: Store, min_images: int, console: Console) -> None:
+def check_training_project(project: SampleProject, store: Store, min_images: int, console: Console) -> None:
     """The holdout that was corrected beforehand came back by webhook, enough for the gate; else CheckFailed."""
     wanted = CorrectionFilter(project_id=project.id)
     tasks = {task.id for task in project.tasks() if is_holdout(task.image_id)}
@@ -87,12 +91,14 @@ def check_lesson(project: SampleProject, store: Store, min_images: int, console:
     while time.monotonic() < deadline:
         corrected = {annotation.task_id for annotation in store.annotations.find(wanted) if annotation.corrections}
         if corrected >= tasks and len(tasks) >= min_images:
-            console.print(f"The lesson has {len(tasks)} corrected images to measure on ({min_images} are needed).")
+            console.print(
+                f"The training project has {len(tasks)} corrected images to measure on; it needs {min_images}."
+            )
             return
         time.sleep(0.2)
     raise CheckFailed(
-        f"Of {len(tasks)} images of the lesson's holdout {len(corrected & tasks)} are stored as corrected after "
-        f"{WEBHOOK_WAIT_S:.0f} s, and the gate needs {min_images}."
+        f"Of {len(tasks)} images of the training project's holdout {len(corrected & tasks)} are stored as corrected"
+        f" after {WEBHOOK_WAIT_S:.0f} s, and the gate needs {min_images}."
     )
 
 

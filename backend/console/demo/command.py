@@ -1,23 +1,24 @@
 """The command `argenseg demo`."""
 
+from __future__ import annotations  # its types are imported for type checkers only
+
 import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.markup import escape
 
-from backend.console.demo.check import CheckFailed
-from backend.console.demo.label_studio import LabelStudioServer, find_label_studio, free_ports, require_free_port
-from backend.console.demo.run import run_demo
 from labeling.errors import LabelingError
-from labeling.settings import Settings
 from worker.errors import WorkerError
 
-LESSON_STEPS = 100  # of a fine-tune run: a few minutes on one core, and enough for the lesson
+if TYPE_CHECKING:
+    from backend.console.demo.label_studio import LabelStudioServer
+    from labeling.settings import Settings
+
+QUICK_STEPS = 100  # of a fine-tune run: a few minutes on one core, and enough for the training project
 
 
 @click.command()
@@ -36,6 +37,13 @@ def demo(check: bool, data_dir: Path, port: int, backend_port: int, label_studio
 
     Example: argenseg demo --port 8081
     """
+    from rich.console import Console
+    from rich.markup import escape
+
+    from backend.console.demo.check import CheckFailed
+    from backend.console.demo.label_studio import LabelStudioServer, find_label_studio, free_ports, require_free_port
+    from backend.console.demo.run import run_demo
+
     console = Console(highlight=False)
     folder = Path(tempfile.mkdtemp(prefix="argenseg-check-")) if check else data_dir.absolute()
     try:
@@ -61,7 +69,9 @@ def demo(check: bool, data_dir: Path, port: int, backend_port: int, label_studio
 
 def _settings(server: LabelStudioServer, data_dir: Path, backend_port: int) -> Settings:
     """The demo's settings: its own data and queue, whatever the environment says; the model from the environment."""
-    quick = {} if os.environ.get("FINETUNE_STEPS") else {"finetune_steps": LESSON_STEPS}
+    from labeling.settings import Settings
+
+    quick = {} if os.environ.get("FINETUNE_STEPS") else {"finetune_steps": QUICK_STEPS}
     settings = Settings(
         label_studio_url=server.url,
         label_studio_api_key=server.token(),

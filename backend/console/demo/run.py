@@ -8,11 +8,12 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from backend.console.demo.check import check_demo, check_lesson
+from backend.console.demo.check import check_demo, check_training_project
 from backend.console.demo.label_studio import PASSWORD, USER, LabelStudioServer
-from backend.console.demo.lesson import LESSON, place_lesson, submit_holdout
-from backend.console.demo.sample_project import NUCLEI, SampleProject
+from backend.console.demo.pictures import missing_packages
+from backend.console.demo.sample_project import NUCLEI, SampleProject, photographs
 from backend.console.demo.training_news import TrainingNews
+from backend.console.demo.training_project import TISSUE, place_tissue, submit_holdout
 from backend.console.supervisor.embedded_redis import data_folder_lock
 from backend.console.supervisor.processes import Command, Supervisor
 from backend.console.supervisor.up import is_ready, start_services
@@ -40,24 +41,34 @@ def run_demo(server: LabelStudioServer, settings: Settings, console: Console, *,
             if supervisor.stop_requested:
                 return False
             raise SupervisorError(f"Label Studio or the model was not ready after {START_S:.0f} s; see {log_file}.")
-        nuclei, lesson = (SampleProject(server.url, server.token(), sample) for sample in (NUCLEI, LESSON))
+        samples = [each for each in (NUCLEI, TISSUE, photographs()) if each is not None]
+        projects = [SampleProject(server.url, server.token(), sample) for sample in samples]
+        nuclei, tissue, *_ = projects
         with Store.open(settings.database_url, settings.blob_url) as store:
-            place_lesson(store)
-            for project in (nuclei, lesson):
+            place_tissue(store)
+            for project in projects:
                 project.import_images()
                 project.create_view()
                 project.connect_backend(settings.public_backend_url, settings)
-            versions = [predict_all(supervisor, project, store, console) for project in (nuclei, lesson)]
-            if versions[0] is None or versions[1] is None:
-                return False
-            submit_holdout(lesson, versions[1])
+            versions = []
+            for project in projects:
+                if (version := predict_all(supervisor, project, store, console)) is None:
+                    return False
+                versions.append(version)
+            submit_holdout(tissue, versions[1])
             if check:
                 check_demo(nuclei, versions[0], store.corrections.of_project, console)
-                check_lesson(lesson, store, settings.gate_min_images, console)
+                check_training_project(tissue, store, settings.gate_min_images, console)
                 return True
             supervisor.say(f"ready after {time.monotonic() - started:.0f} s")
             write_environment(settings)
-            console.print(_welcome(server, nuclei, lesson, settings))
+            if missing := missing_packages():
+                console.print(
+                    f"Without the real pictures of {', '.join(missing)}: pip install 'argenseg-labeling[demo]' brings"
+                    " them, for a demo in another --data-dir.",
+                    markup=False,
+                )
+            console.print(_welcome(server, projects, settings))
             news = TrainingNews(settings, store, console)
             supervisor.run_until(news.tell)
         console.print("Stopping. Everything you did is kept for the next start.")
@@ -109,21 +120,24 @@ def predict_all(supervisor: Supervisor, project: SampleProject, store: Store, co
     return version
 
 
-def _welcome(server: LabelStudioServer, nuclei: SampleProject, lesson: SampleProject, settings: Settings) -> Panel:
+def _welcome(server: LabelStudioServer, projects: list[SampleProject], settings: Settings) -> Panel:
+    nuclei, tissue, *others = projects
+    photographs = [f"[bold]{server.url}/projects/{each.id}/data[/bold]   {each.sample.title}\n\n" for each in others]
     return Panel(
         f"user [bold]{USER}[/bold]   password [bold]{PASSWORD}[/bold]\n\n"
         f"[bold]{server.url}/projects/{nuclei.id}/data[/bold]   masks are there\n"
         "Open a task: its mask is there. Choose it under Regions, paint or erase, submit: your correction is stored.\n"
         "Switch on Auto-Annotation, type what to segment under the image, press Add, accept the suggestion.\n"
         "Import an image of your own: its mask arrives a moment later (open the task, or reload its page).\n\n"
-        f"[bold]{server.url}/projects/{lesson.id}/data[/bold]   teach it stained tissue, which it was never shown\n"
+        f"[bold]{server.url}/projects/{tissue.id}/data[/bold]   teach it tissue marked brown, which it never saw\n"
         "1. Put the masks of the first four tasks right (label Nucleus, brush or eraser), submit them. Tasks with a\n"
         "   star are done: they are the holdout, on which models are measured and from which none learns.\n"
         "2. Settings, Model, the dots beside ARGenSeg, Start Training. It takes some minutes; how far it is, and then\n"
         f"   the verdict and its report: here, and on [bold]{settings.local_backend_url}/finetune[/bold]\n"
         "3. A version that is better for certain serves at once: open another task. One that is not changes nothing.\n"
         f"   To go back, in a shell that read {_environment_file(settings)} (. FILE):\n"
-        f"   [bold]argenseg models rollback --project {lesson.id}[/bold]\n\n"
+        f"   [bold]argenseg models rollback --project {tissue.id}[/bold]\n\n"
+        f"{''.join(photographs)}"
         "Ctrl-C stops everything and keeps your work.",
         title="Label Studio with masks drawn by ARGenSeg",
         expand=False,

@@ -1,21 +1,23 @@
 """The sample projects: made once, connected to our backend, pre-annotated through the queue; all repeatable."""
 
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
-from importlib.resources.abc import Traversable
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from backend.console.demo import pictures
+from backend.console.demo.pictures import DrawnPicture, Picture
 from backend.operations.projects.connection import BACKEND_TITLE, connect_backend
 from labeling.errors import LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.settings import Settings
 
-FILES = resources.files(__package__)
+_COLOURS = ("#00c8ff", "#ffb000", "#ff5fa2", "#7ce38b")
 _HIDDEN_COLUMNS = [  # of the Data Manager; the same as in the view that Label Studio makes itself
     *("tasks:inner_id", "tasks:annotations_results", "tasks:annotations_ids", "tasks:predictions_results"),
     *("tasks:file_upload", "tasks:storage_filename", "tasks:created_at", "tasks:updated_at", "tasks:updated_by"),
@@ -29,24 +31,60 @@ _HIDDEN_BESIDE_A_TASK = [
 
 @dataclass(frozen=True)
 class Sample:
-    """Images that ship with their known truth, and the title of the project that shows them."""
+    """The pictures of a project, its title and its label config. What a missing package ships is left out."""
 
     title: str
-    folder: Traversable
+    pictures: tuple[Picture, ...]
+    label_config: str
+
+    @cached_property
+    def _shown(self) -> dict[str, Picture]:
+        return {each.id: each for each in self.pictures if isinstance(each, DrawnPicture) or each.path is not None}
+
+    @property
+    def ids(self) -> list[str]:
+        """The images' ids, in the order of the tasks: those to be worked on first."""
+        return list(self._shown)
 
     def images(self) -> dict[str, bytes]:
-        """The images' files by id, in the order of the tasks: those to be worked on first."""
-        files = {_stem(file): file for file in (self.folder / "images").iterdir() if file.name.endswith(".png")}
-        names = sorted(files, key=lambda name: (is_holdout(name), name))
-        return {name: files[name].read_bytes() for name in names}
+        """The images' PNG files by id, in the order of the tasks."""
+        return {image_id: picture.png() for image_id, picture in self._shown.items()}
 
-    def truth(self, image_id: str) -> NDArray[np.bool_]:
-        """The known foreground of an image, bool (height, width). The file numbers the nuclei: 0 background, 1..n."""
-        with (self.folder / "truth" / f"{image_id}.png").open("rb") as file, Image.open(file) as instances:
-            return np.asarray(instances) > 0
+    def truth(self, image_id: str) -> NDArray[np.bool_] | None:
+        """The nuclei of an image, (height, width) bool; None of a real picture, of which nobody knows them."""
+        picture = self._shown[image_id]
+        return picture.truth() if isinstance(picture, DrawnPicture) else None
 
 
-NUCLEI = Sample("Nuclei: masks by ARGenSeg", FILES)
+def label_config(header: str = "Nuclei", prompts: Mapping[str, str] | None = None) -> str:
+    """A label config of brush labels with their prompts, by label (nuclei), and a text field for typed prompts."""
+    prompts = {"Nucleus": "all nuclei"} if prompts is None else prompts
+    colours = itertools.cycle(_COLOURS)
+    labels = "\n".join(
+        f"    <Label value={quoteattr(label)} prompt={quoteattr(prompt)} background={quoteattr(next(colours))}/>"
+        for label, prompt in prompts.items()
+    )
+    return f"""<View>
+  <Image name="image" value="$image" zoom="true" zoomControl="true" brightnessControl="true" contrastControl="true"/>
+  <Header value={quoteattr(f"{header}: correct the mask with brush and eraser, then submit")} size="5"/>
+  <BrushLabels name="mask" toName="image">
+{labels}
+  </BrushLabels>
+  <Header value="Or type what to segment (Auto-Annotation on)" size="5"/>
+  <TextArea name="prompt" toName="image" editable="true" rows="1" maxSubmissions="1" showSubmitButton="true"
+    placeholder={quoteattr(next(iter(prompts.values())))}/>
+</View>
+"""
+
+
+NUCLEI = Sample("Nuclei: masks by ARGenSeg", (*pictures.CULTURES, *pictures.NUCLEI), label_config())
+
+
+def photographs() -> Sample | None:
+    """Photographs on which the shipped model draws something well; None where their packages are not installed."""
+    known = tuple(each for each in pictures.PHOTOGRAPHS if each.label and each.prompt and each.path)
+    prompts = {each.label: each.prompt for each in known if each.label and each.prompt}
+    return Sample("Photographs: names that it knows", known, label_config("Photographs", prompts)) if known else None
 
 
 def is_holdout(image_id: str) -> bool:
@@ -56,7 +94,7 @@ def is_holdout(image_id: str) -> bool:
 
 @dataclass(frozen=True)
 class SampleTask:
-    """A task of a sample project. `image_id` names the shipped image and its truth."""
+    """A task of a sample project. `image_id` names the sample's image and its truth."""
 
     id: int
     image_id: str
@@ -79,11 +117,11 @@ class SampleProject:
         found = self._call("GET", "/api/projects/", params={"title": self.sample.title})["results"]
         if exact := [project for project in found if project["title"] == self.sample.title]:
             return int(exact[0]["id"])
-        settings = {"title": self.sample.title, "label_config": label_config(), "show_collab_predictions": True}
-        return int(self._call("POST", "/api/projects/", json=settings)["id"])
+        project = {"title": self.sample.title, "label_config": self.sample.label_config}
+        return int(self._call("POST", "/api/projects/", json=project | {"show_collab_predictions": True})["id"])
 
     def import_images(self) -> None:
-        """Upload the shipped images, in one request, if the project has no task yet: what people changed stays."""
+        """Upload the sample's images, in one request, if the project has no task yet: what people changed stays."""
         if self.task_count():
             return
         files = [(f"{name}.png", (f"{name}.png", image, "image/png")) for name, image in self.sample.images().items()]
@@ -136,14 +174,14 @@ class SampleProject:
             self._client.change_project(self.id, model_version=model_version)
 
     def tasks(self) -> list[SampleTask]:
-        """The tasks with shipped images; tasks that somebody added are left out."""
-        shipped = self.sample.images().keys()
+        """The tasks with the sample's images; tasks that somebody added are left out."""
+        shown = set(self.sample.ids)
         listed = self._call("GET", "/api/tasks", params={"project": self.id, "page_size": 1000})["tasks"]
         named = [
             SampleTask(int(task["id"]), _image_id(task["data"]["image"]), bool(task["total_annotations"]))
             for task in listed
         ]
-        return [task for task in named if task.image_id in shipped]
+        return [task for task in named if task.image_id in shown]
 
     def task(self, task_id: int) -> dict[str, Any]:
         """A task as Label Studio's API gives it, with its predictions."""
@@ -162,15 +200,6 @@ class SampleProject:
         return self._client.call(method, path, what=f"The sample project's {method} {path} failed", **request)
 
 
-def label_config() -> str:
-    """The sample projects' label config: one brush label with its prompt, and a text field for typed prompts."""
-    return (FILES / "label_config.xml").read_text(encoding="utf-8")
-
-
-def _stem(file: Traversable) -> str:
-    return file.name.removesuffix(".png")
-
-
 def _image_id(reference: str) -> str:
-    """`700afb1cd830` of `/data/upload/1/96360b92-700afb1cd830.png`."""
+    """`culture_12` of `/data/upload/1/96360b92-culture_12.png`."""
     return reference.rpartition("/")[2].rpartition("-")[2].removesuffix(".png")

@@ -103,7 +103,7 @@ class Supervisor:
 
     @contextmanager
     def supervising(self) -> Iterator["Supervisor"]:
-        """Take SIGINT and SIGTERM as the wish to stop, and stop every child at the end, whatever happened."""
+        """Take SIGINT and SIGTERM as the request to stop, and stop every child at the end, whatever happened."""
         previous = {number: signal.signal(number, self._request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield self

@@ -3,6 +3,7 @@
 import os
 import sys
 
+from argenseg_model.threads import torch_environment
 from backend.console.supervisor.processes import Command, Supervisor
 from labeling.settings import Settings, environment_of
 from worker.errors import SupervisorError
@@ -29,11 +30,9 @@ def run_group(settings: Settings) -> int:
 
 
 def worker_environment(settings: Settings, number: int) -> dict[str, str]:
-    """The environment of the group's worker `number`; without GPUs, it also gets its share of the cores."""
+    """The environment of the group's worker `number`, with its share of the GPUs and of the cores."""
     environment = {**os.environ, **environment_of(settings), "WORKERS": "1", "DEVICES": ""}
     devices = [device.strip() for device in (settings.devices or "").split(",") if device.strip()]
     if devices:
         environment["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
-    elif not settings.device.startswith("cuda"):
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // settings.workers)))
-    return environment
+    return torch_environment(environment, processes=settings.workers)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -254,3 +255,69 @@ def test_nothing_to_learn_is_said(source: Path, manifest: Manifest, tmp_path: Pa
 def test_a_loss_that_explodes_is_said(source: Path, manifest: Manifest, tmp_path: Path) -> None:
     with pytest.raises(FinetuneError, match="smaller --learning-rate"):
         finetune(source, manifest, tmp_path / "out", replace(OPTIONS, learning_rate=1e30))
+
+
+@pytest.mark.parametrize("choice", [{"bf16": True}, {"save_memory": True}], ids=str)
+def test_precision_and_memory_are_chosen(
+    source: Path, manifest: Manifest, tmp_path: Path, choice: dict[str, bool]
+) -> None:
+    assert finetune(source, manifest, tmp_path / "run", replace(OPTIONS, **choice))
+    before, after = load_file(source / "model.safetensors"), load_file(tmp_path / "run" / "model" / "model.safetensors")
+    changed = [name for name in before if not torch.equal(before[name], after[name])]
+    assert len(changed) > len(before) / 3
+    assert all(tensor.dtype == torch.float32 and tensor.isfinite().all() for tensor in after.values())
+
+
+def test_an_image_that_cannot_be_read_is_told_and_left_out(
+    source: Path, manifest: Manifest, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(manifest.folder, folder)
+    (folder / "0.png").write_bytes((folder / "0.png").read_bytes()[:60])
+    damaged = Manifest.read(folder / "set.jsonl")
+    assert finetune(source, damaged, tmp_path / "run", replace(OPTIONS, steps=8, groups=4))
+    assert capfd.readouterr().err.count("0.png is left out: ") == 1
+
+
+def test_a_set_that_cannot_be_read_at_all_ends_the_run(source: Path, manifest: Manifest, tmp_path: Path) -> None:
+    lost = replace(manifest, folder=tmp_path)
+    with pytest.raises(ManifestError, match="there is no such file"):
+        finetune(source, lost, tmp_path / "run", OPTIONS)
+
+
+def test_cocos_annotations_are_learnt_from(source: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "set" / "images").mkdir(parents=True)
+    Image.new("RGB", (40, 40), "grey").save(tmp_path / "set" / "images" / "a.png")
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 40}],
+        "categories": [{"id": 1, "name": "square"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[5, 5, 30, 5, 30, 30, 5, 30]]},
+            {"id": 2, "image_id": 9, "category_id": 1, "segmentation": []},
+        ],
+    }
+    (tmp_path / "set" / "train.json").write_text(json.dumps(content))
+    arguments = ["--model", source, "--manifest", tmp_path / "set" / "train.json", "--out", tmp_path / "run"]
+    options = ["--name", "coco", "--steps", "2", "--groups", "2", "--replay", "1", "--device", "cpu"]
+    assert finetuning.main([*map(str, arguments), *options]) == finetuning.FINISHED
+    assert ARGenSeg.from_pretrained(tmp_path / "run" / "model").config.model_name == "coco"
+    assert "annotation 2 is left out" in capfd.readouterr().err
+
+
+def test_several_processes_learn_what_one_does(source: Path, manifest: Manifest, tmp_path: Path) -> None:
+    """Each computes its share of the pictures; with no noise in the loss the sum is that of one process."""
+    options = replace(OPTIONS, save_memory=True, steps=2, groups=4, replay=2, checkpoint_every=9, measure_every=9)
+    finetune(source, manifest, tmp_path / "one", options)
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"),
+        *("-m", "argenseg_model.training.finetune", "--model", str(source), "--out", str(tmp_path / "two")),
+        *("--manifest", str(manifest.folder / "set.jsonl"), "--name", options.name, "--save-memory", "--steps", "2"),
+        *("--groups", "4", "--replay", "2", "--prompts", "2", "--checkpoint-every", "9", "--measure-every", "9"),
+        *("--learning-rate", "1e-3", "--device", "cpu"),
+    ]
+    subprocess.run(command, check=True, timeout=280, capture_output=True)
+    one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two"))
+    before = load_file(source / "model.safetensors")
+    for name in one:
+        change = (one[name] - before[name]).abs().max().item()
+        torch.testing.assert_close(one[name], two[name], atol=max(1e-6, 0.02 * change), rtol=0)

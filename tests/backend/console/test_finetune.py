@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from backend.console import models
 from backend.console.cli import main
 from labeling.settings import Settings, environment_of
 from labeling.store import FinetuneSchedule, Store
 from tests.worker.conftest import LABEL_STUDIO_URL
+from worker.finetune import promotion
 
 Call = Callable[..., Result]
 
@@ -91,11 +91,11 @@ def test_a_promotion_that_annotators_do_not_see_says_so(
     unseen: list[str] = [
         "Project 3: 2 open tasks have masks, but none of it, so annotators go on seeing starter there."
     ]
-    monkeypatch.setattr(models, "promote_version", lambda *_: unseen)
+    monkeypatch.setattr(promotion, "promote", lambda *_: unseen)
     told = call("models", "promote", "starter-1.1")
     assert told.exit_code == 1 and unseen[0] in told.output
     assert "starter-1.1 serves by default, but what annotators see did not move everywhere" in told.output
-    monkeypatch.setattr(models, "roll_back", lambda *_: (None, unseen))
+    monkeypatch.setattr(promotion, "roll_back", lambda *_: (None, unseen))
     told = call("models", "rollback")
     assert told.exit_code == 1 and unseen[0] in told.output
     unseen.clear()

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from redis import Redis
 
-from backend.console import predict as cli
+from backend.console import project_run
 from backend.console.cli import main
 from backend.operations.projects import predict, progress
 from backend.operations.projects.progress import Standing, current_standing, duration
@@ -218,7 +218,7 @@ def test_a_run_that_ends_otherwise_is_no_success(
         else:
             project.store.project_runs.begin(project.project, "tuned · 1", RunOptions(only_unlabeled=True))
 
-    monkeypatch.setattr(cli, "follow", meanwhile)
+    monkeypatch.setattr(project_run, "follow", meanwhile)
     code, output = argenseg("predict", "--project", "5", "--pin")
     assert code == 1 and told in output
     assert label_studio.project["model_version"] == ""

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from backend.console import prompts as cli
+from backend.console import prompt_trial as cli
 from backend.console.cli import main
 from backend.operations import prompt_trial as trial
 from labeling.errors import LabelConfigError

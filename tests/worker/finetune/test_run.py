@@ -146,13 +146,13 @@ def test_what_a_winner_did_on_scenes_is_not_measured_again(
 ) -> None:
     run = claim()
     drive(context, run, "me", lambda: False)
-    assert processes.ran == ["finetune", *["evaluation_cli"] * 4]
+    assert processes.ran == ["finetune", *["evaluation_run"] * 4]
     store.finetunes.request("later", run.project, manifest=run.manifest)
     later = store.finetunes.claim("me", LEASE_S)
     assert later is not None
     drive(context, later, "me", lambda: False)
     assert store.finetunes.get(later.id).base == store.models.get("starter-1.1").folder
-    assert processes.ran[5:] == ["finetune", *["evaluation_cli"] * 3]
+    assert processes.ran[5:] == ["finetune", *["evaluation_run"] * 3]
 
 
 def test_a_loser_is_kept_with_its_report_and_does_not_serve(

@@ -117,9 +117,7 @@ def test_a_changed_task_is_predicted_anew_and_once(
 ) -> None:
     label_studio.edit(1, **data)
     label_studio.edit(2, note="neither prompt nor image")
-    label_studio.edit(
-        3, **data
-    )  # requested already, or something else is asked; Label Studio holds nothing
+    label_studio.edit(3, **data)  # requested already, or something else is asked; Label Studio holds nothing
     assert sync(predicted) == 1
     assert predicted.store.progress.counts() == {"published": 2, "requested": 2}
     assert len(live_rows(predicted.connection, GPU, PREDICT)) == 1

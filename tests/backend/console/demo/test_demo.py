@@ -1,4 +1,4 @@
-"""The demo's parts that need no Label Studio: the lesson's images, what `--check` takes for a failure, and the news of
+"""The demo's parts that need no Label Studio: its pictures, what `--check` takes for a failure, and the news of
 fine-tune runs.
 """
 
@@ -7,6 +7,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,41 +17,68 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from argenseg_model.images import load_image
-from backend.console.demo import run, training_news
+from backend.console.demo import pictures, run, training_news
 from backend.console.demo.check import CheckFailed, check_masks
 from backend.console.demo.command import demo
 from backend.console.demo.label_studio import LabelStudioServer
-from backend.console.demo.lesson import LESSON, place_lesson
-from backend.console.demo.sample_project import NUCLEI, Sample, SampleProject, SampleTask, is_holdout
+from backend.console.demo.pictures import missing_packages
+from backend.console.demo.sample_project import NUCLEI, Sample, SampleProject, SampleTask, is_holdout, photographs
 from backend.console.demo.training_news import TrainingNews
+from backend.console.demo.training_project import TISSUE, place_tissue, true_annotation
 from labeling.datasets.perceptual_hash import NEAR_BITS, distances, perceptual_hash
 from labeling.datasets.splits import HashedImage, place_images
+from labeling.prompts.label_config import parse_label_config
 from labeling.regions.kinds import draw_regions, region_dict
 from labeling.settings import Settings
 from labeling.store import Store
 from worker.finetune.progress import run_folder
 
 
-@pytest.mark.parametrize("sample", [NUCLEI, LESSON])
-def test_each_image_has_its_truth(sample: Sample) -> None:
+@pytest.mark.parametrize("sample", [NUCLEI, TISSUE])
+def test_each_drawn_image_has_its_truth(sample: Sample) -> None:
+    drawn = 0
     for name, content in sample.images().items():
-        truth = sample.truth(name)
-        assert truth.shape == load_image(content).size[::-1] and 0 < truth.mean() < 0.7, name
+        if (truth := sample.truth(name)) is not None:
+            assert truth.shape == load_image(content).size[::-1] and 0 < truth.mean() < 0.7, name
+            drawn += 1
+    assert drawn >= 12
 
 
-def test_the_lessons_open_tasks_come_first_and_its_holdout_is_enough_for_the_gate() -> None:
-    sides = [is_holdout(name) for name in LESSON.images()]
+def test_real_pictures_come_out_of_packages_and_nobody_knows_their_truth() -> None:
+    if missing_packages():
+        pytest.skip(f"not installed: {missing_packages()}")
+    for picture in (*pictures.NUCLEI, *pictures.IMMUNOHISTOCHEMISTRY):
+        assert load_image(picture.png()).size == (512, 512)
+    assert NUCLEI.truth("mahotas_01") is None and TISSUE.truth("open_ihc") is None
+    with pytest.raises(ValueError, match="open_ihc"):
+        true_annotation(PredictedProject(set(), TISSUE), SampleTask(1, "open_ihc", False), "starter · 1")
+
+
+def test_without_the_packages_the_demo_has_its_drawn_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "find_spec", lambda _: None)
+    assert missing_packages() == ["mahotas", "skimage", "sklearn"] and photographs() is None
+    assert replace(NUCLEI).ids == [each.id for each in pictures.CULTURES]
+
+
+def test_photographs_are_shown_with_the_names_that_the_starter_draws() -> None:
+    if missing_packages():
+        pytest.skip(f"not installed: {missing_packages()}")
+    shown = photographs()
+    assert shown is not None
+    (control,) = parse_label_config(shown.label_config).controls
+    assert [label.label for label in control.labels] == ["Galaxy or star"] and shown.ids == ["hubble"]
+
+
+def test_the_open_tasks_come_first_and_the_holdout_is_enough_for_the_gate() -> None:
+    sides = [is_holdout(name) for name in TISSUE.ids]
     assert sides == sorted(sides) and sum(sides) >= Settings().gate_min_images
 
 
-def test_no_photograph_of_the_lesson_is_on_both_sides(store: Store) -> None:
-    images = LESSON.images()
-    photographs = [{name.rpartition("_")[2] for name in images if is_holdout(name) == side} for side in (True, False)]
-    assert not photographs[0] & photographs[1]
-    place_lesson(store)
-    place_lesson(store)  # at the next start
+def test_no_tissue_is_on_both_sides(store: Store) -> None:
+    place_tissue(store)
+    place_tissue(store)  # at the next start
     placed = list(store.datasets.place_images(lambda known: []).values())
-    assert {each.side for each in placed} == {"train", "holdout"} and len(placed) == len(images)
+    assert {each.side for each in placed} == {"train", "holdout"} and len(placed) == len(TISSUE.ids)
     hashes = {side: [each.perceptual_hash for each in placed if each.side == side] for side in ("train", "holdout")}
     assert np.min([distances(one, hashes["train"]).min() for one in hashes["holdout"]]) > NEAR_BITS
     others = [HashedImage(name, perceptual_hash(load_image(content))) for name, content in NUCLEI.images().items()]
@@ -94,16 +122,17 @@ def test_a_check_that_is_stopped_before_it_is_done_has_failed(
 class PredictedProject(SampleProject):
     """The sample project as it would be with the truth as its masks; some images have none."""
 
-    def __init__(self, without_mask: set[str]) -> None:
-        super().__init__("http://127.0.0.1:9", "token")
+    def __init__(self, without_mask: set[str], sample: Sample = NUCLEI) -> None:
+        super().__init__("http://127.0.0.1:9", "token", sample)
         self._without_mask = without_mask
 
     def tasks(self) -> list[SampleTask]:
-        return [SampleTask(number, image_id, False) for number, image_id in enumerate(self.sample.images())]
+        return [SampleTask(number, image_id, False) for number, image_id in enumerate(self.sample.ids)]
 
     def task(self, task_id: int) -> dict[str, Any]:
         image_id = self.tasks()[task_id].image_id
-        (drawn,) = draw_regions("brushlabels", self.sample.truth(image_id))
+        truth = self.sample.truth(image_id)
+        (drawn,) = draw_regions("brushlabels", np.ones((8, 8), bool) if truth is None else truth)
         tag = {"kind": "brushlabels", "label": "Nucleus", "from_name": "mask", "to_name": "image"}
         regions = [] if image_id in self._without_mask else [region_dict(drawn, **tag, score=0.9, region_id="r")]
         return {"predictions": [{"id": task_id, "model_version": "starter · 1", "score": 0.9, "result": regions}]}
@@ -111,7 +140,7 @@ class PredictedProject(SampleProject):
 
 def test_the_check_wants_a_mask_on_every_image() -> None:
     check_masks(PredictedProject(set()), "starter · 1", Console(quiet=True))
-    image = next(iter(NUCLEI.images()))
+    image = NUCLEI.ids[0]
     with pytest.raises(CheckFailed, match=f"Image {image} has no mask"):
         check_masks(PredictedProject({image}), "starter · 1", Console(quiet=True))
 

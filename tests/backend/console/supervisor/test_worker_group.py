@@ -20,12 +20,13 @@ from worker.queue.queues import GPU, enqueue_prediction, open_queue
 
 def test_gpus_are_dealt_out_and_cores_are_shared(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
     gpus = settings.model_copy(update={"workers": 3, "devices": "0, 2", "device": "cuda"})
     assert [worker_environment(gpus, number)["CUDA_VISIBLE_DEVICES"] for number in range(3)] == ["0", "2", "0"]
     assert worker_environment(gpus, 0)["WORKERS"] == "1" and not worker_environment(gpus, 0)["DEVICES"]
     cpus = settings.model_copy(update={"workers": 3})
     assert worker_environment(cpus, 0)["OMP_NUM_THREADS"] == "2"
+    assert worker_environment(cpus, 0)["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
 def test_a_group_runs_its_workers_and_takes_them_along(
