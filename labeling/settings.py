@@ -102,6 +102,8 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", validation_alias="HOST")
     port: int = Field(9090, validation_alias="PORT", ge=0, le=65535)
+    allowed_hosts: str = Field("", validation_alias="ALLOWED_HOSTS")  # names by comma; "*": any
+    max_body_bytes: int = Field(128 * MEGABYTE, validation_alias="MAX_BODY_BYTES", ge=MEGABYTE)
     threads: int = Field(8, validation_alias="THREADS", ge=3)
     backend_url: str | None = Field(None, validation_alias="BACKEND_URL")  # None: from host and port
     log_level: str = Field("INFO", validation_alias="LOG_LEVEL")
@@ -165,6 +167,17 @@ class Settings(BaseSettings):
     def installation_url(self) -> str:
         """The URL that, with a project's number, names the project in the store."""
         return self.label_studio_url or DEFAULT_LABEL_STUDIO_URL
+
+    @property
+    def allowed_host_names(self) -> frozenset[str]:
+        """The host names of ALLOWED_HOSTS, in small letters; `*` among them is any."""
+        return frozenset(name.strip().lower() for name in self.allowed_hosts.split(",") if name.strip())
+
+    @property
+    def is_open_to_all(self) -> bool:
+        """Whether the backend listens for other machines and asks nobody for a password."""
+        is_local = self.host == "localhost" or self.host == "::1" or self.host.startswith("127.")
+        return not is_local and not (self.basic_auth_user or self.basic_auth_pass)
 
     @property
     def redis_socket(self) -> Path:

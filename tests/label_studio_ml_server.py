@@ -24,8 +24,8 @@ def label_studio_ml_server(environment: dict[str, str]) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
-    program = "backend.web.label_studio_ml_adapter:create_app()"
-    command = [str(PYTHON), "-m", "gunicorn", "--bind", address, "--threads", "4", program]
+    program = ["--call", "backend.web.label_studio_ml_adapter:create_app"]
+    command = [str(PYTHON), "-m", "waitress", "--listen", address, "--threads", "4", *program]
     with subprocess.Popen(command, env={**os.environ, **environment}) as process:
         try:
             deadline = time.monotonic() + START_S

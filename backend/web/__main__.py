@@ -1,10 +1,16 @@
 """`python -m backend.web`: the web door as a process of its own, as `argenseg backend` starts it."""
 
+import sys
+
 from backend.web.server import serve
 from labeling.logs import configure_logs
 from labeling.settings import read_settings
+from worker.errors import SupervisorError
 
 if __name__ == "__main__":
     settings = read_settings()
     configure_logs(settings)
-    serve(settings)
+    try:
+        serve(settings)
+    except SupervisorError as error:
+        sys.exit(f"Error: {error}")

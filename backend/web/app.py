@@ -5,11 +5,12 @@ import logging
 
 from flask import Flask, Response, jsonify, redirect, request
 from werkzeug import Response as WerkzeugResponse
-from werkzeug.exceptions import HTTPException, Unauthorized
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, Unauthorized
 
-from backend.web import health, metrics, protocol, statistics_api, webhooks
+from backend.web import health, metrics, openapi, protocol, statistics_api, webhooks
 from backend.web.background import Background
-from backend.web.pages import finetune, status
+from backend.web.callers import guard
+from backend.web.pages import asks_for_html, finetune, show, status
 from backend.web.services import Services, WaitingRoom
 from labeling.errors import LabelingError
 from labeling.settings import Settings
@@ -19,13 +20,12 @@ from worker.queue.connection import Connection
 
 logger = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 256 * 1024**2  # an annotation of many large brush regions is tens of megabytes
-
 
 def create_app(settings: Settings, store: Store, connection: "Connection") -> Flask:
     """The WSGI application. It opens and closes nothing: the store and the connection belong to the caller."""
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.url_map.strict_slashes = False  # /webhook/ is /webhook
     services = Services(settings, store, connection, Background(), WaitingRoom(settings.threads))
     app.extensions["argenseg"] = services
     app.register_blueprint(health.make_blueprint(services))
@@ -33,6 +33,7 @@ def create_app(settings: Settings, store: Store, connection: "Connection") -> Fl
     app.register_blueprint(protocol.make_blueprint(services))
     app.register_blueprint(webhooks.make_blueprint(services))
     app.register_blueprint(statistics_api.make_blueprint(services))
+    app.register_blueprint(openapi.make_blueprint())
     app.register_blueprint(status.make_blueprint(services))
     app.register_blueprint(finetune.make_blueprint(services))
     app.register_error_handler(HTTPException, _say_error)
@@ -40,10 +41,11 @@ def create_app(settings: Settings, store: Store, connection: "Connection") -> Fl
     app.register_error_handler(Exception, _say_bug)
     if settings.basic_auth_user or settings.basic_auth_pass:
         app.before_request(lambda: _check_basic_auth(settings))
+    guard(app, settings)
 
     @app.get("/")
     def overview() -> Response | WerkzeugResponse:
-        if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":  # a browser
+        if asks_for_html():
             return redirect("/status")
         name, share = weights_name(settings.model)[0], settings.blind_share
         return jsonify(status="UP", model=name, blind_share=share, predictions=store.progress.counts())
@@ -68,16 +70,27 @@ def _check_basic_auth(settings: Settings) -> None:
         raise Unauthorized("This needs the user and password of BASIC_AUTH_USER and BASIC_AUTH_PASS.")
 
 
-def _say_error(error: HTTPException) -> tuple[Response, int, dict[str, str]]:
-    headers = {"WWW-Authenticate": 'Basic realm="argenseg"'} if error.code == 401 else {}
-    return jsonify(error=error.description), error.code or 500, headers
+def _say(text: str | None, status: int) -> Response:
+    """What went wrong, as a page for browsers and as JSON for programs."""
+    answer = show("error.html", error=text, status=status) if asks_for_html() else jsonify(error=text)
+    answer.status_code = status
+    return answer
 
 
-def _say_outage(error: LabelingError) -> tuple[Response, int]:
+def _say_error(error: HTTPException) -> Response:
+    answer = _say(error.description, error.code or 500)
+    if error.code == 401:
+        answer.headers["WWW-Authenticate"] = 'Basic realm="argenseg"'
+    if isinstance(error, MethodNotAllowed):
+        answer.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+    return answer
+
+
+def _say_outage(error: LabelingError) -> Response:
     logger.warning("A request failed: %s", error)
-    return jsonify(error=str(error)), 503
+    return _say(str(error), 503)
 
 
-def _say_bug(error: Exception) -> tuple[Response, int]:
+def _say_bug(error: Exception) -> Response:
     logger.error("A request failed.", exc_info=error)
-    return jsonify(error="This is a bug of argenseg; its log has the details."), 500
+    return _say("This is a bug of argenseg; its log has the details.", 500)

@@ -1,6 +1,6 @@
 """ARGenSeg for those who serve their models with label-studio-ml: its server, our services.
 
-    gunicorn --threads 8 "backend.web.label_studio_ml_adapter:create_app()"
+    waitress-serve --port 9090 --threads 8 --call backend.web.label_studio_ml_adapter:create_app
 
 Tested with label-studio-ml 1.0.9, which is no dependency of ours because it pins Flask 1.1.2 of 2020. Install it, and
 what it imports, by `pip install --no-deps label-studio-ml==1.0.9 label-studio-tools==0.0.4 appdirs colorama xmljson`.
@@ -17,6 +17,7 @@ from label_studio_ml import api
 from label_studio_ml.model import LabelStudioMLBase
 
 from backend.web.background import Background
+from backend.web.callers import guard
 from backend.web.predict import predict_tasks
 from backend.web.protocol import known_versions, set_up_project
 from backend.web.services import Services, WaitingRoom
@@ -54,9 +55,10 @@ class ARGenSegBackend(LabelStudioMLBase):  # type: ignore[misc]  # label-studio-
 
 
 def create_app() -> Flask:
-    """label-studio-ml's application around ARGenSegBackend."""
+    """label-studio-ml's application around ARGenSegBackend, with our rules of who may call."""
     api._manager = _Manager()
     app: Flask = api.init_app(ARGenSegBackend)
+    guard(app, read_settings())
     return app
 
 

@@ -16,7 +16,7 @@ from labeling.store.annotations.records import (
 from labeling.store.annotations.states import AnnotationStore
 from labeling.store.datasets import DataSetRecord, DataSetStore, ImageSplit
 from labeling.store.erasure import Erased, Erasure, ErasureScope, ErasureStore
-from labeling.store.events import EventRecord, EventStore
+from labeling.store.events import EventFailure, EventRecord, EventStore
 from labeling.store.exclusions import Exclusion, ExclusionScope, ExclusionStore
 from labeling.store.finetunes import FinetuneRun, FinetuneSchedule, FinetuneStatus, FinetuneStore
 from labeling.store.models import ModelState, ModelStore, ModelVersion
@@ -67,6 +67,7 @@ __all__ = [
     "Erasure",
     "ErasureScope",
     "ErasureStore",
+    "EventFailure",
     "EventRecord",
     "EventStore",
     "Exclusion",

@@ -28,6 +28,7 @@ class EventRow(Base):
     processed_at: Mapped[datetime | None]
     error: Mapped[str | None]
     note: Mapped[str | None]
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,15 @@ class EventRecord:
     processed_at: datetime | None
     error: str | None
     note: str | None
+
+
+@dataclass(frozen=True)
+class EventFailure:
+    """An event of which nothing came, and why."""
+
+    id: int
+    action: str
+    reason: str
 
 
 @dataclass
@@ -97,6 +107,30 @@ class EventStore:
                 error=row.error,
                 note=row.note,
             )
+
+    def begin(self, event_id: int) -> int:
+        """Count one more attempt to process an event, before it is read; how many there were with it.
+
+        0 for one that is processed, or not there.
+        """
+        with self.database.writing() as session:
+            begun = update(EventRow).where(EventRow.id == event_id, EventRow.processed_at.is_(None))
+            return session.scalar(begun.values(attempts=EventRow.attempts + 1).returning(EventRow.attempts)) or 0
+
+    def postpone(self, event_id: int) -> None:
+        """The last attempt was nobody's fault, and does not count."""
+        with self.database.writing() as session:
+            fewer = update(EventRow).where(EventRow.id == event_id, EventRow.attempts > 0)
+            session.execute(fewer.values(attempts=EventRow.attempts - 1))
+
+    def failures(self, within: timedelta) -> list[EventFailure]:
+        """What was set aside lately, newest first."""
+        query = select(EventRow.id, EventRow.action, EventRow.error).where(
+            EventRow.error.is_not(None), EventRow.processed_at >= utc_now() - within
+        )
+        with self.database.reading() as session:
+            rows = session.execute(query.order_by(EventRow.id.desc()))
+            return [EventFailure(row.id, row.action, row.error) for row in rows]
 
     def mark_processed(self, event_id: int, error: str | None = None, note: str | None = None) -> None:
         """Done with it; `error` says why nothing came of it, `note` what was left out."""

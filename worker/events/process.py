@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,6 +18,8 @@ from worker.queue.metrics import CORRECTIONS, EVENTS
 
 logger = logging.getLogger(__name__)
 
+_MOST_ATTEMPTS = 3  # an event that is begun and never ends has ended its process, as one that takes all memory does
+
 FOLLOWERS: Mapping[str, Callable[[JobContext, EventRecord], object]] = {
     "TASKS_CREATED": request_new_tasks,
     "PROJECT_UPDATED": remember_project,
@@ -28,14 +31,22 @@ FOLLOWERS: Mapping[str, Callable[[JobContext, EventRecord], object]] = {
 def process_event(context: JobContext, event_id: int) -> int:
     """Do what follows from a stored event, and return how many corrections it held.
 
-    An event that nothing can be made of is kept with its error: it must not come back forever. An error is raised only
-    where trying later may help: the event stays unprocessed.
+    An event that nothing can be made of, or that ended its process three times, is kept with its error: it must not
+    come back forever. An error is raised only where trying later may help: the event stays unprocessed.
     """
+    if context.store.events.begin(event_id) > _MOST_ATTEMPTS:
+        reason = f"It was begun {_MOST_ATTEMPTS} times and never ended: it may be too large for this machine."
+        logger.error("event %s is set aside: %s", event_id, reason)
+        context.store.events.mark_processed(event_id, error=reason)
+        context.metrics.count(EVENTS, "failed")
+        return 0
     try:
         _follow(context, context.store.events.get(event_id))
         recorded = record_corrections(context.store, event_id)
     except Exception as error:
         if isinstance(error, LabelingError) and error.is_transient:
+            with suppress(LabelingError):
+                context.store.events.postpone(event_id)
             raise
         logger.exception("event %s could not be processed", event_id)
         context.store.events.mark_processed(event_id, error=f"{type(error).__name__}: {error}")

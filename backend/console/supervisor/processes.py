@@ -9,6 +9,7 @@ import logging.handlers
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from backend.operations.listening import INHERITED
 from worker.errors import SupervisorError
 from worker.parent_death import launch_command
 
@@ -33,7 +35,8 @@ class Command:
 
     `stop_signal` asks it to end; after `stop_timeout_s` it is killed. `death_signal` is what the kernel sends it when
     the supervisor itself was killed. `environment` is the whole one, None the supervisor's own. A child that
-    `outlives_others` is stopped when all others have ended.
+    `outlives_others` is stopped when all others have ended. `listening` is a socket for the child, which stays open
+    until the child is stopped for good: connections wait in it while the child is started again.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Command:
     inherited_descriptors: tuple[int, ...] = ()
     restarts: bool = True
     outlives_others: bool = False
+    listening: socket.socket | None = None
 
 
 class _Child:
@@ -61,17 +65,22 @@ class _Child:
 
     def spawn(self) -> subprocess.Popen[bytes]:
         command = self.command
+        environment = {**(os.environ if command.environment is None else command.environment), "PYTHONUNBUFFERED": "1"}
+        descriptors = command.inherited_descriptors
+        if command.listening is not None:
+            environment[INHERITED] = str(command.listening.fileno())
+            descriptors += (command.listening.fileno(),)
         self.restart_at = None
         self.started_at = time.monotonic()
         self.process = subprocess.Popen(
             launch_command(command.argv, command.death_signal),
-            env={**(os.environ if command.environment is None else command.environment), "PYTHONUNBUFFERED": "1"},
+            env=environment,
             cwd=command.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            pass_fds=command.inherited_descriptors,
+            pass_fds=descriptors,
         )
         return self.process
 
@@ -159,6 +168,8 @@ class Supervisor:
                 child.process.kill()
                 child.waiter.join()
             child.copier.join(1.0)  # its last lines; a grandchild may hold the pipe open
+            if child.command.listening is not None:
+                child.command.listening.close()
 
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         self._stop_requested = True

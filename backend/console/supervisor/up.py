@@ -10,6 +10,7 @@ from signal import SIGTERM
 
 from backend.console.supervisor.embedded_redis import data_folder_lock, find_redis_server, redis_command
 from backend.console.supervisor.processes import Command, Supervisor
+from backend.operations.listening import open_socket
 from backend.operations.projects.connection import basic_authorization, connect_backend
 from labeling.credentials import hide_passwords
 from labeling.settings import Settings, environment_of
@@ -48,8 +49,9 @@ def start_services(supervisor: Supervisor, settings: Settings, lock: int) -> Non
     """Start Redis unless REDIS_URL names one, wait for it, then start the workers and the backend.
 
     The children read the same environment as we do, with `settings` over it. Redis is stopped last.
-    `lock` is the descriptor of `data_folder_lock`.
+    `lock` is the descriptor of `data_folder_lock`. SupervisorError if the backend's address is taken.
     """
+    listening = open_socket(settings)  # ours, so that connections wait while a killed backend is started again
     if settings.redis_url is None:
         command = redis_command(settings, find_redis_server())
         supervisor.start(
@@ -63,7 +65,8 @@ def start_services(supervisor: Supervisor, settings: Settings, lock: int) -> Non
     names = {"publisher": 10.0, "sweeper": 10.0, "scheduler": 30.0, "worker": 30.0, "backend": 10.0}
     for name, stop_timeout_s in names.items():
         argv = [sys.executable, "-m", "backend.console.cli", name]
-        supervisor.start(Command(name, argv, environment, stop_timeout_s=stop_timeout_s))
+        held = listening if name == "backend" else None
+        supervisor.start(Command(name, argv, environment, stop_timeout_s=stop_timeout_s, listening=held))
 
 
 def is_ready(settings: Settings) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from backend.operations.doctor.findings import Finding, failure, ok, warning
-from backend.operations.projects.connection import basic_authorization
+from backend.operations.projects.connection import basic_authorization, refuses_host
 from labeling.settings import Settings
 
 _TIMEOUT_S = 5.0
@@ -37,7 +37,11 @@ def backend(settings: Settings) -> Iterator[Finding]:
                 f"The backend leaves {share:.0%} of the tasks blind, commands here {settings.blind_share:.0%}.",
                 "Give both the same BLIND_SHARE, else argenseg predict draws masks for blind tasks.",
             )
-    if authorization is None and settings.host not in ("127.0.0.1", "localhost", "::1"):
+    if (refusal := refuses_host(settings, settings.public_backend_url)) is not None:
+        yield failure(
+            f"The backend refuses what is sent to {settings.public_backend_url}: no correction arrives.", refusal
+        )
+    if settings.is_open_to_all:
         yield warning(f"Everybody who reaches {settings.host} can call it.", "Set BASIC_AUTH_USER and BASIC_AUTH_PASS.")
 
 

@@ -12,6 +12,7 @@ from backend.operations.projects.connection import (
     find_backend,
     find_webhooks,
     has_credentials,
+    refuses_host,
     same_address,
     webhook_faults,
 )
@@ -66,6 +67,8 @@ def connection(settings: Settings, project: int) -> Iterator[Finding]:
     backend = find_backend(client, project, url)
     if backend is None:
         yield failure(f"Project {project} has no ML backend at {url}.", mend)
+    elif (refusal := refuses_host(settings, str(backend["url"]))) is not None:
+        yield failure(f"It is connected to {backend['url']}, under which the backend does not answer.", refusal)
     elif not same_address(backend["url"], url):
         yield failure(
             f"It is connected to {backend['url']}, and the backend is at {url}.", f"{mend} Or set BACKEND_URL."

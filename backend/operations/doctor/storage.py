@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 
 from backend.operations.doctor.findings import Finding, failure, ok, warning
 from labeling.settings import MEGABYTE, Settings
@@ -18,6 +19,7 @@ from worker.queue.queues import GPU, PREDICT, live_rows
 _LEAST_FREE = 200 * MEGABYTE
 _LITTLE_FREE = 2000 * MEGABYTE
 _LONG_S = 120.0  # the sweeper looks every ten seconds
+_LATELY = timedelta(days=7)
 _PROBE = b"argenseg doctor was here"
 
 
@@ -53,6 +55,12 @@ def database(settings: Settings) -> Iterator[Finding]:
                 yield warning(
                     f"{len(lost)} requested predictions have no job.", "Start argenseg up, or argenseg sweeper."
                 )
+        if failed := store.events.failures(_LATELY):
+            yield warning(
+                f"{len(failed)} events of the last week could not be processed, such as {failed[0].id} "
+                f"({failed[0].action}): {failed[0].reason}",
+                "They are kept. What annotators submitted is read again from Label Studio (RECONCILE_INTERVAL_S).",
+            )
         if late := len(store.events.unprocessed(_LONG_S)):
             yield warning(
                 f"{late} events of Label Studio are stored and not processed.",

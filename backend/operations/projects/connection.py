@@ -23,6 +23,7 @@ NEEDED_EVENTS = frozenset(
         "PROJECT_UPDATED",
     }
 )
+_TRY_S = 5.0
 _FORBIDDEN = 403  # also what Label Studio answers for an address that its settings forbid
 
 ALLOW_PRIVATE_ADDRESSES = (
@@ -34,9 +35,11 @@ def connect_backend(client: LabelStudioClient, project: int, url: str, settings:
     """Connect a project to the backend at `url` (as Label Studio reaches it); the changes made, in words.
 
     What is right already is left as it is, and so is the version that annotators see. The backend must be running.
-    WorkerError where Label Studio forbids the address; LabelStudioError for the rest.
+    WorkerError where Label Studio forbids the address, or the backend its name; LabelStudioError for the rest.
     """
     shown = hide_passwords(url)
+    if (refusal := refuses_host(settings, url)) is not None:
+        raise WorkerError(f"The backend would refuse what Label Studio sends to {shown}. {refusal}")
     for is_refused, setting in ((refuses_backend, "ML_BLOCK_LOCAL_IP"), (refuses_webhook, "SSRF_PROTECTION_ENABLED")):
         if is_refused(client, url):
             raise WorkerError(
@@ -110,6 +113,17 @@ def same_address(one: str, other: str) -> bool:
     """Whether two URLs differ at most in credentials and in a slash at the end."""
     first, second = httpx.URL(one.rstrip("/")), httpx.URL(other.rstrip("/"))
     return first.copy_with(username=None, password=None) == second.copy_with(username=None, password=None)
+
+
+def refuses_host(settings: Settings, url: str) -> str | None:
+    """Why our backend does not answer under the host of this URL, and what allows it; None if it does, or is away."""
+    authorization = basic_authorization(settings)
+    headers = {"Host": httpx.URL(url).netloc.decode(), **({"Authorization": authorization} if authorization else {})}
+    try:
+        answer = httpx.get(f"{settings.local_backend_url}/health", headers=headers, timeout=_TRY_S, trust_env=False)
+    except httpx.HTTPError:
+        return None
+    return str(answer.json()["error"]) if answer.status_code == httpx.codes.MISDIRECTED_REQUEST else None
 
 
 def refuses_backend(client: LabelStudioClient, url: str) -> bool:

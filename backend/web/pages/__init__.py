@@ -2,9 +2,14 @@
 
 from typing import Any
 
-from flask import Response, render_template
+from flask import Response, render_template, request
 
 _HEADERS = {"Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'"}
+
+
+def asks_for_html() -> bool:
+    """Whether a browser asks; programs take anything, and get JSON."""
+    return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
 
 
 def show(template: str, **values: Any) -> Response:

@@ -10,6 +10,8 @@ from labeling.errors import StoreError
 from labeling.store import FinetuneRun
 from worker.finetune.progress import run_folder, tell_learnt_from, tell_progress, tell_verdict
 
+_LARGEST = 2**31 - 1  # of a run's number, as databases keep it
+
 
 @dataclass(frozen=True)
 class RunLine:
@@ -34,7 +36,7 @@ def make_blueprint(services: Services) -> Blueprint:
         is_open = any(run.status in ("requested", "running") for run in listed)
         return show("finetune.html", runs=[_line(services, run) for run in listed], refresh=is_open)
 
-    @pages.get("/finetune/<int:number>")
+    @pages.get(f"/finetune/<int(max={_LARGEST}):number>")
     def report(number: int) -> Response:
         try:
             run = services.store.finetunes.get(number)

@@ -12,7 +12,7 @@ from backend.web.services import Services
 from labeling.credentials import without_credentials
 from labeling.errors import LabelConfigError
 from labeling.prompts.label_config import parse_label_config
-from labeling.store import Project, Store
+from labeling.store import EventFailure, Project, Store
 from labeling.store.base import utc_now
 from labeling.versions import weights_name
 from worker.queue.connection import Connection
@@ -68,11 +68,15 @@ class ProjectStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """Everything at one moment. `workers` and `queued` are None while Redis does not answer."""
+    """Everything at one moment. `workers` and `queued` are None while Redis does not answer.
+
+    `set_aside`: the last day's events of which nothing came.
+    """
 
     model: str
     workers: int | None
     queued: int | None
+    set_aside: tuple[EventFailure, ...]
     projects: tuple[ProjectStatus, ...]
 
     @property
@@ -98,7 +102,8 @@ def look(services: Services) -> Status:
     store = services.store
     workers, queued = services.background.call(_REDIS_S, _queue, services.connection) or (None, None)
     projects = tuple(_project(store, project) for project in store.projects.all())
-    return Status(weights_name(services.settings.model)[0], workers, queued, projects)
+    set_aside = tuple(store.events.failures(_LATELY)[:_REASONS])
+    return Status(weights_name(services.settings.model)[0], workers, queued, set_aside, projects)
 
 
 def _queue(connection: "Connection") -> tuple[int, int]:

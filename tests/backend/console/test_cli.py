@@ -1,8 +1,5 @@
 """The command `argenseg`, and the real server."""
 
-import os
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +13,8 @@ from click.testing import CliRunner
 
 from backend.console.cli import COMMANDS, main
 from labeling.settings import Settings
-from tests.backend.web.recorded import eventually, recorded
+from tests.backend.web.recorded import recorded
+from tests.backend.web.served import backend_process
 
 HEAVY = ["torch", "transformers"]
 
@@ -38,7 +36,7 @@ import sys
 from click.testing import CliRunner
 from backend.console.cli import main
 print(CliRunner().invoke(main, ["--help"]).output)
-print([name for name in {[*HEAVY, "flask", "gunicorn", "redis", "pydantic", "sqlalchemy"]} if name in sys.modules])
+print([name for name in {[*HEAVY, "flask", "waitress", "redis", "pydantic", "sqlalchemy"]} if name in sys.modules])
 """
     output = run_python(code)
     assert output.endswith("[]\n")
@@ -73,37 +71,9 @@ def test_bad_settings_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def server(settings: Settings) -> Iterator[httpx.Client]:
     """`argenseg backend` as a process, with two of its four threads for waiting."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ,
-        "ARGENSEG_DATA_DIR": str(settings.data_dir),
-        "REDIS_URL": settings.redis_url or "",
-        "ARGENSEG_MODEL": settings.model,
-        "THREADS": "4",
-        "PREDICT_WAIT_S": "2",
-    }
-    command = [sys.executable, "-m", "backend.console.cli", "backend", "--port", str(port)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-            eventually(lambda: _is_up(client), 20)
-            yield client
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
-        assert process.stdout is not None
-        log = process.stdout.read()
-        assert f"INFO gunicorn.error: Listening at: http://127.0.0.1:{port}" in log and "Traceback" not in log
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _is_up(client: httpx.Client) -> bool:
-    try:
-        return client.get("/health").status_code == 200
-    except httpx.TransportError:
-        return False
+    with backend_process(settings, THREADS="4", PREDICT_WAIT_S="2") as backend:
+        assert f"Listening at 127.0.0.1:{backend.port}." in backend.log
+        yield backend.client
 
 
 def test_health_is_answered_while_tasks_are_waited_for(server: httpx.Client) -> None:

@@ -7,8 +7,8 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from backend.web import app as app_module
 from backend.web.app import create_app
+from backend.web.messages import read_json
 from labeling.errors import StoreError
 from labeling.settings import Settings
 from labeling.store import Store
@@ -74,10 +74,32 @@ def test_a_bug_is_told_without_its_details(
 
 
 def test_a_body_that_is_too_large(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert client.application.config["MAX_CONTENT_LENGTH"] == app_module.MAX_BODY_BYTES == 256 * 1024**2
+    assert client.application.config["MAX_CONTENT_LENGTH"] == Settings().max_body_bytes == 128 * 10**6
     monkeypatch.setitem(client.application.config, "MAX_CONTENT_LENGTH", 1000)
-    response = client.post("/webhook", data=b"x" * 1001)
+    response = client.post("/webhook", data=b"x" * 1001, content_type="application/json")
     assert response.status_code == 413 and response.json["error"]
+
+
+@pytest.mark.parametrize("item", [b"{}", b"[]", b'""', b"9", b'{"a":[]}'])
+def test_a_body_that_would_take_far_more_memory_than_it_has_bytes_is_refused(
+    item: bytes, client: FlaskClient, store: Store
+) -> None:
+    """40 MB of `{},{},...` took 1.06 GB."""
+    body = b'{"action": "X", "items": [' + item + (b"," + item) * (45_000_000 // (len(item) + 1)) + b"]}"
+    response = client.post("/webhook", data=body, content_type="application/json")
+    assert response.status_code == 413 and "may be" in response.json["error"]
+    assert store.events.unprocessed(0) == []
+
+
+def test_the_largest_annotation_that_we_could_make_passes(client: FlaskClient) -> None:
+    """100 brush regions with ragged edges, each over half of 12 Mpixel: 144,460 numbers of 4.4 characters each."""
+    region = (
+        b'{"id": "abc", "type": "brushlabels", "value": {"rle": [255' + b", 255" * 144_460 + b"]}}"
+    )
+    body = b'{"action": "ANNOTATION_CREATED", "annotation": {"result": [' + b",".join([region] * 100) + b"]}}"
+    assert 60_000_000 < len(body) < Settings().max_body_bytes
+    with client.application.test_request_context("/webhook", method="POST", data=body):
+        assert len(read_json()["annotation"]["result"][99]["value"]["rle"]) == 144_461
 
 
 HOSTILE = [

@@ -164,7 +164,7 @@ def test_what_we_do_not_know_is_kept_too(
 
 @pytest.mark.parametrize("body", [b"", b"action=ANNOTATION_CREATED", b"[]", b'{"action": 5}', b"{}", b'{"action": ""}'])
 def test_what_is_no_event_is_refused(body: bytes, client: FlaskClient, store: Store) -> None:
-    response = client.post("/webhook", data=body)
+    response = client.post("/webhook", data=body, content_type="application/json")
     assert response.status_code == 400 and response.json["error"].endswith(".")
     with pytest.raises(StoreError):
         store.events.get(1)
@@ -173,7 +173,7 @@ def test_what_is_no_event_is_refused(body: bytes, client: FlaskClient, store: St
 def test_half_a_surrogate_pair_loses_no_annotation(client: FlaskClient, store: Store) -> None:
     """A browser sends it when a text is cut in the middle of an emoji."""
     body = b'{"action": "X", "texts": ["\\ud83d", "\\uDE00!", "\\ud83d\\ude00", "\\ud83d\\ud83d\\ude00", "caf\\u00e9"]}'
-    assert client.post("/webhook", data=body).status_code == 201
+    assert client.post("/webhook", data=body, content_type="application/json").status_code == 201
     assert store.events.get(1).payload["texts"] == ["\ufffd", "\ufffd!", "😀", "\ufffd😀", "café"]
 
 

@@ -98,3 +98,22 @@ def test_many_webhooks_at_once(store: Store) -> None:
     for thread in threads:
         thread.join()
     assert len(store.events.unprocessed(0)) == 12
+
+
+def test_attempts_are_counted_until_an_event_is_processed(store: Store) -> None:
+    event_id = record(store)
+    assert [store.events.begin(event_id) for _ in range(2)] == [1, 2]
+    store.events.postpone(event_id)
+    assert store.events.begin(event_id) == 2
+    store.events.mark_processed(event_id)
+    assert (store.events.begin(event_id), store.events.begin(event_id + 1)) == (0, 0)
+
+
+def test_failures_are_those_of_lately(store: Store) -> None:
+    for error in ("It is broken.", None, "It is worse."):
+        store.events.mark_processed(record(store), error=error)
+    assert [(each.id, each.reason) for each in store.events.failures(timedelta(days=1))] == [
+        (3, "It is worse."),
+        (1, "It is broken."),
+    ]
+    assert store.events.failures(timedelta(0)) == []

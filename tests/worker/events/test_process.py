@@ -139,3 +139,36 @@ def test_an_event_that_is_refused_for_good_keeps_no_other_from_being_processed(
     monkeypatch.setattr(process, "FOLLOWERS", {"TASKS_CREATED": refuse})
     assert process_event(context, event_id) == 0
     assert store.events.unprocessed(0) == []
+
+
+def test_an_event_that_ends_its_process_is_set_aside_after_three_attempts(
+    plain: Settings, kept: Store, nobody: "Redis"
+) -> None:
+    """As one does whose payload takes all memory: it is killed before anybody can say why."""
+    context = JobContext(plain, kept, None, nobody)
+    event_id = kept.events.record("SOMETHING", {})
+    for _ in range(3):
+        kept.events.begin(event_id)
+        assert kept.events.unprocessed(0) == [event_id]
+    assert process_event(context, event_id) == 0
+    assert "begun 3 times and never ended" in (kept.events.get(event_id).error or "")
+    assert kept.events.unprocessed(0) == []
+
+
+def test_an_outage_of_the_store_is_no_attempt(
+    plain: Settings, kept: Store, nobody: "Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = JobContext(plain, kept, None, nobody)
+    event_id = kept.events.record("SOMETHING", {})
+
+    def fail(*_: Any) -> None:
+        raise StoreError("The database is locked.", is_transient=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "record_corrections", fail)
+        for _ in range(10):
+            with pytest.raises(StoreError):
+                process_event(context, event_id)
+    process_event(context, event_id)
+    event = kept.events.get(event_id)
+    assert event.processed_at is not None and event.error is None

@@ -1,7 +1,9 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,3 +129,34 @@ def test_an_environment_and_a_folder_of_its_own(tmp_path: Path) -> None:
     assert "'ONLY'" in log
     assert "'PATH'" not in log
     assert str(tmp_path) in log
+
+
+ONE_ANSWER = """
+import os, socket, time
+with socket.socket(fileno=int(os.environ["ARGENSEG_LISTEN_FD"])) as listening:
+    connection, _ = listening.accept()
+    connection.sendall(str(os.getpid()).encode())
+    connection.close()
+"""
+
+
+def test_connections_wait_while_a_killed_child_is_started_again(tmp_path: Path) -> None:
+    """The supervisor holds the socket: nobody is refused. Once the child is stopped for good, everybody is."""
+    answered: list[bytes] = []
+
+    def ask() -> None:
+        for _ in range(3):
+            with socket.create_connection(address, timeout=60) as connection:
+                answered.append(connection.recv(100))
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    address = listening.getsockname()
+    supervisor = Supervisor(tmp_path / "log", echo=False)
+    with supervisor.supervising():
+        supervisor.start(Command("backend", [sys.executable, "-c", ONE_ANSWER], listening=listening))
+        asking = threading.Thread(target=ask)
+        asking.start()
+        assert supervisor.run_until(lambda: not asking.is_alive(), timeout_s=120)
+    assert len(set(answered)) == 3, "each was answered by another process"
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)
