@@ -4,7 +4,7 @@
     accelerate launch --num_processes 4 -m argenseg_model.training.finetune ...      the same on four GPUs
 
 The manifest may be COCO's or RefCOCO's too (argenseg_model.annotated_sets): what cannot be used of it, and images that
-cannot be read, are told and left out.
+cannot be read, are reported and left out.
 
 Small models learn with all weights but the VQ-VAE's and a pretrained backbone's, by the losses that they were trained
 with; large ones by LoRA adapters, by the release's loss, merged when they are saved. About half of what a step sees is

@@ -159,7 +159,7 @@ def try_wordings(
     fetch: Callable[[AnnotatedTask], Path],
     segment: Callable[[Path, Sequence[str]], Sequence[Answer]],
 ) -> Iterator[TriedTask]:
-    """Ask all wordings about each task and add to `results`; a task that cannot be used is told and left out.
+    """Ask all wordings about each task and add to `results`; a task that cannot be used is reported and left out.
 
     `fetch` gives a task's image file, `segment` the model's answers to prompts. ModelLoadError: there is no model.
     """

@@ -119,7 +119,7 @@ class Check:
         self._wait_for_mask(later)
 
     def correct(self) -> None:
-        """A mask is changed by Label Studio's API, and the correction is told with how much of it was changed."""
+        """A mask is changed by Label Studio's API, and the correction is reported with how much of it was changed."""
         self._correct(self.label_studio.task_ids(self.project)[0])
         self._wait_for_corrections({"edited": 1})
 

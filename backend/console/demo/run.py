@@ -135,7 +135,7 @@ def _welcome(server: LabelStudioServer, projects: list[SampleProject], settings:
         "   star are done: they are the holdout, on which models are measured and from which none learns.\n"
         "2. Settings, Model, the dots beside ARGenSeg, Start Training. It takes some minutes; how far it is, and then\n"
         f"   the verdict and its report: here, and on [bold]{settings.local_backend_url}/finetune[/bold]\n"
-        "3. A version that is better for certain serves at once: open another task. One that is not changes nothing.\n"
+        "3. A version that is surely better is active at once: open another task. One that is not changes nothing.\n"
         f"   To go back, in a shell that read {_environment_file(settings)} (. FILE):\n"
         f"   [bold]argenseg models rollback --project {tissue.id}[/bold]\n\n"
         f"{''.join(photographs)}"
