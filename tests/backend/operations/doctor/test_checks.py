@@ -82,7 +82,7 @@ def test_a_redis_that_is_down_is_not_the_databases_fault(
     want()
     store.events.record("ANNOTATION_CREATED", {})
     reported = [finding.text for finding in storage.database(settings)]
-    assert len(reported) == 3 and "1 wanted predictions have no job" in reported[1] and "1 events" in reported[2]
+    assert len(reported) == 3 and "1 requested predictions have no job" in reported[1] and "1 events" in reported[2]
     redis_server.kill()
     assert [finding.text for finding in storage.database(settings)] == [reported[0], reported[2]]
 
