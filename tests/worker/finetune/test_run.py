@@ -277,7 +277,7 @@ def test_a_run_is_stopped_and_a_lost_one_left_alone(
 
 OUTAGES = [
     LabelStudioError("Label Studio answered 502.", status=502, is_transient=True),
-    QueueUnreachable("Redis is gone"),
+    QueueUnreachable("Redis is gone.", "Start it."),
     StoreError("The database failed: it is locked.", is_transient=True),
 ]
 
