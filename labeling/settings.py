@@ -93,6 +93,7 @@ class Settings(BaseSettings):
     blob_url: str = Field(default_factory=_blob_default, validation_alias="BLOB_URL")
 
     model: str = Field("starter", validation_alias=AliasChoices("ARGENSEG_MODEL", "MODEL_DIR"))
+    model_loader: str | None = Field(None, validation_alias="MODEL_LOADER", pattern=r"^[\w.]+:\w+$")  # None: ARGenSeg
     device: str = Field("auto", validation_alias="DEVICE")
     workers: int = Field(1, validation_alias="WORKERS", ge=1)
     devices: str | None = Field(None, validation_alias="DEVICES")

@@ -33,7 +33,7 @@ def try_in_project(
     *,
     model: str | None = None,
     as_json: bool,
-    loader: str = ARGENSEG,
+    loader: str | None = None,
 ) -> None:
     """`argenseg prompts try` with read settings. `loader` makes the segmenter in the model process (ModelOptions)."""
     model = model or active_model_of(settings, number)
@@ -59,6 +59,7 @@ def try_in_project(
                 raise answer
             return answer
 
+        loader = loader or settings.model_loader or ARGENSEG
         options = ModelOptions(model, settings.device, settings.max_image_pixels, "WARNING", loader)
         with closing(ModelProcess(options)) as process:
             process.prepare()  # loading is not the questions' time

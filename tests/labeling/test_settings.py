@@ -66,7 +66,13 @@ def test_fields_are_arguments_too_and_do_not_change(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *[("PORT", "70000"), ("THREADS", "2"), ("PREDICT_WAIT_S", "-1"), ("LOG_LEVEL", "verbose")],
+        *[
+            ("PORT", "70000"),
+            ("THREADS", "2"),
+            ("PREDICT_WAIT_S", "-1"),
+            ("LOG_LEVEL", "verbose"),
+            ("MODEL_LOADER", "loader"),
+        ],
         *[("REDIS_URL", url) for url in ("foo", "http://queue:6379", "redis://queue:port", "unix://")],
         *[("LABEL_STUDIO_URL", url) for url in ("label-studio:8080", "ftp://label-studio", "https://")],
     ],

@@ -148,18 +148,18 @@ def _count_batch(metrics: Metrics, tasks: int, seconds: float) -> None:
     metrics.observe(INFERENCE, ONLY, seconds)
 
 
-def run(settings: Settings, loader: str = ARGENSEG) -> int:
+def run(settings: Settings, loader: str | None = None) -> int:
     """Load the model, then work until asked to stop. Returns the exit code.
 
     It is 0, or os.EX_CONFIG if the model cannot be loaded, or 1 if it cannot be loaded again after a crash. `loader`
-    makes the segmenter in the model process (see ModelOptions).
+    makes the segmenter in the model process (see ModelOptions), by default that of the settings.
     """
     options = ModelOptions(
         settings.model,
         settings.device,
         settings.max_image_pixels,
         settings.log_level,
-        loader,
+        loader or settings.model_loader or ARGENSEG,
         settings.models_in_memory,
     )
     model = ModelProcess(options, memory_limit_bytes=settings.model_memory_limit)

@@ -42,7 +42,7 @@ predictor.fetch_image = fetch_slowly
 from worker.gpu_worker.worker import GpuWorker, run
 logging.basicConfig(level="INFO")
 GpuWorker.lease_s = {LEASE_S}
-sys.exit(run(Settings(), "tests.worker.segmenters:{loader}"))
+sys.exit(run(Settings(model_loader="tests.worker.segmenters:{loader}")))
 """
         registered = workers(redis_connection)
         process = start_process(code)
