@@ -39,10 +39,6 @@ def test_processes_without_a_model_load_nothing_of_it_nor_of_the_tests(module: s
     assert loaded(f"import {module}") & {*TESTS_ONLY, *MODEL_ONLY} == set()
 
 
-def test_the_web_process_loads_nothing_for_terminals() -> None:
-    assert loaded("import backend.web.app") & {"click", "rich"} <= {"click"}  # flask brings click
-
-
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_a_command_loads_no_heavy_library(name: str) -> None:
     assert loaded(HELP, name) & set(HEAVY) == set()
