@@ -93,9 +93,7 @@ def test_a_body_that_would_take_far_more_memory_than_it_has_bytes_is_refused(
 
 def test_the_largest_annotation_that_we_could_make_passes(client: FlaskClient) -> None:
     """100 brush regions with ragged edges, each over half of 12 Mpixel: 144,460 numbers of 4.4 characters each."""
-    region = (
-        b'{"id": "abc", "type": "brushlabels", "value": {"rle": [255' + b", 255" * 144_460 + b"]}}"
-    )
+    region = b'{"id": "abc", "type": "brushlabels", "value": {"rle": [255' + b", 255" * 144_460 + b"]}}"
     body = b'{"action": "ANNOTATION_CREATED", "annotation": {"result": [' + b",".join([region] * 100) + b"]}}"
     assert 60_000_000 < len(body) < Settings().max_body_bytes
     with client.application.test_request_context("/webhook", method="POST", data=body):
