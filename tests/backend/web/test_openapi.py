@@ -62,7 +62,7 @@ def test_no_request_crashes_the_backend(
         return
 
     @given(request=requests)
-    @hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
     def send(request: schemathesis.Case) -> None:
         request.call_and_validate(checks=CHECKS)
 
