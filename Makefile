@@ -81,7 +81,12 @@ $(LABEL_STUDIO_ML_READY): $(READY)
 	echo "import site; site.addsitedir('$$ours')" > "$$theirs/argenseg.pth"
 	touch $@
 
+bench: $(READY) ## the quick benchmarks: ratios of one run (benchmarks/README.md)
+	PYTHONPATH=. OMP_NUM_THREADS=1 $(VENV)/python -m benchmarks.official_way --turns 1
+	PYTHONPATH=. $(VENV)/python benchmarks/busy_neighbour.py --turns 1
+	PYTHONPATH=. OMP_NUM_THREADS=1 $(VENV)/python benchmarks/brush_rle.py
+
 clean: ## remove the demo's data and the caches (the environments stay)
 	rm -rf .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
 
-.PHONY: help demo test lint types floors pytest test-fast test-gpu docker-test constraints browser clean
+.PHONY: help demo test lint types floors pytest test-fast test-gpu docker-test constraints browser bench clean

@@ -6,6 +6,8 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import CONFIG_MAPPING, InternVLVisionConfig, PreTrainedConfig
 
+from argenseg_model.efficientnet import EfficientNetLiteConfig
+
 Number = int | float  # JSON writes 1.0 as 1
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -62,11 +64,13 @@ class VQVAEConfig(PreTrainedConfig):
 
 @strict
 class ARGenSegConfig(PreTrainedConfig):
-    """InternVL vision tower + projector, a decoder LLM of the Llama/Qwen2 family, and a multi-scale VQ-VAE.
+    """A vision tower + projector, a decoder LLM of the Llama/Qwen2 family, and a multi-scale VQ-VAE.
 
     The defaults of ids and preprocessing are the release's (`inclusionAI/ARGenSeg-8B`).
 
     Args:
+        vision_config: of the tower; its `model_type` names which: "internvl_vision" (the release) or
+            "efficientnet_lite".
         model_name: name a person can read, e.g. "starter-1"; part of the version shown in Label Studio.
         image_token_id: id of `<IMG_CONTEXT>`, replaced by image features.
         ge_start_id, ge_end_id: ids that open and close a mask in an answer.
@@ -85,6 +89,17 @@ class ARGenSegConfig(PreTrainedConfig):
             thresholding their mean comes nearer to the truth than any of them.
         mask_resize_steps: sides through which a target mask is resized (bicubic) for training.
         image_position_code: a learned position code is added to the projected image tokens (not in the release).
+        visual_tokens_see_image: the image token of the same place is added to the input of every visual token of all
+            scales but the first (not in the release).
+        known_names: what the model was taught to name: the words that ask for all of a kind ("nuclei") -> all forms of
+            the name; empty where it is taken to know everything.
+        known_words: what may stand beside a name ("all", "largest").
+        measures_words: words that choose objects of a known name ("largest", "in the left half") are measured on all
+            objects of that name that the model finds, instead of being left to the model; not in the release.
+        closer_tiles: where what was found is small, the picture is looked at again in up to so many parts a side; 0 for
+            never.
+        edge_radius: how far a mask's edge may be moved to the image's own, in pixels of the mask's picture, 0 for not
+            at all; of "squash" only, as `closer_tiles`.
         system_message: text of the system turn; empty for none.
     """
 
@@ -112,11 +127,19 @@ class ARGenSegConfig(PreTrainedConfig):
     decode_temperature: Number = 0.0
     mask_resize_steps: list[int] | tuple[int, ...] = (512, 256)
     image_position_code: bool = False
+    visual_tokens_see_image: bool = False
+    known_names: dict[str, list[str]] | None = None
+    known_words: list[str] | None = None
+    measures_words: bool = False
+    closer_tiles: int = 0
+    edge_radius: Number = 0.0
     system_message: str = INTERNVL2_5_SYSTEM
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
-        self.vision_config = _as_config(self.vision_config, InternVLVisionConfig)
+        vision = self.vision_config
+        is_lite = isinstance(vision, dict) and vision.get("model_type") == EfficientNetLiteConfig.model_type
+        self.vision_config = _as_config(vision, EfficientNetLiteConfig if is_lite else InternVLVisionConfig)
         text = self.text_config
         text_class = CONFIG_MAPPING[text.get("model_type", "llama") if isinstance(text, dict) else "llama"]
         self.text_config = _as_config(text, text_class)
@@ -141,6 +164,7 @@ class ARGenSegConfig(PreTrainedConfig):
             "0 <= phi_ratio <= 1": 0 <= vqvae.phi_ratio <= 1,
             "image_mode is 'squash' or 'tile'": self.image_mode in ("squash", "tile"),
             "0 <= tile_overlap < image_size": 0 <= self.tile_overlap < self.image_size,
+            "closer_tiles and edge_radius are not negative": min(self.closer_tiles, self.edge_radius) >= 0,
             "scales begin with 1": scales[0] == 1 and min(scales) > 0,
             "scales end with the largest": max(scales) == scales[-1],
             "special ids lie in the vocabulary": all(0 <= i < text.vocab_size for i in ids),

@@ -73,17 +73,18 @@ class GenerationMixin:
                 raise ValueError("guidance needs uncond_input_ids: the prompt with other words, or without any")
             rows.append(self._one_row(uncond_input_ids)[0].tolist())
         eos = {config.eos_token_id} if isinstance(config.eos_token_id, int) else set(config.eos_token_id or ())
-        features = self.image_features(pixel_values.to(self.device)).flatten(0, 1)
+        features = self.image_features(pixel_values.to(self.device))
         ids_BL, attention_mask = self._pad_left(rows, 0)
         cache = DynamicCache(config=config.text_config)
         text_ids: list[int] = []
         masks: list[DecodedMasks] = []
-        embeds = self.prompt_embeds(ids_BL, torch.cat([features] * len(rows)))
+        embeds = self.prompt_embeds(ids_BL, torch.cat([features.flatten(0, 1)] * len(rows)))
         hidden_D = self.extend(embeds, cache, attention_mask)[0, -1]
         while len(text_ids) < max_new_tokens:
             token = int(self.lm_head(hidden_D).argmax())
             if token == config.ge_start_id:
-                masks.append(self.decode_masks(cache, attention_mask, guidance))
+                seen = features[-1:].repeat(len(rows), 1, 1)  # of the last image
+                masks.append(self.decode_masks(cache, attention_mask, guidance, seen))
                 attention_mask = _grown(attention_mask, config.vqvae_config.tokens_per_mask)
                 token = config.ge_end_id  # forced: the mask has a fixed length
             text_ids.append(token)
@@ -104,7 +105,11 @@ class GenerationMixin:
             return Generation(input_ids.new_tensor(text_ids), codes.clone(), pictures.clone())
 
     def decode_masks(
-        self, cache: DynamicCache, attention_mask: Tensor | None = None, guidance: float = 0.0
+        self,
+        cache: DynamicCache,
+        attention_mask: Tensor | None = None,
+        guidance: float = 0.0,
+        image_features: Tensor | None = None,
     ) -> DecodedMasks:
         """Decode one mask in each row after what `cache` holds; all tokens of a scale in one forward pass.
 
@@ -115,6 +120,7 @@ class GenerationMixin:
             attention_mask: (B, cached) 0 where a cached place is padding.
             guidance: not 0: the second half of the rows holds what the masks of the first are led away from; only the
                 first half is returned.
+            image_features: (B, num_image_tokens, D) of the rows' images, for a model whose visual tokens see them.
         """
         vqvae, scale_of_token = self.image_tokenizer, self.scale_of_token()
         B = cache.layers[0].keys.shape[0]
@@ -128,7 +134,7 @@ class GenerationMixin:
                 inputs_BLD = self._embed(self.config.ge_start_id, B)
             else:
                 visual = vqvae.quantize.next_input(f_hat, k)
-                inputs_BLD = self.visual_embeds(visual, offset, scale_of_token[offset : offset + L])
+                inputs_BLD = self.visual_embeds(visual, offset, scale_of_token[offset : offset + L], image_features)
             attention_mask = _grown(attention_mask, L)
             hidden_BLD = self.extend(inputs_BLD, cache, attention_mask)
             logits_BLV = F.linear(hidden_BLD, head_VD).float()
@@ -156,14 +162,17 @@ class GenerationMixin:
         self.fill(self.prompt_embeds(prefix, image_features), cache)
         return cache
 
-    def decode_rows(self, rows: DynamicCache, row_ids: list[list[int]]) -> DecodedMasks:
+    def decode_rows(
+        self, rows: DynamicCache, row_ids: list[list[int]], image_features: Tensor | None = None
+    ) -> DecodedMasks:
         """Decode a mask for each row.
 
         Args:
             rows: keys and values of what the rows begin with, the same length for all; it grows.
             row_ids: ids of each row from there, at least one, up to where `<ge_start>` follows.
+            image_features: see `decode_masks`.
         """
-        return self.decode_masks(rows, self.fill_rows(rows, row_ids))
+        return self.decode_masks(rows, self.fill_rows(rows, row_ids), image_features=image_features)
 
     def fill_rows(self, rows: DynamicCache, row_ids: list[list[int]]) -> Tensor | None:
         """Let each row of the cache grow by its ids, padded on the left; the attention mask if there is padding."""

@@ -3,6 +3,7 @@
 Estimates, not measurements: what torch, its kernels and fragmentation take beside is OVERHEAD_BYTES and a tenth.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,7 @@ OVERHEAD_BYTES: Final = 1 * GIB  # the CUDA context, cuBLAS' and cuDNN's workspa
 MARGIN: Final = 0.9  # of the memory may be planned with
 PROMPT_TOKENS: Final = 64  # words around the image
 _BF16, _FP32 = 2, 4
+_ROWS: Final = tuple(range(1, 513))
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def plan_memory(sizes: ModelSizes, gpu_bytes: int, rank: int = 16) -> Plan:
     """What fits into one GPU of `gpu_bytes`."""
     usable = int(gpu_bytes * MARGIN) - OVERHEAD_BYTES
 
-    def most(bytes_of_rows: object) -> int | None:
+    def most(bytes_of_rows: Callable[[int], int]) -> int | None:
         fits = [rows for rows in _ROWS if bytes_of_rows(rows) <= usable]
         return max(fits, default=None)
 
@@ -130,6 +132,3 @@ def plan_memory(sizes: ModelSizes, gpu_bytes: int, rank: int = 16) -> Plan:
         adapter_rows=most(lambda rows: adapter_bytes(sizes, rows, rank)),
         full_rows=most(lambda rows: full_bytes(sizes, rows)),
     )
-
-
-_ROWS: Final = tuple(range(1, 513))

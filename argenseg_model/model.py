@@ -17,6 +17,7 @@ from transformers.activations import ACT2FN
 from argenseg_model.asking import AskingMixin
 from argenseg_model.checkpoints import load_model, save_model
 from argenseg_model.configuration import ARGenSegConfig
+from argenseg_model.efficientnet import EfficientNetLite, EfficientNetLiteConfig
 from argenseg_model.generation import GenerationMixin
 from argenseg_model.prefix_cache import PrefixCache
 from argenseg_model.segmentation import SegmentationMixin
@@ -63,7 +64,12 @@ class ARGenSeg(SegmentationMixin, AskingMixin, GenerationMixin, PreTrainedModel)
         super().__init__(config)
         config.check()
         D, vqvae = config.text_config.hidden_size, config.vqvae_config
-        self.vision_model = InternVLVisionModel._from_config(config.vision_config)
+        is_lite = isinstance(config.vision_config, EfficientNetLiteConfig)
+        self.vision_model: nn.Module = (
+            EfficientNetLite(config.vision_config)
+            if is_lite
+            else InternVLVisionModel._from_config(config.vision_config)
+        )
         self.multi_modal_projector = MultiModalProjector(config)
         self.language_model = AutoModel.from_config(config.text_config, trust_remote_code=False)
         self.lm_head = nn.Linear(D, config.text_config.vocab_size, bias=False)
@@ -131,14 +137,38 @@ class ARGenSeg(SegmentationMixin, AskingMixin, GenerationMixin, PreTrainedModel)
 
     def image_features(self, pixel_values: Tensor) -> Tensor:
         """(B, 3, S, S) normalised pixels -> (B, num_image_tokens, D) LLM inputs."""
-        patches = self.vision_model(pixel_values=pixel_values.to(self.dtype)).last_hidden_state[:, 1:]
+        patches = self.vision_model(pixel_values=pixel_values.to(self.dtype)).last_hidden_state
+        return self.project(patches if isinstance(self.vision_model, EfficientNetLite) else patches[:, 1:])
+
+    def project(self, patches: Tensor) -> Tensor:
+        """(B, patches, width) of the vision tower, without a class token -> (B, num_image_tokens, D)."""
         features = self.multi_modal_projector(_pixel_shuffle(patches, round(1 / self.config.downsample_ratio)))
         return features + self.image_pos_1LC if self.config.image_position_code else features
 
-    def visual_embeds(self, visual_BLC: Tensor, offset: int, scales: Tensor) -> Tensor:
-        """LLM inputs of visual tokens `offset..offset+L` whose scales are `scales` (L,)."""
+    def visual_embeds(
+        self, visual_BLC: Tensor, offset: int, scales: Tensor, image_features: Tensor | None = None
+    ) -> Tensor:
+        """LLM inputs of visual tokens `offset..offset+L` (not the first) whose scales are `scales` (L,).
+
+        `image_features` (B, num_image_tokens, D) of the rows' images are needed where `visual_tokens_see_image`.
+        """
         L = visual_BLC.shape[1]
-        return self.word_embed(visual_BLC) + self.lvl_embed(scales) + self.pos_1LC[:, offset : offset + L]
+        embeds_BLD = self.word_embed(visual_BLC) + self.lvl_embed(scales) + self.pos_1LC[:, offset : offset + L]
+        if not self.config.visual_tokens_see_image:
+            return embeds_BLD
+        if image_features is None:
+            raise ValueError("this model's visual tokens see the image: image_features must be given")
+        return embeds_BLD + self.image_at_tokens(image_features)[:, offset - 1 : offset - 1 + L]
+
+    def image_at_tokens(self, image_features: Tensor) -> Tensor:
+        """(B, num_image_tokens, D) -> (B, tokens_per_mask - 1, D): the image at each token's place, not the first's."""
+        side = round(image_features.shape[1] ** 0.5)
+        image_BDhw = image_features.transpose(1, 2).unflatten(2, (side, side))
+        maps = [
+            image_BDhw if scale == side else F.interpolate(image_BDhw, size=(scale, scale), mode="area")
+            for scale in self.config.vqvae_config.scales[1:]
+        ]
+        return torch.cat([m.flatten(2) for m in maps], 2).transpose(1, 2)
 
     def scale_of_token(self) -> Tensor:
         """(tokens_per_mask,) index of each visual token's scale."""
@@ -200,11 +230,15 @@ class ARGenSeg(SegmentationMixin, AskingMixin, GenerationMixin, PreTrainedModel)
 
     def training_embeds(self, pixel_values: Tensor, input_ids: Tensor, codes_ML: Tensor | None) -> Tensor:
         """(B, L, D) LLM inputs of a training sequence; visual inputs are computed from the target's own codes."""
-        embeds_BLD = self.prompt_embeds(input_ids, self.image_features(pixel_values))
+        features = self.image_features(pixel_values)
+        embeds_BLD = self.prompt_embeds(input_ids, features)
         if codes_ML is None:
             return embeds_BLD
         visual_MLC = self.image_tokenizer.teacher_inputs(codes_ML).to(embeds_BLD.dtype)
-        visual_MLD = self.visual_embeds(visual_MLC, 1, self.scale_of_token()[1:])
+        sees = self.config.visual_tokens_see_image
+        if sees and len(features) != len(codes_ML):
+            raise ValueError(f"{len(features)} images for {len(codes_ML)} masks: give one image for each mask")
+        visual_MLD = self.visual_embeds(visual_MLC, 1, self.scale_of_token()[1:], features if sees else None)
         at_BL = input_ids == self.config.mask_context_id
         _check_count("input_ids", "mask", at_BL, visual_MLD.shape[:-1].numel())
         return embeds_BLD.masked_scatter(at_BL[..., None], visual_MLD.to(embeds_BLD.dtype))

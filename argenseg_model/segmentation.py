@@ -1,7 +1,7 @@
 """`segment(images, prompts)`: the one call that most programs need."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,13 @@ import torch
 from PIL import Image
 from transformers import DynamicCache
 
+from argenseg_model.chosen_objects import Choice, choice_of
+from argenseg_model.closer import Part, merge_parts, parts_to_see, thickness
+from argenseg_model.edges import drop_specks, snap_to_edges
 from argenseg_model.errors import PromptError, TokenizerError
 from argenseg_model.generation import common_prefix, select_rows
 from argenseg_model.images import load_image
+from argenseg_model.known_names import Known, KnownNames
 from argenseg_model.prefix_cache import PrefixCache, prefix_key, stack_row, unstack_rows
 from argenseg_model.processing import Tile, cut_tiles, image_to_pixels, merge_tiles, picture_to_uint8
 from argenseg_model.prompting import build_prompt
@@ -22,6 +26,10 @@ ROWS_PER_BATCH = 64
 """Most rows (a tile with a prompt) decoded together, also of several images, on a GPU."""
 CPU_ROWS_PER_BATCH = 32
 """The same on a CPU, whose caches hold no more: 64 rows of the starter take a tenth longer."""
+THIN = 4.0
+"""Edges are moved by this share of what a thing is thick at most: a wider filter wipes out leaves and stems."""
+SPECK = 2.0
+"""Cells of the mask's picture: parts and holes that are smaller come from edges, not from what was drawn."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +87,38 @@ class SegmentationMixin:
         if isinstance(images, str | bytes | np.ndarray) or not isinstance(images, Iterable):
             images = [images]
         images = list(images)
-        prefix_ids = self._prefix_ids(template)
         self.prefix_cache.begin_call()
-        asked = zip(images, _prompts_by_image(prompts, len(images)), strict=True)
+        of_images = _prompts_by_image(prompts, len(images))
+        if not self.config.measures_words:
+            return self._answer(images, of_images, template)
+        plans = [[self._plan(prompt) for prompt in of_image] for of_image in of_images]
+        found = self._answer(images, [[*dict.fromkeys(kind for kind, _ in plan)] for plan in plans], template)
+        return [
+            _chosen(image, of_image, plan, results)
+            for image, of_image, plan, results in zip(images, of_images, plans, found, strict=True)
+        ]
+
+    def _plan(self, prompt: str) -> tuple[str, Choice | None]:
+        """What is asked for a prompt: all of a kind, of which some objects are then chosen, or the prompt itself."""
+        known = self.knows(prompt)
+        choice = choice_of(prompt, known.forms[0]) if len(known.forms) == 1 else None
+        return (f"all {known.names[0]}", choice) if choice else (prompt, None)
+
+    def _answer(
+        self, images: Sequence[ImageLike], prompts: list[list[str]], template: str
+    ) -> list[list[SegmentationResult]]:
+        prefix_ids = self._prefix_ids(template)
+        asked = zip(images, prompts, strict=True)
         results = []
         most = CPU_ROWS_PER_BATCH if self.device.type == "cpu" else ROWS_PER_BATCH
         for batch in _batches((self._begin(load_image(image), of_image, template) for image, of_image in asked), most):
             self._decode(batch, prefix_ids, is_kept=len(images) == 1)  # many images are hardly asked about again
-            results += [block.answer.results() for block in batch if block.is_last]
+            results += [self._finish(block.answer, template, len(images) == 1) for block in batch if block.is_last]
         return results
+
+    def knows(self, prompt: str) -> Known:
+        """What of a prompt's words the model was taught: an unknown word is not the same as an absent thing."""
+        return KnownNames(self.config.known_names or {}, frozenset(self.config.known_words or ())).look_up(prompt)
 
     def check_tokenizer(self) -> None:
         """Raises TokenizerError where there is none, or another model's."""
@@ -134,36 +165,112 @@ class SegmentationMixin:
         ids = [answer.ids[i] for answer, i in places]
         shared = common_prefix([*ids, [*prefix_ids, -1]])  # all of it, unless a word is joined to it
         begin_rows = self._begin_rows_with_kept if is_kept and self.prefix_cache.max_bytes else self._begin_rows
-        rows = begin_rows(crops, row_crop, prefix_ids[:shared])
-        masks = self.decode_rows(rows, [row_ids[shared:] for row_ids in ids])
+        rows, image_BLD = begin_rows(crops, row_crop, prefix_ids[:shared])
+        masks = self.decode_rows(rows, [row_ids[shared:] for row_ids in ids], image_BLD)
         decoded = picture_to_uint8(self.image_tokenizer.decode(masks.f_hat_BChw))
         codes = masks.codes_BL.cpu().numpy()
         scores = _scores(masks.probability_BL, decoded)
         for (answer, i), picture, row_codes, score in zip(places, decoded, codes, scores, strict=True):
             answer.rows[i].append((picture, row_codes, score))
 
-    def _begin_rows(self, crops: list[Image.Image], row_crop: list[int], prefix_ids: list[int]) -> DynamicCache:
-        """Keys and values of the prefix with the crop of each row."""
-        images = self._extend_crops(crops, prefix_ids)
-        return select_rows(images, torch.tensor(row_crop, device=self.device), self.config.text_config)
+    def _begin_rows(
+        self, crops: list[Image.Image], row_crop: list[int], prefix_ids: list[int]
+    ) -> tuple[DynamicCache, torch.Tensor]:
+        """Keys and values of the prefix with the crop of each row, and the rows' image features."""
+        images, features = self._extend_crops(crops, prefix_ids)
+        index = torch.tensor(row_crop, device=self.device)
+        return select_rows(images, index, self.config.text_config), features[index]
 
     def _begin_rows_with_kept(
         self, crops: list[Image.Image], row_crop: list[int], prefix_ids: list[int]
-    ) -> DynamicCache:
+    ) -> tuple[DynamicCache, torch.Tensor]:
         """The same; only what `prefix_cache` does not hold is computed, and then kept there."""
         keys = [prefix_key(crop, prefix_ids) for crop in crops]
-        found = {key: self.prefix_cache.get(key) for key in keys}
-        missing = {key: crop for key, crop in zip(keys, crops, strict=True) if found[key] is None}
+        found = {key: (self.prefix_cache.get(key), self.prefix_cache.get((key, "image"))) for key in keys}
+        missing = {key: crop for key, crop in zip(keys, crops, strict=True) if any(part is None for part in found[key])}
         if missing:
-            images = self._extend_crops(list(missing.values()), prefix_ids)
+            images, features = self._extend_crops(list(missing.values()), prefix_ids)
             for i, key in enumerate(missing):
-                found[key] = stack_row(images, i)
-                self.prefix_cache.put(key, found[key])
-        return unstack_rows([found[keys[crop]] for crop in row_crop], self.config.text_config)
+                found[key] = stack_row(images, i), features[i].clone()
+                self.prefix_cache.put(key, found[key][0])
+                self.prefix_cache.put((key, "image"), found[key][1])
+        rows = [found[keys[crop]] for crop in row_crop]
+        return unstack_rows([row for row, _ in rows], self.config.text_config), torch.stack(
+            [image for _, image in rows]
+        )
 
-    def _extend_crops(self, crops: list[Image.Image], prefix_ids: list[int]) -> DynamicCache:
+    def _extend_crops(self, crops: list[Image.Image], prefix_ids: list[int]) -> tuple[DynamicCache, torch.Tensor]:
         pixels = torch.stack([image_to_pixels(crop, self.config) for crop in crops]).to(self.device, self.dtype)
-        return self.extend_images(self.image_features(pixels), prefix_ids)
+        features = self.image_features(pixels)
+        return self.extend_images(features, prefix_ids), features
+
+    def _finish(self, answer: "_Answer", template: str, is_kept: bool) -> list[SegmentationResult]:
+        """Results of an answer whose rows are all there: after a closer look and with edges as in the image, if the
+        configuration says so."""
+        config = self.config
+        probabilities = answer.probabilities()
+        if config.image_mode != "squash":
+            return answer.results(probabilities)
+        [image], most = answer.crops, config.closer_tiles
+        looks = [answer.parts_to_see(i, probability, most) for i, probability in enumerate(probabilities)]
+        closer = self._look_closer(answer, looks, template, is_kept)
+        cell = max(image.size) / config.vqvae_config.picture_side
+        for i, (parts, maps) in enumerate(zip(looks, closer, strict=True)):
+            share = 1.0
+            if parts:
+                probabilities[i] = merge_parts(probabilities[i], parts, maps, reach=round(cell) + 1)
+                share = max(max(part.width / image.width, part.height / image.height) for part in parts)
+            reach = min(config.edge_radius * share, answer.thickness(i) / THIN) * cell
+            if reach >= 1 and probabilities[i].max() > 0.5:
+                probabilities[i] = snap_to_edges(probabilities[i], image, reach)
+            if config.edge_radius:
+                probabilities[i] = drop_specks(probabilities[i], SPECK * (cell * share) ** 2)
+        return answer.results(probabilities)
+
+    def _look_closer(
+        self, answer: "_Answer", looks: list[list[Part]], template: str, is_kept: bool
+    ) -> list[list[np.ndarray]]:
+        """Probability maps of the parts that each prompt is to be looked at in. All of a kind is asked for there: the
+        largest of a part is not that of the picture."""
+        [image] = answer.crops
+        asked: dict[Part, dict[str, None]] = {}
+        words = [self._all_of_the_kind(prompt) for prompt in answer.prompts]
+        for prompt, parts in zip(words, looks, strict=True):
+            for part in parts:
+                asked.setdefault(part, {})[prompt] = None
+        closer: dict[Part, _Answer] = {}
+        for part, prompts in asked.items():
+            crop = image.crop((part.x, part.y, part.x + part.width, part.y + part.height))
+            ids = [self._ids(prompt, template) for prompt in prompts]
+            closer[part] = _Answer(list(prompts), ids, [Tile(0, 0, 0)], [crop], crop.size, crop.size, 0.0)
+        prefix_ids = self._prefix_ids(template)
+        most = CPU_ROWS_PER_BATCH if self.device.type == "cpu" else ROWS_PER_BATCH
+        for batch in _batches(closer.values(), most):
+            self._decode(batch, prefix_ids, is_kept)
+        maps = {part: dict(zip(one.prompts, one.probabilities(), strict=True)) for part, one in closer.items()}
+        return [[maps[part][prompt] for part in parts] for prompt, parts in zip(words, looks, strict=True)]
+
+    def _all_of_the_kind(self, prompt: str) -> str:
+        known = self.knows(prompt)
+        return f"all {known.names[0]}" if known.is_known and len(known.names) == 1 else prompt
+
+
+def _chosen(
+    image: ImageLike, prompts: list[str], plan: list[tuple[str, Choice | None]], results: list[SegmentationResult]
+) -> list[SegmentationResult]:
+    """Results of the prompts as they were given, from those of what was asked."""
+    of_kind, grey = {result.prompt: result for result in results}, None
+    chosen = []
+    for prompt, (kind, choice) in zip(prompts, plan, strict=True):
+        result = replace(of_kind[kind], prompt=prompt)
+        if choice and result.mask.any():
+            if grey is None:
+                grey = np.asarray(load_image(image).convert("L"))
+            mask = choice.of(result.mask, grey)
+            probability = np.where(result.mask & ~mask, np.float32(0), result.probability)
+            result = replace(result, mask=mask, probability=probability)
+        chosen.append(result)
+    return chosen
 
 
 class _Answer:
@@ -183,15 +290,31 @@ class _Answer:
         self.least_score = least_score
         self.rows: list[list[tuple[np.ndarray, np.ndarray, tuple[float, int]]]] = [[] for _ in prompts]
 
-    def results(self) -> list[SegmentationResult]:
-        return [self._result(prompt, rows) for prompt, rows in zip(self.prompts, self.rows, strict=True)]
+    def probabilities(self) -> list[np.ndarray]:
+        """(H, W) of each prompt, from the pictures of the tiles."""
+        pictures = [np.stack([picture for picture, _, _ in rows]) for rows in self.rows]
+        return [merge_tiles(picture, self.tiles, self.size, self.out) for picture in pictures]
 
-    def _result(self, prompt: str, rows: list[tuple[np.ndarray, np.ndarray, tuple[float, int]]]) -> SegmentationResult:
-        pictures, codes, scores = zip(*rows, strict=True)
-        probability = merge_tiles(np.stack(pictures), self.tiles, self.size, self.out)
+    def parts_to_see(self, prompt: int, probability: np.ndarray, most: int) -> list[Part]:
+        """Where a prompt's answer, seen as a whole, deserves a closer look; nowhere if it is empty or doubtful."""
+        _, _, score = self.rows[prompt][0]
+        thick = self.thickness(prompt)
+        if most < 2 or not thick or _merge_scores([score]) < self.least_score:
+            return []
+        return parts_to_see(probability > 0.5, thick, most)
+
+    def thickness(self, prompt: int) -> float:
+        """How thick what was found in the whole image is, in cells of the mask's picture; 0 for nothing."""
+        return thickness(self.rows[prompt][0][0].mean(-1) > 127)
+
+    def results(self, probabilities: list[np.ndarray]) -> list[SegmentationResult]:
+        return [self._result(i, probability) for i, probability in enumerate(probabilities)]
+
+    def _result(self, prompt: int, probability: np.ndarray) -> SegmentationResult:
+        _, codes, scores = zip(*self.rows[prompt], strict=True)
         score = _merge_scores(list(scores))
         mask = (probability > 0.5) & (score >= self.least_score)
-        return SegmentationResult(prompt, mask, score, probability, np.stack(codes))
+        return SegmentationResult(self.prompts[prompt], mask, score, probability, np.stack(codes))
 
 
 @dataclass(frozen=True)

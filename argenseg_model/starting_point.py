@@ -10,7 +10,6 @@ from torch import Tensor
 
 from argenseg_model import official_layout
 from argenseg_model.checkpoints import empty_model, materialise_buffers, read_config, read_tensors
-from argenseg_model.configuration import INTERNVL2_5_SYSTEM
 from argenseg_model.errors import CheckpointError
 from argenseg_model.files import replace_file
 from argenseg_model.model import ARGenSeg
@@ -41,7 +40,6 @@ def start_from_internvl(base: Path, vqvae: Path, out: Path, dtype: torch.dtype =
     vocabulary = BASE_VOCABULARY + len(NEW_TOKENS) + settings["num_codes"]
     raw |= {"llm_config": llm | {"vocab_size": vocabulary}, "vae_config": settings}
     config = official_layout.convert_config(raw)
-    config.system_message = INTERNVL2_5_SYSTEM
     model, table = empty_model(ARGenSeg, config, dtype), official_layout.KeyTable(config)
     state = model.state_dict()
     loaded = {f"image_tokenizer.{name}": value for name, value in vqvae_state.items()}

@@ -17,10 +17,12 @@ def torch_environment(base: Mapping[str, str], *, processes: int = 1, threads: i
     """`base` for one of `processes` that compute at the same time: waiting threads sleep, and all share the cores.
 
     `threads` of the process, where they are decided; else `base` may say it (OMP_NUM_THREADS), else it is the process's
-    share of the cores, at least 1. OMP_WAIT_POLICY stays what `base` says. Both are read when torch is imported.
+    share of the cores, at least 1; of one process alone, what torch takes. OMP_WAIT_POLICY stays what `base` says. Both
+    are read when torch is imported.
     """
-    share = max(1, usable_cores() // processes)
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(share)} | dict(base)
+    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | dict(base)
+    if processes > 1:
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // processes)))
     if threads is not None:
         environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     return environment

@@ -1,24 +1,26 @@
 """How well touching objects are told apart: F1 at IoU 0.5 on real nuclei, beside connected components.
 
-PYTHONPATH=. python benchmarks/instances.py NUCLEI_FOLDER
+PYTHONPATH=. python benchmarks/instances.py --data DIR        (docs/data.md says where to have it)
 
 The mask of all nuclei together is split; what comes out is matched with the annotated nuclei. So this measures the
 split alone, with a perfect mask.
 """
 
+import argparse
 import csv
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from labeling.regions.instances import label_instances
+from argenseg_model.instances import label_instances
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with manifest.csv and instances/")
+    folder = parser.parse_args().data
     with (folder / "manifest.csv").open() as lines:
         rows = [row for row in csv.DictReader(lines) if row["split"] == "test"]
     counts: dict[str, np.ndarray] = {}

@@ -144,8 +144,8 @@ def data_url(image: str, side: int, shift: int) -> str:
 @contextmanager
 def bulk_job(bench: Bench) -> Iterator[None]:
     """BULK_TASKS pictures of 256 px are queued; it must not end before the requests do."""
-    for wish in bench.want(BULK_TASKS, side=256):
-        enqueue_prediction(bench.connection, wish.id)
+    for row in bench.want(BULK_TASKS, side=256):
+        enqueue_prediction(bench.connection, row.id)
     queue = open_queue(bench.connection, GPU)
     done = BULK_TASKS - queue.count
     yield

@@ -1,14 +1,14 @@
 """Vertices and IoU of our polygons beside OpenCV's Douglas-Peucker (approxPolyDP), at the same tolerance.
 
-PYTHONPATH=. python benchmarks/polygons.py NUCLEI_FOLDER
+PYTHONPATH=. python benchmarks/polygons.py --data DIR        (docs/data.md says where to have it)
 
-NUCLEI_FOLDER has a manifest.csv (id, split) and instances/ID.png. OpenCV gets the outlines that its users give it
+DIR has a manifest.csv (id, split) and instances/ID.png. OpenCV gets the outlines that its users give it
 (findContours, through the centres of the pixels, holes as rings of their own) and is filled by its own fillPoly; ours
 are one ring with keyholes for each object, filled by pixel centres.
 """
 
+import argparse
 import csv
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +29,9 @@ IMAGES = 20
 
 
 def main() -> None:
-    masks = {"nuclei": read_nuclei(Path(sys.argv[1])), "smooth 4000x3000": [make_mask(3000, 4000, "smooth") > 0]}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with manifest.csv and instances/")
+    masks = {"nuclei": read_nuclei(parser.parse_args().data), "smooth 4000x3000": [make_mask(3000, 4000, "smooth") > 0]}
     print(describe_idleness())
     print("masks             tolerance   vertices ours/OpenCV  ratio   mean IoU ours/OpenCV   processor s ours/OpenCV")
     for name, group in masks.items():

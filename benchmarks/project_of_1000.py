@@ -1,6 +1,6 @@
 """A project of 1,000 images is pre-annotated while worker, command, Redis and everything are killed: what is left?
 
-    python benchmarks/project_of_1000.py ../shared/data/nuclei/images
+    python benchmarks/project_of_1000.py IMAGES        a folder of pictures, such as docs/data.md tells of
     python benchmarks/project_of_1000.py IMAGES --tasks 200 --keep FOLDER    the second time Label Studio starts faster
 
 Real Label Studio, Redis, backend, worker with the starter, publisher, sweeper. Half of the images are crops of those

@@ -2,6 +2,7 @@
 #   docker build -f docker/backend.Dockerfile -t argenseg-backend .
 # Its first steps are those of worker.Dockerfile, to the letter: both images share their layers.
 FROM python:3.11-slim-bookworm AS requirements
+WORKDIR /src
 COPY pyproject.toml ./
 RUN python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
     extras = project["optional-dependencies"]; write = lambda name, *lists: print(*sum(lists, []), sep="\n", file=open(name, "w")); \
@@ -20,7 +21,7 @@ ARG PIP_TRUSTED_HOST
 RUN --mount=type=cache,target=/root/.cache/pip pip install --constraint constraints.txt --requirement backend.txt
 
 COPY . .
-RUN pip install --no-deps . && rm -rf build ./*.egg-info
+RUN pip install --no-cache-dir --no-deps . && rm -rf build ./*.egg-info
 
 ENV ARGENSEG_DATA_DIR=/data HOST=0.0.0.0
 USER 10001

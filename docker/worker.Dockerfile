@@ -3,6 +3,7 @@
 #   ... --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu                  for CPUs
 # Its first steps are those of backend.Dockerfile, to the letter: both images share their layers.
 FROM python:3.11-slim-bookworm AS requirements
+WORKDIR /src
 COPY pyproject.toml ./
 RUN python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
     extras = project["optional-dependencies"]; write = lambda name, *lists: print(*sum(lists, []), sep="\n", file=open(name, "w")); \
@@ -26,7 +27,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --constraint constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --requirement worker.txt
 
 COPY . .
-RUN pip install --no-deps . && rm -rf build ./*.egg-info
+RUN pip install --no-cache-dir --no-deps . && rm -rf build ./*.egg-info
 
 ENV ARGENSEG_DATA_DIR=/data HF_HOME=/data/huggingface
 USER 10001

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from argenseg_model.instances import drop_small, label_instances
 from labeling.errors import LabelingError
 from labeling.predictions import PredictedMask, Prediction, build_prediction, validate_prediction
-from labeling.prompts.focus import Window, focus_window, limit_to_focus, widen_window
+from labeling.prompts.focus import Window, fill_doubtful_boxes, focus_window, limit_to_focus, widen_window
 from labeling.prompts.label_config import LabelConfig
 from labeling.prompts.plan import PromptedLabel, PromptPlan
 from labeling.prompts.wording import distinct_prompts, question_key
 from labeling.regions.cropped_mask import CroppedMask
-from labeling.regions.instances import drop_small, label_instances
 from labeling.regions.kinds import ONE_OBJECT_KINDS, most_regions
 
 logger = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ def label_mask(items: Sequence[PromptedLabel], answers: Mapping[str, Answer]) ->
         if excluded.score >= options.score_threshold:
             mask &= ~excluded.mask
     focus = items[0].focus
-    return mask if focus is None else limit_to_focus(mask, focus)
+    return mask if focus is None else fill_doubtful_boxes(limit_to_focus(mask, focus), focus)
 
 
 def _by_key(answers: Mapping[str, Answer]) -> dict[str, Answer]:

@@ -10,7 +10,14 @@ class QueueFull(WorkerError):
 
 
 class QueueUnreachable(WorkerError):
-    """Redis does not answer. What is wanted of it is in the store, and found there later."""
+    """Redis does not answer. What is wanted of it is in the store, and found there later.
+
+    `fault` and `mend` are the two halves of its message.
+    """
+
+    def __init__(self, fault: str, mend: str) -> None:
+        super().__init__(f"{fault} {mend}")
+        self.fault, self.mend = fault, mend
 
 
 class ForbiddenJob(WorkerError):

@@ -1,4 +1,4 @@
-"""What could not be used of a file, told in a bounded number of lines."""
+"""What could not be used of a file, reported in a bounded number of lines."""
 
 from collections import Counter
 from pathlib import Path
@@ -23,5 +23,5 @@ class Problems:
     def lines(self) -> tuple[str, ...]:
         """For a person."""
         more = self._count.total() - len(self._shown)
-        told = ", ".join(f"{count} {kind}s" for kind, count in sorted(self._count.items()))
-        return (*self._shown, f"… and {more} more; in all {told}.") if more > 0 else tuple(self._shown)
+        reported = ", ".join(f"{count} {kind}s" for kind, count in sorted(self._count.items()))
+        return (*self._shown, f"… and {more} more; in all {reported}.") if more > 0 else tuple(self._shown)

@@ -28,8 +28,8 @@ def read_annotated_set(path: str | Path, split: Split = "holdout", part: str | N
       categories that an image has nothing of. Pictures lie in `images/` beside the file, or beside it.
     - References: an item for each sentence; `instances.json` lies beside them. `part` is theirs, "val", "testA", ...
 
-    What cannot be used in COCO's and RefCOCO's files is left out and told. Raises ManifestError for a file of another
-    kind, or of which nothing can be used.
+    What cannot be used in COCO's and RefCOCO's files is left out and reported. Raises ManifestError for a file of
+    another kind, or of which nothing can be used.
     """
     path = Path(path)
     suffix = path.suffix.lower()

@@ -4,12 +4,13 @@
     accelerate launch --num_processes 4 -m argenseg_model.training.finetune ...      the same on four GPUs
 
 The manifest may be COCO's or RefCOCO's too (argenseg_model.annotated_sets): what cannot be used of it, and images that
-cannot be read, are told and left out.
+cannot be read, are reported and left out.
 
-Small models learn with all weights but the VQ-VAE's, by the losses that they were trained with; large ones by LoRA
-adapters, by the release's loss, merged when they are saved. About half of what a step sees is replay: older items of
-the manifest and drawn scenes. A run that was stopped or killed goes on from its last checkpoint when the same command
-is given again, and ends with the same weights, bit by bit, as if nothing had happened. SIGTERM: checkpoint, then exit.
+Small models learn with all weights but the VQ-VAE's and a pretrained backbone's, by the losses that they were trained
+with; large ones by LoRA adapters, by the release's loss, merged when they are saved. About half of what a step sees is
+replay: older items of the manifest and drawn scenes. A run that was stopped or killed goes on from its last checkpoint
+when the same command is given again, and ends with the same weights, bit by bit, as if nothing had happened. SIGTERM:
+checkpoint, then exit.
 
 OUT then holds model/ (the new model), log.jsonl (losses, and IoU on holdout images: nothing is chosen by it) and
 finished.json. Exit code: 0 finished, 75 stopped (give the command again to go on), 1 failed.
@@ -34,6 +35,7 @@ from torch import Tensor
 
 from argenseg_model.annotated_sets import read_annotated_set
 from argenseg_model.checkpoints import locate, read_tensors
+from argenseg_model.efficientnet import EfficientNetLite
 from argenseg_model.errors import ARGenSegError
 from argenseg_model.evaluation import evaluate, figures
 from argenseg_model.files import replace_file
@@ -163,6 +165,8 @@ class _Run:
         else:
             self.model.requires_grad_(True)
             self.model.image_tokenizer.requires_grad_(False)
+            if isinstance(self.model.vision_model, EfficientNetLite):
+                self.model.vision_model.backbone.requires_grad_(False)  # pretrained on far more than any run sees
         self._by_release = self.has_adapters or options.save_memory
         if self._by_release:
             _save_memory(self.model.language_model)

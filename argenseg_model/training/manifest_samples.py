@@ -51,8 +51,8 @@ class ManifestSamples:
     whatever it is asked. With `foreign`, every other group asks for an everyday thing too that no prompt or label
     names, and gets an empty mask.
 
-    An image that cannot be read is told once, on stderr, and another one drawn: what is drawn depends on the generator
-    and the files alone, so also when a run goes on later.
+    An image that cannot be read is reported once, on stderr, and another one drawn: what is drawn depends on the
+    generator and the files alone, so also when a run goes on later.
     """
 
     def __init__(

@@ -10,7 +10,10 @@ from torch import Tensor
 
 
 class Muon(torch.optim.Optimizer):
-    """For matrices only. `lr` is on AdamW's scale: updates have a root mean square of 0.2 `lr` (arXiv 2502.16982)."""
+    """For matrices, and kernels of convolutions (a row for each output channel).
+
+    `lr` is on AdamW's scale: updates have a root mean square of 0.2 `lr` (arXiv 2502.16982).
+    """
 
     def __init__(self, matrices: Iterable[Tensor], lr: float, weight_decay: float = 0.0, momentum: float = 0.95):
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
@@ -25,9 +28,10 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum"] = torch.zeros_like(matrix)
                 state["momentum"].lerp_(matrix.grad, 1 - group["momentum"])
-                direction = orthogonalise(matrix.grad.lerp(state["momentum"], group["momentum"]))
+                direction = orthogonalise(matrix.grad.lerp(state["momentum"], group["momentum"]).flatten(1))
                 matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                matrix.add_(direction, alpha=-0.2 * group["lr"] * max(matrix.shape) ** 0.5)
+                alpha = -0.2 * group["lr"] * max(direction.shape) ** 0.5
+                matrix.add_(direction.view_as(matrix), alpha=alpha)
 
 
 def orthogonalise(matrix: Tensor, iterations: int = 5) -> Tensor:

@@ -21,6 +21,8 @@ from argenseg_model.model import ARGenSeg
 from argenseg_model.scenes.attributes import NAMED, SEEN
 from argenseg_model.vqvae import MultiScaleVQVAE
 
+LOGIT_SCALE = 5.0
+"""A picture's value x in [-1, 1] is read as the logit LOGIT_SCALE * x of its pixel being mask."""
 MIDDLE = 2
 """Layers after which a visual token should know what it sees and what is asked; those that follow put both together."""
 
@@ -37,7 +39,7 @@ class TrainingBatch:
         answer_length: how many of these last ids are the answer's preamble (text targets).
         masks_R3ss: target pictures in [-1, 1].
         seen_IASS: what is seen at each pixel (scenes.attributes.SEEN), bool; None where that is not known.
-        named_RN: what each prompt names (scenes.attributes.NAMED), bool.
+        named_RN: what each prompt names (scenes.attributes.NAMED, or what the heads were made for), bool.
     """
 
     pixels_I3SS: Tensor
@@ -60,12 +62,14 @@ class Objective:
         foreground: weight of tokens whose cell holds mask, against 1.
         kept: share of the finest scale's tokens that are computed, drawn at random; they are most of the cost, and
             neighbours say much the same.
+        drawn: of how many rows the picture is drawn as inference draws it, for the loss "picture"; `kept` is 1 then.
     """
 
     softness: float
     noise: float
     foreground: float
     kept: float
+    drawn: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,14 +84,14 @@ class VisualTargets:
 class TrainingHeads(nn.Module):
     """Linear readers that end with the training: of what is seen and asked (scenes.attributes), of a cell's pixels."""
 
-    def __init__(self, model: ARGenSeg):
+    def __init__(self, model: ARGenSeg, named: int = len(NAMED)):
         super().__init__()
         vqvae = model.config.vqvae_config
         self.cell = vqvae.picture_side // vqvae.scales[-1]
         D = model.config.text_config.hidden_size
         self.linear = nn.Linear(D, self.cell**2)
         self.image_seen, self.token_seen = nn.Linear(D, len(SEEN)), nn.Linear(D, len(SEEN))
-        self.token_named = nn.Linear(D, len(NAMED))
+        self.token_named = nn.Linear(D, named)
         for head in (self.image_seen, self.token_seen, self.token_named):
             nn.init.constant_(head.bias, -3.0)
 
@@ -123,6 +127,8 @@ def visual_targets(vqvae: MultiScaleVQVAE, masks_R3ss: Tensor, softness: float, 
         soft_RLV = (-distance / spread).softmax(-1)
         soft.append(soft_RLV)
         coverage.append(F.adaptive_max_pool2d(coverage_R1ss, side).flatten(1))
+        if k == len(quantizer.scales) - 1:
+            break  # nothing comes after the finest codes
         drawn = (-distance / (8 * spread)).softmax(-1).flatten(0, 1).multinomial(1).view_as(nearest)
         codes = torch.where(torch.rand(nearest.shape) < noise, drawn, nearest)
         f_hat = quantizer.add_scale(f_hat, codes, k)
@@ -130,29 +136,46 @@ def visual_targets(vqvae: MultiScaleVQVAE, masks_R3ss: Tensor, softness: float, 
 
 
 def training_losses(
-    model: ARGenSeg, heads: TrainingHeads, batch: TrainingBatch, objective: Objective
+    model: ARGenSeg,
+    heads: TrainingHeads,
+    batch: TrainingBatch,
+    objective: Objective,
+    image_ILD: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Losses by name: "text", "codes", "dense", "named" and, where what is seen is known, "seen" and "found"."""
-    targets = visual_targets(model.image_tokenizer, batch.masks_R3ss, objective.softness, objective.noise)
+    """Losses by name: "text", "codes", "dense", "named" and, where what is seen is known, "seen" and "found".
+
+    `image_ILD` are the image tokens of the batch, if they are not to be made of its pixels.
+    """
+    if image_ILD is None:
+        image_ILD = model.image_features(batch.pixels_I3SS)
+    with torch.autocast(image_ILD.device.type, enabled=False):  # codes are chosen by distances
+        targets = visual_targets(model.image_tokenizer, batch.masks_R3ss, objective.softness, objective.noise)
     tokens = _draw_tokens(model, objective.kept)
     targets = VisualTargets(
         targets.inputs_RLC[:, tokens[1:] - 1], targets.soft_RLV[:, tokens], targets.coverage_RL[:, tokens]
     )
-    hidden_RLD, middle_RLD, image_ILD, texts = _hidden_states(model, batch, targets.inputs_RLC, tokens)
+    hidden_RLD, middle_RLD, texts = _hidden_states(model, batch, targets.inputs_RLC, tokens, image_ILD)
     L = len(tokens)
     visual_RLD = hidden_RLD[:, -L - 2 : -2]
     start = model.config.visual_token_start
     head = model.lm_head.weight[start : start + model.config.vqvae_config.num_codes]
-    log_p = F.linear(visual_RLD, head).log_softmax(-1)
+    logits_RLV = F.linear(visual_RLD, head).float()
+    log_p = logits_RLV.log_softmax(-1)
     weight = 1 + (objective.foreground - 1) * (targets.coverage_RL > 0).float()
     entropy = -(targets.soft_RLV * targets.soft_RLV.clamp(min=1e-9).log()).sum(-1)
     divergence = -(targets.soft_RLV * log_p).sum(-1) - entropy
     finest = tokens >= model.config.vqvae_config.tokens_per_mask - model.config.vqvae_config.scales[-1] ** 2
-    logits = heads.linear(visual_RLD[:, finest])
+    logits = heads.linear(visual_RLD[:, finest]).float()
     target = heads.cells((batch.masks_R3ss.mean(1) + 1) / 2)[:, tokens[finest] - int((~finest).sum())]
     p = logits.sigmoid()
     dice = 1 - (2 * (p * target).sum((1, 2)) + 2) / (p.sum((1, 2)) + target.sum((1, 2)) + 2)
+    drawn = slice(0, objective.drawn)
+    picture = {}
+    if objective.drawn:
+        before_RLC, finest_RLV = targets.inputs_RLC[drawn, -int(finest.sum()) :], logits_RLV[drawn][:, finest]
+        picture["picture"] = _drawn_loss(model, before_RLC, finest_RLV, batch.masks_R3ss[drawn])
     return {
+        **picture,
         "text": _text_loss(model, batch, hidden_RLD, texts, L),
         "codes": (divergence * weight).sum() / weight.sum(),
         **_perception(model, heads, batch, image_ILD, middle_RLD[:, -L - 2 : -2], tokens),
@@ -161,17 +184,16 @@ def training_losses(
 
 
 def _hidden_states(
-    model: ARGenSeg, batch: TrainingBatch, inputs_RLC: Tensor, tokens: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Hidden states (R, T + L + 2, D) of text, mask, `<ge_end>` and the last "."; the same in mid-way; image features.
+    model: ARGenSeg, batch: TrainingBatch, inputs_RLC: Tensor, tokens: Tensor, image_ILD: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Hidden states (R, T + L + 2, D) of text, mask, `<ge_end>` and the last "."; the same in mid-way; text ids.
 
     Prefixes are computed once an image. T is the longest text; shorter ones are padded on the left.
     """
     config, embed = model.config, model.get_input_embeddings()
-    images, R = len(batch.pixels_I3SS), len(batch.text_ids)
+    images, R = len(image_ILD), len(batch.text_ids)
     cache = DynamicCache(config=config.text_config)
     prefix = torch.tensor(batch.prefix).expand(images, -1)
-    image_ILD = model.image_features(batch.pixels_I3SS)
     model.extend(model.prompt_embeds(prefix, image_ILD), cache)
     rows = select_rows(cache, batch.row_image_R, config.text_config)
     longest = max(map(len, batch.text_ids))
@@ -179,6 +201,8 @@ def _hidden_states(
     texts = torch.tensor([[0] * pad + ids for pad, ids in zip(pads, batch.text_ids, strict=True)])
     at = tokens[1:]
     visual = model.word_embed(inputs_RLC) + model.lvl_embed(model.scale_of_token()[at]) + model.pos_1LC[:, at]
+    if config.visual_tokens_see_image:
+        visual = visual + model.image_at_tokens(image_ILD)[:, at - 1][batch.row_image_R]
     tail = torch.tensor([config.ge_end_id, model.tokenizer.encode(".", add_bos=False)[0]]).expand(R, -1)
     start = torch.full((R, 1), config.ge_start_id)
     embeds = torch.cat([embed(torch.cat([texts, start], 1)), visual, embed(tail)], 1)
@@ -192,14 +216,33 @@ def _hidden_states(
     positions = (keep.cumsum(-1) - 1).clamp(min=0)[:, len(batch.prefix) :] + skipped
     # by place: what transformers called `past_key_values` is its `cache` now
     out = model.language_model(None, keep, positions, rows, embeds, use_cache=True, output_hidden_states=True)
-    return out.last_hidden_state, out.hidden_states[MIDDLE], image_ILD, texts
+    return out.last_hidden_state, out.hidden_states[MIDDLE], texts
+
+
+def _drawn_loss(model: ARGenSeg, before_RLC: Tensor, logits_RLV: Tensor, masks_R3ss: Tensor) -> Tensor:
+    """Cross entropy + Dice of pictures whose finest scale is the mean of its codes, as `decode_masks` draws it."""
+    vqvae, temperature = model.image_tokenizer, model.config.decode_temperature or 1.0
+    side, last = vqvae.config.scales[-1], len(vqvae.config.scales) - 1
+    f_hat = before_RLC.transpose(1, 2).unflatten(2, (side, side))
+    f_hat = vqvae.quantize.add_mean(f_hat, (logits_RLV / temperature).softmax(-1), last)
+    return picture_loss(vqvae.decoder(vqvae.post_quant_conv(f_hat)), masks_R3ss)
+
+
+def picture_loss(picture_B3HW: Tensor, target_B3HW: Tensor) -> Tensor:
+    """Binary cross entropy + Dice between an unclamped picture and a target picture in [-1, 1]."""
+    logit = picture_B3HW.float().mean(1) * LOGIT_SCALE
+    target = (target_B3HW.mean(1) + 1) / 2
+    probability = logit.sigmoid()
+    overlap, total = (probability * target).sum((1, 2)), probability.sum((1, 2)) + target.sum((1, 2))
+    dice = 1 - (2 * overlap + 1) / (total + 1)
+    return F.binary_cross_entropy_with_logits(logit, target) * 4 + dice.mean()
 
 
 def _perception(
     model: ARGenSeg, heads: TrainingHeads, batch: TrainingBatch, image_ILD: Tensor, middle_RLD: Tensor, tokens: Tensor
 ) -> dict[str, Tensor]:
     """Whether image tokens say what is seen there, and visual tokens, in mid-way, what is seen and what is asked."""
-    named_RLN = heads.token_named(middle_RLD)
+    named_RLN = heads.token_named(middle_RLD).float()
     target = batch.named_RN[:, None].expand_as(named_RLN).float()
     losses = {"named": _sum_bce(named_RLN, target)}
     if batch.seen_IASS is None:

@@ -11,7 +11,7 @@ from argenseg_model.training.muon import Muon
 def make_optimizers(trained: torch.nn.Module, learning_rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the layers' matrices (about twice as much learnt a step as by AdamW), AdamW for everything else."""
     named = [(name, p) for name, p in trained.named_parameters() if p.requires_grad]
-    matrices = [p for name, p in named if p.ndim == 2 and (".layers." in name or ".layer." in name)]
+    matrices = [p for name, p in named if p.ndim in (2, 4) and (".layers." in name or ".layer." in name)]
     chosen = {id(p) for p in matrices}
     rest = [p for _, p in named if id(p) not in chosen]
     return [

@@ -19,7 +19,7 @@ DIR then holds
   summary.json  the figures
   items.jsonl   a line for each image and prompt
 
-What cannot be used of a COCO or RefCOCO file is told and left out. Objects are connected components.
+What cannot be used of a COCO or RefCOCO file is reported and left out. Objects are connected components.
 """
 
 

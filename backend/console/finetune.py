@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
+from argenseg_model.threads import be_a_good_neighbour
 from backend.console.command_line import known_project, start
+from labeling.extras import require_extra
 
 _project_option = click.option("--project", type=int, metavar="N", help="Label Studio's number of the project.")
 
@@ -29,7 +31,7 @@ def finetune(
     project: int | None, from_corrections: bool, manifest: Path | None, queue: bool, stop: bool, schedule: str | None,
     every: int | None, use_default: bool, out: Path | None, model: str, training: tuple[str, ...],
 ) -> None:  # fmt: skip
-    """Teach the live model what was corrected; a gate decides whether the new version serves.
+    """Teach the live model what was corrected; a gate decides whether the new version is active.
 
     Without options: the runs so far, and the schedules. --schedule and --every change one thing each, and leave the
     other as it is. Ctrl-C leaves a run to a scheduler, or to the same command given again, which go
@@ -67,9 +69,6 @@ def finetune(
 
 def _train_into(out: Path, model: str, manifest: Path, training: tuple[str, ...]) -> int:
     """Train here; the exit code: 0, 75 when it was stopped (the same command goes on), 1 when it failed."""
-    from argenseg_model.threads import be_a_good_neighbour
-    from labeling.extras import require_extra
-
     require_extra("worker", "Training")
     be_a_good_neighbour()
     from argenseg_model.training.finetune import main

@@ -86,8 +86,8 @@ def set_schedule(
             schedule = replace(schedule, corrections=every or None)
         store.finetunes.set_schedule(project, schedule)
     own = store.finetunes.find_schedule(project)
-    told = _tell_schedule(own or _default_schedule(settings))
-    click.echo(f"Project {project.project_id}: {told}{'' if own else ', by default'}.")
+    reported = _tell_schedule(own or _default_schedule(settings))
+    click.echo(f"Project {project.project_id}: {reported}{'' if own else ', by default'}.")
 
 
 def _default_schedule(settings: Settings) -> FinetuneSchedule:
@@ -97,8 +97,8 @@ def _default_schedule(settings: Settings) -> FinetuneSchedule:
 def _tell_schedules(settings: Settings, store: Store) -> str:
     """One line: the default, and the projects that have a schedule of their own."""
     own = [(each.project_id, store.finetunes.find_schedule(each)) for each in store.projects.all()]
-    told = [f"project {number}: {_tell_schedule(schedule)}" for number, schedule in own if schedule is not None]
-    return "Schedule: " + "; ".join([*told, f"by default: {_tell_schedule(_default_schedule(settings))}"])
+    reported = [f"project {number}: {_tell_schedule(schedule)}" for number, schedule in own if schedule is not None]
+    return "Schedule: " + "; ".join([*reported, f"by default: {_tell_schedule(_default_schedule(settings))}"])
 
 
 def _tell_schedule(schedule: FinetuneSchedule) -> str:

@@ -19,7 +19,7 @@ _project_option = click.option("--project", type=int, metavar="N", help="Label S
 
 @click.group()
 def models() -> None:
-    """The fine-tuned model versions: look at them, choose which one serves, go back.
+    """The fine-tuned model versions: look at them, choose which one is active, go back.
 
     Example: argenseg models list
     """
@@ -30,10 +30,10 @@ def list_models() -> None:
     """All versions, the newest first. Example: argenseg models list"""
     settings = start(log_level="WARNING")
     with open_store(settings) as store:
-        headers = ("version", "learnt from", "state", "serves", "IoU before → after", "made")
+        headers = ("version", "learnt from", "state", "active for", "IoU before → after", "made")
         print_table(headers, [_model_row(store, version) for version in store.models.all()])
         if store.models.active() is None:
-            click.echo(f"By default {settings.model} serves (ARGENSEG_MODEL).")
+            click.echo(f"By default {settings.model} is active (ARGENSEG_MODEL).")
 
 
 @models.command()
@@ -55,10 +55,10 @@ def show(name: str) -> None:
 @_project_option
 @click.option("--yes", is_flag=True, help="Do not ask, also for a version that the gate did not accept.")
 def promote(name: str, project: int | None, yes: bool) -> None:
-    """Let NAME serve a project, or all that have no version of their own; `base` is the model of the settings.
+    """Make NAME active for a project, or for all without a version of their own; `base` is the model of the settings.
 
-    Open tasks are predicted first, then annotators see the new masks. Exit code 1: it serves new work, but in some
-    project annotators go on seeing what they saw, because they would lose masks; it is said why.
+    Open tasks are predicted first, then annotators see the new masks. Exit code 1: it is active for new work, but in
+    some project annotators go on seeing what they saw, because they would lose masks; it is said why.
 
     Example: argenseg models promote starter-1.1
     """
@@ -71,15 +71,15 @@ def promote(name: str, project: int | None, yes: bool) -> None:
         if asks and not yes:
             click.confirm("Go on?", abort=True)
         unseen = promotion.promote(settings, store, None if name == "base" else name, found)
-    _say_what_serves(f"{name} serves {_where(project)}", unseen)
+    _say_what_is_active(f"{name} is active {_where(project)}", unseen)
 
 
 @models.command()
 @_project_option
 def rollback(project: int | None) -> None:
-    """Go back to the version that served before. Open tasks that came since are predicted with it first.
+    """Go back to the version that was active before. Open tasks that came since are predicted with it first.
 
-    Exit code 1 as of promote: it serves new work, but in some project annotators go on seeing what they saw.
+    Exit code 1 as of promote: it is active for new work, but in some project annotators go on seeing what they saw.
 
     Example: argenseg models rollback --project 3
     """
@@ -89,15 +89,15 @@ def rollback(project: int | None) -> None:
     with open_store(settings) as store:
         found = None if project is None else known_project(settings, store, project)
         version, unseen = promotion.roll_back(settings, store, found)
-        serves = settings.model if version is None else version.name
-    _say_what_serves(f"{serves} serves {_where(project)} again", unseen)
+        active = settings.model if version is None else version.name
+    _say_what_is_active(f"{active} is active {_where(project)} again", unseen)
 
 
 @models.command()
 @click.argument("name")
 @click.confirmation_option(prompt="Its weights are deleted; its report stays. Go on?")
 def delete(name: str) -> None:
-    """Delete the weights of a version that serves nothing. Example: argenseg models delete starter-1.1 --yes"""
+    """Delete the weights of a version that is active nowhere. Example: argenseg models delete starter-1.1 --yes"""
     with open_store(start(log_level="WARNING")) as store:
         version = store.models.delete(name)
         shutil.rmtree(version.folder, ignore_errors=True)
@@ -105,10 +105,10 @@ def delete(name: str) -> None:
 
 
 def _where(project: int | None) -> str:
-    return "by default" if project is None else f"project {project}"
+    return "by default" if project is None else f"for project {project}"
 
 
-def _say_what_serves(what: str, unseen: list[str]) -> None:
+def _say_what_is_active(what: str, unseen: list[str]) -> None:
     """Exits 1 where annotators go on seeing something else, which `unseen` says."""
     if unseen:
         click.echo(f"{what}, but what annotators see did not move everywhere:")
@@ -134,12 +134,12 @@ def _say_promotion(settings: Settings, store: Store, version: ModelVersion | Non
     elif settings.label_studio_url is None or settings.label_studio_api_key is None:
         click.echo("LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY are not both set: no task is predicted, no pin is moved.")
     else:
-        click.echo("No project here is without a version of its own: it serves those to come.")
+        click.echo("No project here is without a version of its own: it is active for those to come.")
     return is_doubtful or (project is None and bool(served))
 
 
 def _model_row(store: Store, version: ModelVersion) -> tuple[object, ...]:
     checks = ((version.report or {}).get("gate") or {}).get("checks") or []
     iou = f"{checks[0]['live']:.3f} → {checks[0]['candidate']:.3f}" if checks else "–"
-    serves = ", ".join(store.models.active_for(version.name))
-    return version.name, version.parent, version.state, serves, iou, f"{version.created_at:%Y-%m-%d %H:%M}"
+    projects = ", ".join(store.models.active_for(version.name))
+    return version.name, version.parent, version.state, projects, iou, f"{version.created_at:%Y-%m-%d %H:%M}"

@@ -1,8 +1,6 @@
 """The command plan-memory: what a GPU can do with a model, by arithmetic."""
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from argenseg_model.errors import ARGenSegError
 
@@ -21,6 +19,9 @@ def plan_memory(model: str, gpus: tuple[float, ...], rank: int) -> None:
     Example:
       argenseg plan-memory --model ARGenSeg-8B --gpu 24 --gpu 80
     """
+    from rich.console import Console
+    from rich.table import Table
+
     from argenseg_model.checkpoints import load_config, locate
     from argenseg_model.memory_plan import GIB, sizes_of
     from argenseg_model.memory_plan import plan_memory as plan

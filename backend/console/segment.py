@@ -9,6 +9,7 @@ import click
 
 from argenseg_model.errors import ARGenSegError, PromptError
 from argenseg_model.prompting import QUESTIONS, prompt_words
+from argenseg_model.threads import be_a_good_neighbour
 
 if TYPE_CHECKING:
     from argenseg_model.segment_files import ResultLine
@@ -73,12 +74,10 @@ def segment(
     resume: bool,
 ) -> None:
     """Segment images by text prompts and write the masks as PNG files."""
+    be_a_good_neighbour()
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from argenseg_model.threads import be_a_good_neighbour
-
-    be_a_good_neighbour()
     from argenseg_model import ARGenSeg
     from argenseg_model.checkpoints import fingerprint
     from argenseg_model.decode_precision import choose_decode_precision

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from argenseg_model.instances import drop_small, label_instances
 from argenseg_model.metrics import InstanceMatch, iou, match_instances
 from labeling.answers import Answer, label_mask, questions
 from labeling.corrections.annotated_regions import AnnotatedRegion, read_regions
@@ -18,7 +19,6 @@ from labeling.label_studio.client import LabelStudioClient
 from labeling.prompts.label_config import Control, LabelConfig, LabelPrompt
 from labeling.prompts.plan import PromptedLabel, PromptPlan
 from labeling.prompts.wording import SEPARATOR, split_prompts
-from labeling.regions.instances import drop_small, label_instances
 from worker.errors import ModelLoadError, WorkerError
 
 _RESAMPLES = 2000
@@ -159,7 +159,7 @@ def try_wordings(
     fetch: Callable[[AnnotatedTask], Path],
     segment: Callable[[Path, Sequence[str]], Sequence[Answer]],
 ) -> Iterator[TriedTask]:
-    """Ask all wordings about each task and add to `results`; a task that cannot be used is told and left out.
+    """Ask all wordings about each task and add to `results`; a task that cannot be used is reported and left out.
 
     `fetch` gives a task's image file, `segment` the model's answers to prompts. ModelLoadError: there is no model.
     """

@@ -16,7 +16,7 @@ from labeling.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-ANY_HOST = health.OPEN_PATHS | {metrics.PATH}  # asked by what watches over us, under names that nobody told us
+ANY_HOST = health.OPEN_PATHS | {metrics.PATH}  # asked by what watches over us, under names that nobody gave us
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 

@@ -7,7 +7,7 @@
     <form method="post" action="/finetune/start">{{ csrf_field() }} ...</form>
 
 A script of ours sends `csrf_token()` as the header X-CSRF-Token instead, with a form's body. One token serves one
-process: who opened a page before a restart is told to load it again.
+process: who opened a page before a restart is asked to load it again.
 """
 
 import hmac

@@ -1,7 +1,7 @@
 """/live and /ready: what orchestrators and load balancers ask, without a password.
 
 Ready means that an event of Label Studio can be kept, in the store or in the spool folder. A dead worker or Redis that
-is away is told and changes nothing: the webhook's door stays open, and what comes in waits.
+is away is reported and changes nothing: the webhook's door stays open, and what comes in waits.
 """
 
 from typing import Any

@@ -1,12 +1,13 @@
 """Does the correction loop really learn? An experiment through the real Label Studio that anyone can rerun.
 
-    python -m benchmarks.correction_loop --data NUCLEI_FOLDER --out loop
-    python -m benchmarks.correction_loop --data NUCLEI_FOLDER --out control --shuffled 10
+    python -m benchmarks.correction_loop --data DIR --out loop
+    python -m benchmarks.correction_loop --data DIR --out control --shuffled 10
 
-The starter has never seen histology. A simulated annotator (annotator.py) corrects its masks of histology images in
-Label Studio: first the 16 that the product holds out, then round by round. After each round Start Training is pressed:
-webhook, scheduler, fine-tuning, gate. Winners are promoted, and the next round corrects what they draw. After each
-round 18 test images are measured (measurement.py). OUT then holds results.json, loop.png and loop.md.
+docs/data.md says where DIR can be had. The starter has never seen histology. A simulated annotator (annotator.py)
+corrects its masks of histology images in Label Studio: first the 16 that the product holds out, then round by round.
+After each round Start Training is pressed: webhook, scheduler, fine-tuning, gate. Winners are promoted, and the next
+round corrects what they draw. After each round 18 test images are measured (measurement.py). OUT then holds
+results.json, loop.png and loop.md.
 
 A run that was killed goes on when the same command is given again, also with more --rounds. --shuffled fine-tunes on
 masks that were shuffled among the images instead: the gate has to refuse every run. --ceiling measures what the model

@@ -49,8 +49,8 @@ class Installation:
         """The model version of now."""
         return self._requests().model_version
 
-    def live_model(self) -> str:
-        """The folder (or name) of the model that serves the project."""
+    def active_model(self) -> str:
+        """The folder (or name) of the model that is active for the project."""
         version = self.store.models.active(self.project)
         return self.settings.model if version is None else version.folder
 

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from argenseg_model import ARGenSeg
+from argenseg_model.instances import label_instances
 from argenseg_model.metrics import iou, match_instances
 from argenseg_model.scenes import scene_sample
 from benchmarks.correction_loop.annotator import correct
@@ -23,7 +24,6 @@ from benchmarks.correction_loop.images import LEARNT, TruthImage, list_images
 from labeling.answers import build_answer
 from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
-from labeling.regions.instances import label_instances
 from recipes.starter.evaluate import ABSENT_PROMPTS, SCENE_SEED
 
 MIN_AREA = 12  # px: smaller specks are no nuclei

@@ -53,7 +53,7 @@ def _plot(content: dict[str, Any], path: Path) -> None:
     corrected = [record["corrected"] for record in rounds]
     figure, axes = plt.subplots(1, 5, figsize=(17, 3.8), layout="constrained")
     for axis, (name, title) in zip(axes[:4], _PANELS.items(), strict=True):
-        _band(axis, corrected, [record["test"][name] for record in rounds], "serves", "#1a73e8")
+        _band(axis, corrected, [record["test"][name] for record in rounds], "active version", "#1a73e8")
         refused = [record for record in rounds if record["verdict"] == "refused"]
         axis.plot(
             [record["corrected"] for record in refused],

@@ -62,7 +62,7 @@ def run_rounds(found: Installation, plan: Plan, options: LoopOptions, results: R
 
     if not results.rounds:
         say("Measuring the model before any correction")
-        first = {"round": 0, "corrected": 0, "test": measured(found.live_model()), "verdict": None}
+        first = {"round": 0, "corrected": 0, "test": measured(found.active_model()), "verdict": None}
         results.save(otsu=measure_otsu(data), rounds=[first])
         say_figures(first)
     found.import_images([*plan.holdout, *(image for some in plan.rounds for image in some)])
@@ -76,7 +76,7 @@ def run_rounds(found: Installation, plan: Plan, options: LoopOptions, results: R
         work = annotate(found, images, options.seed)
         last = results.rounds[-1]
         run = found.finetune(after=last.get("run", 0))
-        live = found.live_model()
+        live = found.active_model()
         record = {"round": number, "corrected": last["corrected"] + len(images), "run": run.id, "work": work}
         record |= {"verdict": run.status, "gate": (run.report or {}).get("gate"), "model": Path(live).parent.name}
         record["candidate"] = measured(_candidate(found, run))

@@ -4,7 +4,8 @@
 
 A mid-size model (see midsize.py) on one picture. In each turn: one prompt the official way; one prompt by
 `ARGenSeg.segment`; eight prompts by it, with the pictures in float32 and in bfloat16. Ids must be equal, pictures
-within a grey level (bfloat16: told). Times are the processor's, medians of the turns; operations are counted by torch.
+within a grey level (bfloat16: reported). Times are the processor's, medians of the turns; operations are counted by
+torch.
 """
 
 import argparse

@@ -2,11 +2,12 @@
 
 PYTHONPATH=. python docs/images/draw_cookbook.py
 
-Nothing in them is drawn by hand: image, prompts and options go through the model and `labeling`, as in a worker (which
-shows the model only what is near a box or point, where this asks about the whole image). Draw them anew
-when the starter changes, and look at them: seed and places were chosen for what they show.
+Nothing in them is drawn by hand: a picture of the simulator (the demo's first), prompts and options go through the
+model and `labeling`, as in a worker (which shows the model only what is near a box or point, where this asks about the
+whole image). Draw them anew when the starter changes, and look at them: seed and places were chosen for what they show.
 """
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from PIL import Image, ImageOps
 from argenseg_model import ARGenSeg
 from argenseg_model.overlays import COLOURS
 from argenseg_model.scenes import draw_scene
+from backend.console.demo.pictures import CULTURES
 from labeling.answers import Answer, build_answer, questions
 from labeling.prompts.focus import Box, Focus, Point
 from labeling.prompts.interaction import Interaction
@@ -28,7 +30,6 @@ from labeling.prompts.plan import PromptPlan, plan_prompts
 from labeling.regions.kinds import region_mask
 
 FOLDER = Path(__file__).parent
-NUCLEI = FOLDER.parents[1] / "backend/console/demo/images/33618678c167.png"
 MAX_BYTES = 60_000
 PANEL = 256  # px, a side
 CAPTION = 26  # px, above it
@@ -60,7 +61,7 @@ class Panel:
         return plan_prompts(config, {}, Interaction(focus=self.focus, label=label) if self.focus else None)
 
 
-BOX = Box(28, 30, 40, 38)
+BOX = Box(35, 3, 15, 26)
 PICTURES: dict[str, list[Panel]] = {
     "kinds": [
         Panel("PolygonLabels", "PolygonLabels"),
@@ -70,7 +71,7 @@ PICTURES: dict[str, list[Panel]] = {
     "instances": [
         Panel("one region", "BrushLabels"),
         Panel('instances="true"', "BrushLabels", 'instances="true"'),
-        Panel('... min_area="900"', "BrushLabels", 'instances="true" min_area="900"'),
+        Panel('... min_area="600"', "BrushLabels", 'instances="true" min_area="600"'),
     ],
     "tolerance": [
         Panel('tolerance="0.5"', "PolygonLabels", 'tolerance="0.5"'),
@@ -79,8 +80,8 @@ PICTURES: dict[str, list[Panel]] = {
     ],
     "smart": [
         Panel("smart box", "PolygonLabels", 'instances="true"', focus=Focus(boxes=(BOX,))),
-        Panel("smart point", "PolygonLabels", 'instances="true"', focus=Focus(points=(Point(58, 47),))),
-        Panel("two", "PolygonLabels", 'instances="true"', focus=Focus(points=(Point(58, 47), Point(45, 55)))),
+        Panel("smart point", "PolygonLabels", 'instances="true"', focus=Focus(points=(Point(79, 52),))),
+        Panel("two", "PolygonLabels", 'instances="true"', focus=Focus(points=(Point(79, 52), Point(72, 62)))),
     ],
     "exclude": [
         Panel('prompt="every shape"', "BrushLabels", label='value="thing" prompt="every shape"'),
@@ -97,8 +98,9 @@ PICTURES: dict[str, list[Panel]] = {
 def main() -> None:
     model = ARGenSeg.from_pretrained("starter")
     scene = Image.fromarray(draw_scene(np.random.default_rng(10), 128, 3).image)
+    nuclei = Image.open(io.BytesIO(CULTURES[0].png()))
     for name, panels in PICTURES.items():
-        image = scene if name == "exclude" else Image.open(NUCLEI)
+        image = scene if name == "exclude" else nuclei
         prompts = list(dict.fromkeys(prompt for panel in panels for prompt in questions(panel.plan())))
         answers = dict(zip(prompts, model.segment([image], prompts)[0], strict=True))
         picture = np.concatenate([draw_panel(image, panel, answers) for panel in panels], axis=1)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from labeling.regions.instances import label_instances
+from argenseg_model.instances import label_instances
 from labeling.regions.kinds import region_mask
 
 _BOX_MARGIN = 16  # px of surroundings
@@ -15,6 +15,9 @@ _POINT_MARGINS = 96, 120  # at least and at most: for 240 x 240 px a tiled model
 _WIDEST = 512  # px of a second look: on a CPU two tiled looks take up to four times as long as one
 _EDGE = 2  # px: a coarse mask that goes on may end a little before the edge
 _NEAR = 0.015  # of the image's diagonal: a point so near to an object is meant for it
+
+_LARGEST_OBJECT = 0.25  # of the image: a larger box is an area in which something is to be found
+_LEAST_EXTENT = 0.6  # of its box: what an object that the box was drawn around reaches at least
 
 Window = tuple[int, int, int, int]
 """A part of an image in px: left, top, right, bottom."""
@@ -92,6 +95,26 @@ def limit_to_focus(mask: NDArray[np.bool_], focus: Focus) -> NDArray[np.bool_]:
     if focus.boxes:
         mask = mask & np.any([_box_mask(box, mask.shape) for box in focus.boxes], axis=0)
     return _under_points(mask, focus.points) if focus.points else mask
+
+
+def fill_doubtful_boxes(mask: NDArray[np.bool_], focus: Focus) -> NDArray[np.bool_]:
+    """A mask (height, width) that was limited to its focus, with each box filled that cannot have been drawn for what
+    is in it: an object reaches the sides of its box. Boxes of more than a quarter of the image are areas, and stay.
+
+    With points nothing is filled: they say what is meant.
+    """
+    filled = mask.copy()
+    for box in focus.boxes if not focus.points else ():
+        inside = _box_mask(box, mask.shape)
+        if inside.sum() <= _LARGEST_OBJECT * mask.size and _extent(mask & inside) < _LEAST_EXTENT * _extent(inside):
+            filled |= inside
+    return filled
+
+
+def _extent(mask: NDArray[np.bool_]) -> int:
+    """Pixels of the upright rectangle around what is drawn."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int((rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)) if rows.size else 0
 
 
 def _corners(box: Box, width: int, height: int) -> list[tuple[float, float]]:

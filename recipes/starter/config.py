@@ -1,19 +1,26 @@
 """The starter's sizes, and how its weights begin: small enough to be trained on two CPU cores."""
 
 import math
+import re
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from argenseg_model.chosen_objects import WORDS
 from argenseg_model.configuration import ARGenSegConfig
 from argenseg_model.model import ARGenSeg
 from argenseg_model.prompting import ANSWERS, QUESTIONS
+from argenseg_model.scenes.vocabulary import ANY_SHAPE, FOREIGN_OBJECTS, SHAPES
 from argenseg_model.tokenizer import Tokenizer
+from recipes.starter.corpus import prompt_corpus
+from recipes.starter.names import NAMES
 
-TILE = 64
-"""Pixels of a tile's side; its mask is drawn at half that, 8 x 8 cells of 4 x 4 mask pixels."""
-SCALES = (1, 8)
+SIDE, PICTURE = 256, 64
+"""Pixels of the side that the whole picture is squashed to, and of its mask: 16 x 16 cells of 4 x 4 mask pixels."""
+SCALES = (1, 16)
+AUTOCONTRAST = 0.001
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def vqvae_config() -> dict[str, object]:
@@ -39,22 +46,18 @@ def starter_config(tokenizer: Tokenizer, model_name: str) -> ARGenSegConfig:
     return ARGenSegConfig(
         model_name=model_name,
         vision_config={
-            "hidden_size": 160,
-            "intermediate_size": 480,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 5,
-            "attention_bias": True,
-            "image_size": TILE,
-            "patch_size": 8,
-            "layer_scale_init_value": 0.5,
-            "initializer_range": 0.05,
+            "model_type": "efficientnet_lite",
+            "image_size": [SIDE, SIDE],
+            "patch_size": [8, 8],
+            "hidden_size": 128,
+            "num_hidden_layers": 2,
         },
         text_config={
             "model_type": "llama",
             "vocab_size": len(tokenizer) + int(vqvae["num_codes"]),  # type: ignore[call-overload]
             "hidden_size": 192,
             "intermediate_size": 512,
-            "num_hidden_layers": 5,
+            "num_hidden_layers": 4,
             "num_attention_heads": 6,
             "num_key_value_heads": 6,
             "max_position_embeddings": 1024,
@@ -67,24 +70,48 @@ def starter_config(tokenizer: Tokenizer, model_name: str) -> ARGenSegConfig:
             "pad_token_id": special["<pad>"],
         },
         vqvae_config=vqvae,
-        downsample_ratio=1.0,
+        downsample_ratio=0.5,
         image_token_id=special["<IMG_CONTEXT>"],
         ge_start_id=special["<ge_start>"],
         ge_end_id=special["<ge_end>"],
         mask_context_id=special["<MASK_CONTEXT>"],
         visual_token_start=len(tokenizer),
         eos_token_id=special["<|im_end|>"],
-        image_size=TILE,
-        image_mean=[0.5, 0.5, 0.5],
-        image_std=[0.25, 0.25, 0.25],
-        image_mode="tile",
-        tile_overlap=TILE // 8,
-        autocontrast=0.001,
+        image_size=SIDE,
+        image_mean=list(MEAN),
+        image_std=list(STD),
+        image_mode="squash",
+        autocontrast=AUTOCONTRAST,
         decode_temperature=0.5,
-        mask_resize_steps=[TILE // 2],
+        mask_resize_steps=[PICTURE],
         image_position_code=True,
+        visual_tokens_see_image=True,
+        known_names=known_names(),
+        known_words=known_words(),
+        measures_words=True,
+        closer_tiles=6,
+        edge_radius=1.5,
         system_message="",
     )
+
+
+def known_names() -> dict[str, list[str]]:
+    """What the starter is taught to name: as all of it is asked for -> all forms."""
+    forms = [(pair[1], [word for other in name.wordings for word in other]) for name in NAMES.values()
+             for pair in name.wordings[:1]]  # fmt: skip
+    forms += [(pairs[0][1], [word for pair in pairs for word in pair]) for pairs in (*SHAPES.values(), ANY_SHAPE)]
+    named: dict[str, list[str]] = {}
+    for usual, words in forms:
+        named.setdefault(usual, []).extend(words)
+    return named
+
+
+def known_words() -> list[str]:
+    """What stands beside names in the prompts of training."""
+    things = {word for forms in known_names().values() for form in forms for word in form.lower().split()}
+    foreign = {word for thing in FOREIGN_OBJECTS for word in thing.split()}
+    said = {word for prompt in prompt_corpus(0, 6000) for word in re.findall(r"[a-z]+(?:-[a-z]+)*", prompt.lower())}
+    return sorted((said - foreign - (things - {"in", "the", "or", "of"})) | WORDS)
 
 
 @torch.no_grad()
@@ -93,11 +120,10 @@ def initialise(model: ARGenSeg) -> None:
 
     Finding "the same place in the picture" is what a fresh model learns last; here it starts with it.
     """
-    D, vision = model.config.text_config.hidden_size, model.config.vision_config
-    side = vision.image_size[0] // vision.patch_size[0]
+    D = model.config.text_config.hidden_size
+    side = round(model.config.num_image_tokens**0.5)
     model.image_pos_1LC.copy_(sine_code_2d(side, D)[None])
     model.pos_1LC.copy_(torch.cat([sine_code_2d(scale, D) for scale in model.config.vqvae_config.scales])[None])
-    model.vision_model.embeddings.position_embeddings[:, 1:] = sine_code_2d(side, vision.hidden_size)
     model.get_input_embeddings().weight.normal_(0, 0.5)
     model.lvl_embed.weight.normal_(0, 0.3)
     model.word_embed.weight.normal_(0, 0.3)

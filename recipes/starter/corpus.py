@@ -15,6 +15,8 @@ from argenseg_model.scenes.vocabulary import (
     SHAPES,
     SIZES,
 )
+from recipes.starter.asking import wordings_of
+from recipes.starter.names import NAMES
 from recipes.starter.nuclei import NUCLEI_PROMPTS
 
 _PROMPTS_PER_SCENE = 8
@@ -26,6 +28,7 @@ def _vocabulary() -> list[str]:
     for pairs in (*SHAPES.values(), ANY_SHAPE):
         words += [word for pair in pairs for word in pair]
     words += [shade for shades in COLOURS.values() for shade in shades]
+    words += [word for name in NAMES.values() for forms in name.wordings for word in forms]
     words += [word for names in (*COLOUR_SYNONYMS.values(), *SIZES.values()) for word in names]
     return list(dict.fromkeys(words))
 
@@ -33,7 +36,7 @@ def _vocabulary() -> list[str]:
 def prompt_corpus(seed: int, n: int) -> list[str]:
     """`n` prompts in the proportions of training, after every word of the vocabulary once; the same for the same seed.
 
-    One prompt in ten is about nuclei, one in ten names something else, the rest are about scenes of all levels.
+    Half are about scenes of all levels, half about names of real pictures.
     """
     rng = np.random.default_rng(seed)
     corpus = _vocabulary()
@@ -45,4 +48,5 @@ def prompt_corpus(seed: int, n: int) -> list[str]:
             corpus.append(sample_prompt(scene, rng, level, absent=rng.random() < 0.25)[0])
         corpus.append(NUCLEI_PROMPTS[int(rng.random() * len(NUCLEI_PROMPTS))])
         corpus.append(absent_anywhere(rng))
+        corpus += [wordings_of(rng, list(NAMES)[int(rng.random() * len(NAMES))]) for _ in range(_PROMPTS_PER_SCENE)]
     return corpus[:wanted]

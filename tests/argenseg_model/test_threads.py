@@ -9,8 +9,8 @@ from argenseg_model.threads import torch_environment, usable_cores
 
 def test_processes_share_the_cores() -> None:
     cores = usable_cores()
-    assert torch_environment({})["OMP_NUM_THREADS"] == str(cores)
-    assert torch_environment({}, processes=cores)["OMP_NUM_THREADS"] == "1"
+    assert torch_environment({}) == {"OMP_WAIT_POLICY": "PASSIVE"}  # torch knows better than to take all
+    assert torch_environment({}, processes=max(2, cores))["OMP_NUM_THREADS"] == "1"
     assert torch_environment({}, processes=10 * cores)["OMP_NUM_THREADS"] == "1"
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from backend.console.demo.label_studio import free_ports
 from labeling.regions import brush_rle
+from tests.docker.chart import check_chart
 from tests.docker.stack import ROOT, CheckFailed, Stack, ensure_engine, run, stop_engine
 from tests.e2e.label_studio_api import LabelStudioApi, wait_for
 
@@ -56,6 +57,11 @@ class Check:
         for files in (["compose.yaml"], ["compose.yaml", "compose.gpu.yaml"]):
             options = [option for file in files for option in ("-f", f"docker/{file}")]
             run("docker", "compose", *options, "--env-file", str(self.stack.env_file), "config", "--quiet")
+
+    def chart(self) -> None:
+        folder = self.folder / "chart"
+        folder.mkdir(exist_ok=True)
+        check_chart(folder)
 
     def build_backend(self) -> None:
         self.stack.compose("build", "--quiet", "backend")
@@ -113,7 +119,7 @@ class Check:
         self._wait_for_mask(later)
 
     def correct(self) -> None:
-        """A mask is changed by Label Studio's API, and the correction is told with how much of it was changed."""
+        """A mask is changed by Label Studio's API, and the correction is reported with how much of it was changed."""
         self._correct(self.label_studio.task_ids(self.project)[0])
         self._wait_for_corrections({"edited": 1})
 
@@ -274,6 +280,7 @@ def main() -> None:
     check = Check(folder)
     steps: list[Callable[[], None]] = [
         check.lint,
+        check.chart,
         check.build_backend,
         check.build_worker,
         check.build_label_studio,

@@ -70,8 +70,8 @@ def test_retrieve_predictions_on_200_tasks(demo: RunningDemo) -> None:
     backend = api.connect(project, demo.backend_url)
     api.retrieve_predictions(project)
     versions: dict[str, int] = wait_for("progress", lambda: held(api, project))
-    told = argenseg(demo, "predict", "--project", str(project), "--dry-run")
-    assert f"of its {TASKS} tasks lack masks of it (" in told and "queued already" in told, "progress is seen"
+    reported = argenseg(demo, "predict", "--project", str(project), "--dry-run")
+    assert f"of its {TASKS} tasks lack masks of it (" in reported and "queued already" in reported, "progress is seen"
     assert sum(versions.values()) < TASKS
 
     wait_for("all predictions", lambda: sum(held(api, project).values()) >= TASKS, RUN_S)

@@ -75,11 +75,11 @@ def test_an_object_that_is_not_there_fails_until_it_is(
     api.call("POST", f"/api/projects/{project}/import", json=[{"image": reference}])
     (task,) = wait_for("the task", lambda: set(api.task_ids(project)) - before)
     wait_for("the failure", lambda: demo.store.progress.counts(project) == {"failed": 1})
-    told = " ".join(argenseg(demo, "predict", "--project", str(project), "--failed").split())
-    assert reason in told and f"(task {task})" in told
+    reported = " ".join(argenseg(demo, "predict", "--project", str(project), "--failed").split())
+    assert reason in reported and f"(task {task})" in reported
     log = (demo.data_dir.parent / "logs" / "demo.log").read_text(errors="replace")
     assert reason in log
-    assert not [secret for secret in (SECRET, "X-Amz-", demo.label_studio.token) if secret in told + log]
+    assert not [secret for secret in (SECRET, "X-Amz-", demo.label_studio.token) if secret in reported + log]
 
     bucket.put(key, image_file(1))
     argenseg(demo, "predict", "--project", str(project), "--retry-failed")

@@ -167,7 +167,7 @@ def test_a_correction_teaches_the_next_version(
     page = open_page(training, browser_context, training.added[LOOKED_AT], new)
     page.screenshot(artifacts / "after-promotion.png")
 
-    assert "serves project" in training.run("models", "rollback", "--project", str(training.id))
+    assert "is active for project" in training.run("models", "rollback", "--project", str(training.id))
     assert training.pinned() == old and store.models.active(run.project) is None
     open_page(training, browser_context, training.added[LOOKED_AT], old)
 
@@ -176,9 +176,9 @@ def test_too_small_a_holdout_is_said_and_changes_nothing(corrected: TrainingProj
     """The gate wants more holdout images than there are: it says how many, nothing is learnt, a report is kept."""
     store, old = corrected.demo.store, corrected.pinned()
     strict = {"GATE_MIN_IMAGES": str(HOLDOUT_IMAGES + 36)}
-    told = corrected.run("finetune", "--project", str(corrected.id), "--from-corrections", **strict)
+    reported = corrected.run("finetune", "--project", str(corrected.id), "--from-corrections", **strict)
     run = corrected.runs()[0]
-    assert run.status == "refused" and "36 more are missing" in told
+    assert run.status == "refused" and "36 more are missing" in reported
     assert run.report is not None and run.candidate is None
     assert not run.report["gate"]["decided"] and "36 more are missing" in run.report["gate"]["reasons"][0]
     assert store.models.active(run.project) is None and corrected.pinned() == old

@@ -132,7 +132,7 @@ def test_one_region_is_changed_one_is_deleted_and_the_others_are_left(
         "the stored corrections",
         lambda: [each for each in store.corrections.of_project(project) if each.annotation_id == annotation],
     )
-    assert store.events.has("ANNOTATION_CREATED", project, after=newest), "no webhook told of it"
+    assert store.events.has("ANNOTATION_CREATED", project, after=newest), "no webhook reported it"
     found = {each.region_id: each for each in stored}
     kinds = {changed["id"]: "edited", deleted["id"]: "deleted"} | {each["id"]: "accepted" for each in left}
     assert {region_id: each.kind for region_id, each in found.items()} == kinds

@@ -50,9 +50,9 @@ def shown(training: TrainingProject) -> str:
 
 @pytest.fixture
 def served(demo: RunningDemo, tmp_path: Path) -> tuple[TrainingProject, Project]:
-    """The tissue in a project that a worse version serves, with the holdout corrected."""
+    """The tissue in a project in which a worse version is active, with the holdout corrected."""
     api, store = demo.label_studio, demo.store
-    sample = SampleProject(api.url, api.token, replace(TISSUE, title="Tissue: what serves is a bad version"))
+    sample = SampleProject(api.url, api.token, replace(TISSUE, title="Tissue: a bad version is active"))
     training = TrainingProject(demo, sample, {})
     api.connect(training.id, demo.backend_url)
     project = store.projects.upsert(api.url, training.id, label_config())
@@ -101,7 +101,7 @@ def test_a_win_moves_what_annotators_see_by_itself(
     assert live is not None and (live.name, live.state) == (run.candidate, "accepted")
     assert "passed the gate" in training.report_page(run)
 
-    assert "serves project" in training.run("models", "rollback", "--project", str(training.id))
+    assert "is active for project" in training.run("models", "rollback", "--project", str(training.id))
     live = store.models.active(project)
     assert live is not None and live.name == WORSE
     assert training.pinned() == old and shown(training) == old

@@ -1,4 +1,4 @@
-"""What Label Studio tells nobody, or told nobody who listened: the next sync has it predicted."""
+"""What Label Studio tells nobody, or reported nobody who listened: the next sync has it predicted."""
 
 from typing import Any
 

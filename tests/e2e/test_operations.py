@@ -122,8 +122,8 @@ def test_a_killed_run_is_resumed_pinned_and_pruned(installation: Installation, p
         assert all("password" in change for change in installation.changes()[changes:]), (
             "connecting again changes nothing"
         )
-        told = installation.run("predict", "--project", number, "--resume")
-        assert "s a task, measured on" in told and "whatever becomes of the backend" in told
+        reported = installation.run("predict", "--project", number, "--resume")
+        assert "s a task, measured on" in reported and "whatever becomes of the backend" in reported
         ((version, count),) = held(api, project).items()
         assert count == TASKS and shown(api, project) == version
         assert {len(api.predictions(task)) for task in api.task_ids(project)} == {1}, "nothing lost, nothing doubled"
@@ -166,10 +166,10 @@ def test_the_two_defaults_that_break_it_are_named(
     ) as process:
         try:
             wait_for("the second Label Studio", server.is_up, READY_S)
-            told = installation.run("doctor", "--project", str(project), "--json", exit_code=1, url=server.url)
+            reported = installation.run("doctor", "--project", str(project), "--json", exit_code=1, url=server.url)
         finally:
             process.terminate()
-    findings = [finding for finding in json.loads(told)["findings"] if finding["link"] == "private addresses"]
+    findings = [finding for finding in json.loads(reported)["findings"] if finding["link"] == "private addresses"]
     assert [finding["mend"] for finding in findings] == [
         f"Set {setting}=false in Label Studio's environment and start it again." for setting in settings
     ]

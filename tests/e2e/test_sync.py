@@ -86,8 +86,8 @@ def test_whatever_annotators_did_while_no_webhook_came(
     gone, _ = annotate(api, thinned, "r3"), annotate(api, thinned, "r4")
     annotate(api, untouched, "r5"), annotate(api, cleared, "r6"), annotate(api, doomed, "r7")
     time.sleep(CLOCK_S)
-    told = installation.run("corrections", "sync", "--project", str(project))
-    assert "6 tasks looked at, 7 annotations were new or changed, 0 were deleted" in told
+    reported = installation.run("corrections", "sync", "--project", str(project))
+    assert "6 tasks looked at, 7 annotations were new or changed, 0 were deleted" in reported
     with Store.open(f"sqlite:///{tmp_path}/argenseg.db", str(tmp_path / "blobs")) as store:
         assert known(store) == truth(api, project)
 
@@ -110,8 +110,8 @@ def test_whatever_annotators_did_while_no_webhook_came(
         outcome = sync(api, tmp_path, project)
         assert outcome is not None and (outcome.changed, outcome.deleted) == (0, 2)
         assert known(store) == truth(api, project)
-    told = installation.run("corrections", "sync", "--project", str(project), "--all")
-    assert "0 annotations were new or changed, 0 were deleted" in told
+    reported = installation.run("corrections", "sync", "--project", str(project), "--all")
+    assert "0 annotations were new or changed, 0 were deleted" in reported
 
 
 def test_a_skip_that_no_webhook_told_of(demo: RunningDemo, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_skip_that_no_webhook_told_of(demo: RunningDemo, tmp_path: Path) -> No
     (task,) = api.import_images(project, IMAGES[:1])
     annotation = annotate(api, task, "r1", was_cancelled=True)
     installation.run("corrections", "sync", "--project", str(project))
-    told = installation.run("corrections", "sync", "--project", str(project), "--all")
-    assert "0 annotations were new or changed, 0 were deleted" in told
+    reported = installation.run("corrections", "sync", "--project", str(project), "--all")
+    assert "0 annotations were new or changed, 0 were deleted" in reported
     with Store.open(f"sqlite:///{tmp_path}/argenseg.db", str(tmp_path / "blobs")) as store:
         assert [(each.annotation_id, each.state) for each in store.annotations.find()] == [(annotation, "skipped")]

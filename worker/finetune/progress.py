@@ -10,8 +10,8 @@ from worker.finetune.learnt_from import LearntFrom
 
 _STATES = {
     "requested": "waits for a scheduler",
-    "promoted": "promoted: the new version serves",
-    "refused": "refused: the version before goes on serving",
+    "promoted": "promoted: the new version is active",
+    "refused": "refused: the version before stays active",
     "failed": "failed",
     "stopped": "stopped",
 }
@@ -50,7 +50,7 @@ def tell_learnt_from(run: FinetuneRun) -> str | None:
 def _tell_step(settings: Settings, run: FinetuneRun) -> str:
     folder = run_folder(settings, run)
     if (folder / "report.html").is_file():
-        return "judged: open tasks get their new masks first, then it serves"
+        return "judged: open tasks get their new masks first, then it becomes active"
     if (folder / "finished.json").is_file():
         return "has learnt; both versions are measured on the holdout"
     if (steps := _steps(folder)) is not None:

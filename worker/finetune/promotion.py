@@ -61,9 +61,9 @@ def promote(
 def roll_back(
     settings: Settings, store: Store, project: Project | None, *, on_tick: Callable[[], None] = lambda: None
 ) -> tuple[ModelVersion | None, list[str]]:
-    """Go back to what served before, and return it. New requests are for it at once; annotators see its predictions,
-    which are there still, as soon as open tasks that came since have some too. Errors, `on_tick` and the sentences that
-    are returned too as for `promote`.
+    """Go back to what was active before, and return it. New requests are for it at once; annotators see its
+    predictions, which are there still, as soon as open tasks that came since have some too. Errors, `on_tick` and the
+    sentences that are returned too as for `promote`.
     """
     version, unseen = store.models.withdraw_active(project), list[str]()
     again = promote_command(None if version is None else version.name, project)
@@ -77,7 +77,7 @@ def roll_back(
 
 
 def served_projects(settings: Settings, store: Store, project: Project | None) -> list[Project]:
-    """This project, or all that the default serves; none where Label Studio cannot be asked, and none of another one:
+    """This project, or all that use the default; none where Label Studio cannot be asked, and none of another one:
     there, the number means another project.
     """
     if settings.label_studio_url is None or settings.label_studio_api_key is None:
@@ -175,7 +175,7 @@ def _show(settings: Settings, project: OpenProject, on_tick: Callable[[], None],
         )
         reason = f"{len(lacking)} open tasks have masks, but none of {project.version} ({failed} of them failed)"
     elif (serving := _serving_version(settings, project)) != project.version:  # somebody was faster, or went back
-        reason = f"{serving} serves it by now, not {project.version}"
+        reason = f"{serving} is active by now, not {project.version}"
     else:
         pin(project, project.version)
         return None
@@ -186,7 +186,7 @@ def _show(settings: Settings, project: OpenProject, on_tick: Callable[[], None],
 
 
 def _shown_version(project: OpenProject) -> str:
-    """The version that annotators see, whatever serves; "" where they may see any, or what a backend tells ("live")."""
+    """The version that annotators see; "" where they may see any, or what a backend reports ("live")."""
     titles = [str(backend["title"]) for backend in project.client.list_ml_backends(project.number)]
     return "" if project.shown in titles else project.shown
 

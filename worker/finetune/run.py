@@ -50,7 +50,7 @@ class Interrupted(WorkerError):
 
 
 class Overtaken(WorkerError):
-    """What serves was changed by somebody else since the run began: its version does not go live by itself."""
+    """The active version was changed by somebody else since the run began: its version does not go live by itself."""
 
 
 @dataclass
@@ -132,12 +132,12 @@ def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callab
 
 
 def _end_early(hold: Hold, status: FinetuneStatus, error: str) -> None:
-    """End a run before its end, and say so if its version serves nonetheless."""
+    """End a run before its end, and say so if its version is active nonetheless."""
     store, project = hold.context.store, hold.run.project
     live, candidate = store.models.active(project), store.finetunes.get(hold.run.id).candidate
     if live is not None and live.name == candidate:
         option = "" if project is None else f" --project {project.project_id}"
-        error = f"{error.rstrip('.')}. But {candidate} serves already: argenseg models rollback{option}"
+        error = f"{error.rstrip('.')}. But {candidate} is active already: argenseg models rollback{option}"
     store.finetunes.end(hold.run.id, status, holder=hold.holder, error=error)
     hold.context.metrics.count(TRAINING_RUNS, status)
 
@@ -156,7 +156,7 @@ def _learn_and_judge(hold: Hold) -> tuple[bool, dict[str, object], list[str]]:
     folder.mkdir(parents=True, exist_ok=True)
     run = store.finetunes.begin(hold.run.id, None, active_model(settings, store, hold.run.project))
     assert run.base is not None
-    base = run.base  # what served when the run began: it may be live itself by now, cut off while it was promoted
+    base = run.base  # what was active when the run began: it may be so itself by now, cut off while it was promoted
     manifest = build_manifest(context, run, folder, on_tick=hold.tick)
     whole = Manifest.read(manifest)
     snapshot, rules = whole.split("holdout").digest()[:12], GateRules(min_images=settings.gate_min_images)
@@ -216,12 +216,12 @@ def _check_overtaken(context: JobContext, run: FinetuneRun) -> None:
     live = store.models.active(project)
     if live is not None and live.name == name:
         return
-    serves = context.settings.model if live is None else live.name
+    active = context.settings.model if live is None else live.name
     by_hand = f"To promote it by hand: {promote_command(name, project)}"
     if store.models.was_active(name, project):
-        raise Overtaken(f"{name} was live and was taken back meanwhile; {serves} serves. {by_hand}")
+        raise Overtaken(f"{name} was live and was taken back meanwhile; {active} is active. {by_hand}")
     if active_model(context.settings, store, project) != run.base:
-        raise Overtaken(f"Another version, {serves}, serves meanwhile; {name} was not compared with it. {by_hand}")
+        raise Overtaken(f"Another version, {active}, is active meanwhile; {name} was not compared with it. {by_hand}")
 
 
 def _train(hold: Hold, base: str, name: str, manifest: Path, folder: Path) -> Path:

@@ -43,8 +43,8 @@ _prefix_caches: "WeakSet[PrefixCache]" = WeakSet()
 class Question:
     """An image file and the prompts to be segmented in it.
 
-    `window` (left, top, right, bottom in px of the upright image): only what is there is asked for. A model that sees
-    an image in tiles then looks at those of the window only.
+    `window` (left, top, right, bottom in px of the upright image): only what is there is asked for. A model that was
+    trained on parts of images (tiles, or a closer look) then looks at the window only.
     """
 
     image: Path
@@ -151,7 +151,8 @@ def load_argenseg(options: ModelOptions) -> Segmenter:
 
     def segment(questions: Sequence[Question]) -> list[list[tuple[NDArray[np.bool_], float]]]:
         images = [load_image(question.image, max_pixels=options.max_image_pixels) for question in questions]
-        windows = [question.window if model.config.image_mode == "tile" else None for question in questions]
+        sees_parts = model.config.image_mode == "tile" or model.config.closer_tiles > 0
+        windows = [question.window if sees_parts else None for question in questions]
         looked_at = [image.crop(window) if window else image for image, window in zip(images, windows, strict=True)]
         results = model.segment(looked_at, [list(question.prompts) for question in questions])
         return [

@@ -52,8 +52,8 @@ def asking_redis() -> Iterator[None]:
     try:
         yield
     except RedisError as error:
-        advice = "Start argenseg up, or put REDIS_URL right."
-        raise QueueUnreachable(f"Redis does not answer ({error}). {advice}") from error
+        mend = "Start argenseg up, or put REDIS_URL right."
+        raise QueueUnreachable(f"Redis does not answer ({error}).", mend) from error
 
 
 @asking_redis()

@@ -51,7 +51,8 @@ class LeasedWorker(SimpleWorker):
                 maintenance_interval=60,
             )
         except RedisError as error:
-            raise QueueUnreachable(f"Redis cannot be used: {error}. Check REDIS_URL, or run argenseg up.") from error
+            mend = "Check REDIS_URL, or run argenseg up."
+            raise QueueUnreachable(f"Redis cannot be used: {error}.", mend) from error
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         return self.lease_s

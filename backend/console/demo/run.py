@@ -17,6 +17,7 @@ from backend.console.demo.training_project import TISSUE, place_tissue, submit_h
 from backend.console.supervisor.embedded_redis import data_folder_lock
 from backend.console.supervisor.processes import Command, Supervisor
 from backend.console.supervisor.up import is_ready, start_services
+from labeling.extras import install_command
 from labeling.settings import Settings, environment_of
 from labeling.store import Store
 from worker.errors import SupervisorError
@@ -64,7 +65,7 @@ def run_demo(server: LabelStudioServer, settings: Settings, console: Console, *,
             write_environment(settings)
             if missing := missing_packages():
                 console.print(
-                    f"Without the real pictures of {', '.join(missing)}: pip install 'argenseg-labeling[demo]' brings"
+                    f"Without the real pictures of {', '.join(missing)}: {install_command('demo')} brings"
                     " them, for a demo in another --data-dir.",
                     markup=False,
                 )
@@ -134,7 +135,7 @@ def _welcome(server: LabelStudioServer, projects: list[SampleProject], settings:
         "   star are done: they are the holdout, on which models are measured and from which none learns.\n"
         "2. Settings, Model, the dots beside ARGenSeg, Start Training. It takes some minutes; how far it is, and then\n"
         f"   the verdict and its report: here, and on [bold]{settings.local_backend_url}/finetune[/bold]\n"
-        "3. A version that is better for certain serves at once: open another task. One that is not changes nothing.\n"
+        "3. A version that is surely better is active at once: open another task. One that is not changes nothing.\n"
         f"   To go back, in a shell that read {_environment_file(settings)} (. FILE):\n"
         f"   [bold]argenseg models rollback --project {tissue.id}[/bold]\n\n"
         f"{''.join(photographs)}"

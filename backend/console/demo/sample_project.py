@@ -149,7 +149,7 @@ class SampleProject:
         self._call("POST", "/api/dm/actions", params=action, json=selection)
 
     def model_version(self) -> str:
-        """The version that the backend's /setup told Label Studio."""
+        """The version that the backend's /setup reported to Label Studio."""
         backends = self._client.list_ml_backends(self.id)
         versions = [backend["model_version"] for backend in backends if backend["title"] == BACKEND_TITLE]
         if not versions or not versions[0]:

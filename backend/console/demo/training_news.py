@@ -1,4 +1,4 @@
-"""What becomes of the fine-tune runs that people start from Label Studio, told in the demo's terminal."""
+"""What becomes of the fine-tune runs that people start from Label Studio, reported in the demo's terminal."""
 
 import time
 from contextlib import suppress

@@ -47,7 +47,7 @@ def backend(settings: Settings) -> Iterator[Finding]:
 
 def _told(answer: httpx.Response) -> dict[str, Any]:
     try:
-        told = answer.json()
+        reported = answer.json()
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return reported if isinstance(reported, dict) else {}

@@ -19,8 +19,8 @@ _NEW_TOKEN = "Make a personal access token in Label Studio (Account & Settings),
 def server(settings: Settings) -> Iterator[Finding]:
     """Reachable, and which version?"""
     client = require_client(settings)
-    told = client.call("GET", "/api/version/", what="Label Studio's version could not be read")
-    version = str(told.get("release") or "of unknown version")
+    reported = client.call("GET", "/api/version/", what="Label Studio's version could not be read")
+    version = str(reported.get("release") or "of unknown version")
     if version.startswith(f"{_TESTED}."):
         yield ok(f"Label Studio {version} answers at {client.url}.")
     else:
@@ -46,11 +46,11 @@ def clock(settings: Settings) -> Iterator[Finding]:
     """Tokens and times are wrong when clocks are."""
     client = require_client(settings)
     before = time.time()
-    told = client.server_time()
-    if told is None:
+    reported = client.server_time()
+    if reported is None:
         yield warning("Label Studio tells no time.", "Compare its clock with this machine's by hand.")
         return
-    skew = told.timestamp() - (before + time.time()) / 2
+    skew = reported.timestamp() - (before + time.time()) / 2
     if abs(skew) > _CLOCKS_DIFFER_S:
         yield warning(f"Label Studio's clock is {skew:+.0f} s from this machine's.", "Let NTP set both clocks.")
     else:

@@ -23,16 +23,17 @@ _SHOWN_CHARACTERS = 300
 
 
 def weights(settings: Settings, number: int | None = None) -> Iterator[Finding]:
-    """Those of the model that serves project `number` (None: the default): found, and which ones?
+    """Those of the model that is active for project `number` (None: the default): found, and which ones?
 
     A promoted version is a folder, which every worker must have.
     """
     with Store.open(settings.database_url, settings.blob_url) as store:
         for version in store.models.all():
-            serves = store.models.active_for(version.name)
-            if serves and not Path(version.folder).is_dir():
+            active_for = store.models.active_for(version.name)
+            if active_for and not Path(version.folder).is_dir():
                 yield warning(
-                    f"{version.name}, which serves {', '.join(serves)}, is not on this host: no {version.folder}.",
+                    f"{version.name}, which is active for {', '.join(active_for)}, is not on this host:"
+                    f" no {version.folder}.",
                     "A worker here cannot load it: share ARGENSEG_DATA_DIR among hosts, or copy the folder to here.",
                 )
     model = active_model_of(settings, number)
@@ -49,7 +50,7 @@ def weights(settings: Settings, number: int | None = None) -> Iterator[Finding]:
     if not any(file.suffix in _WEIGHTS for file in folder.iterdir()):
         yield failure(
             f"{folder} holds no weights.",
-            "Set ARGENSEG_MODEL to a folder with config.json and .safetensors. argenseg models list tells what serves.",
+            "Set ARGENSEG_MODEL to a folder with config.json and .safetensors. See argenseg models list.",
         )
         return
     name, digest = weights_name(model)
@@ -75,8 +76,8 @@ def segmentation(settings: Settings, number: int | None = None, *, is_wanted: bo
         except subprocess.TimeoutExpired:
             yield failure("The model took minutes over a tiny picture.", "Is the machine busy, or DEVICE wrong?")
         except subprocess.CalledProcessError as error:
-            told = (error.stderr or error.stdout).strip()[-_SHOWN_CHARACTERS:]
-            yield failure(f"The model cannot be used: {told}", "Check ARGENSEG_MODEL and DEVICE.")
+            reported = (error.stderr or error.stdout).strip()[-_SHOWN_CHARACTERS:]
+            yield failure(f"The model cannot be used: {reported}", "Check ARGENSEG_MODEL and DEVICE.")
         else:
             yield ok(f"Loaded, and a tiny picture segmented, in {time.monotonic() - began:.1f} s.")
 

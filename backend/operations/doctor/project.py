@@ -76,9 +76,9 @@ def connection(settings: Settings, project: int) -> Iterator[Finding]:
     elif not has_credentials(backend, settings):
         yield failure("Label Studio does not send the backend's user and password.", mend)
     elif backend["state"] != "CO":
-        told = str(backend.get("error_message") or "it gives no reason")[:200]
+        reported = str(backend.get("error_message") or "it gives no reason")[:200]
         yield failure(
-            f"Label Studio does not reach {url}: {told}.", "Start the backend, or set BACKEND_URL to where it is."
+            f"Label Studio does not reach {url}: {reported}.", "Start the backend, or set BACKEND_URL to where it is."
         )
     else:
         yield ok(f"Connected to {url} as {backend['title']!r}, and reached.")

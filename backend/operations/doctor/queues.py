@@ -20,7 +20,7 @@ def redis(settings: Settings) -> Iterator[Finding]:
         server = server_facts(connection)
     except QueueUnreachable as error:
         where = "REDIS_URL" if settings.redis_url else f"the embedded one at {redis_socket(settings)}"
-        yield failure(f"{error} It is looked for at {where}.", "")
+        yield failure(f"{error.fault} It is looked for at {where}.", error.mend)
         return
     version = str(server.get("redis_version", "0"))
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:

@@ -46,8 +46,8 @@ def database(settings: Settings) -> Iterator[Finding]:
     with Store.open(settings.database_url, settings.blob_url) as store:
         counts = store.progress.counts()
         revision = store.schema_revision()
-        told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none"
-        yield ok(f"Opened, at migration {revision}. Predictions: {told}.")
+        reported = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none"
+        yield ok(f"Opened, at migration {revision}. Predictions: {reported}.")
         waiting = set(store.requests.stale(_LONG_S))
         with suppress(QueueUnreachable, OSError):  # Redis has a check of its own
             lost = waiting - live_rows(connect(settings), GPU, PREDICT) if waiting else set()

@@ -124,7 +124,7 @@ def run_to_resume(project: OpenProject) -> ProjectRun:
     last = project.store.project_runs.find_last(project.project)
     if last is not None and last.outcome is None and _weights(last.model_version) != _weights(project.version):
         raise WorkerError(
-            f"The open run is of {last.model_version}, and {project.version} serves. If that is being promoted, wait"
+            f"The open run is of {last.model_version}, and {project.version} is active. If that is being promoted, wait"
             f" for it; else begin anew: argenseg predict --project {project.number}"
         )
     if last is not None and last.outcome != "finished":

@@ -59,7 +59,7 @@ def prunable(project: OpenProject) -> list[SentPrediction]:
 def _with_numbers(
     project: OpenProject, task: int, answers: list[AnsweredPrediction], kept: list[str]
 ) -> Iterator[SentPrediction]:
-    """What Label Studio holds of a task's answers: it never told their numbers, but regions keep their ids.
+    """What Label Studio holds of a task's answers: it never reported their numbers, but regions keep their ids.
 
     Nothing where it holds none of the versions that replace them: it may never have stored that answer. Nor where the
     task is gone.

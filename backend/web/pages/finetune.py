@@ -15,7 +15,7 @@ _LARGEST = 2**31 - 1  # of a run's number, as databases keep it
 
 @dataclass(frozen=True)
 class RunLine:
-    """A run as a row of the page. `project` is None for one that serves all, `learnt_from` where there is no report."""
+    """A run as a row of the page. `project` is None for one of all projects, `learnt_from` where there is no report."""
 
     number: int
     has_report: bool

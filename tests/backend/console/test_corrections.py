@@ -64,10 +64,10 @@ def test_list_and_its_filters(run) -> None:
 
 def test_lists_go_into_other_programs(run, store: Store) -> None:
     """No row is cut where the output is no terminal; what others wrote is neither markup nor a formula."""
-    told = LabelStudioDouble().create(3)
-    told["annotation"] |= {"id": 9, "updated_at": "2036-11-22T23:00:00Z"}
-    told["annotation"]["result"][0]["value"]["rectanglelabels"] = ["=1+1 [bold] :car: " + "long " * 40]
-    event_id = store.events.record("ANNOTATION_CREATED", told, label_studio_url=URL)
+    reported = LabelStudioDouble().create(3)
+    reported["annotation"] |= {"id": 9, "updated_at": "2036-11-22T23:00:00Z"}
+    reported["annotation"]["result"][0]["value"]["rectanglelabels"] = ["=1+1 [bold] :car: " + "long " * 40]
+    event_id = store.events.record("ANNOTATION_CREATED", reported, label_studio_url=URL)
     process_event(JobContext(Settings(), store, None, None), event_id)  # type: ignore[arg-type]
     lines = run("corrections", "list").output.splitlines()
     assert len(lines) == 3 + 3 + 2  # the table's frame, a line for each correction, and how many
@@ -225,8 +225,8 @@ def test_an_export_of_a_version_is_whole(run, store: Store, tmp_path: Path, form
     out = tmp_path / "out"
     run("corrections", "export", str(out), "--version", "v1", "--format", form)
     if form == "coco":
-        told = json.loads((out / "annotations.json").read_text())
-        assert [each["attributes"]["region_id"] for each in told["annotations"]] == ["a", "b"]
+        reported = json.loads((out / "annotations.json").read_text())
+        assert [each["attributes"]["region_id"] for each in reported["annotations"]] == ["a", "b"]
     elif form == "huggingface":
         assert json.loads((out / "train" / "metadata.jsonl").read_text())["objects"]["kind"] == ["accepted", "added"]
     else:
@@ -237,8 +237,8 @@ def test_an_export_of_a_version_is_whole(run, store: Store, tmp_path: Path, form
 
 def test_stats(run) -> None:
     assert "2 annotations" in run("stats", "--project", "5").output
-    told = json.loads(run("stats", "--json").stdout)
-    assert (told["annotations"], told["rows"]) == (2, [])  # nothing had been predicted
+    reported = json.loads(run("stats", "--json").stdout)
+    assert (reported["annotations"], reported["rows"]) == (2, [])  # nothing had been predicted
     assert run("stats", "--csv").stdout == ""
 
 
@@ -276,5 +276,8 @@ def test_an_export_leaves_out_what_was_drawn_on_another_image(run, store: Store,
     digest = json.loads(line)["image_sha256"]
     assert digest is not None and digest == store.images.of_tasks(project, [1])[1].sha256
     store.images.record(project, 1, picture(1))
-    told = run("corrections", "export", str(tmp_path / "after"))
-    assert "left out task 1: the task shows another image now" in told.stderr and "1 regions on 1 images" in told.stdout
+    reported = run("corrections", "export", str(tmp_path / "after"))
+    assert (
+        "left out task 1: the task shows another image now" in reported.stderr
+        and "1 regions on 1 images" in reported.stdout
+    )

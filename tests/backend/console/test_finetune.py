@@ -27,7 +27,7 @@ def test_versions_are_listed_shown_promoted_rolled_back_and_deleted(call: Call, 
         (tmp_path / name).mkdir()
         store.models.add(name, str(tmp_path / name), "starter")
     store.models.judge("starter-1.1", "refused", {"gate": {"reasons": ["IoU was worse."], "checks": []}})
-    assert "starter serves" in call("models", "list").output
+    assert "starter is active" in call("models", "list").output
     assert "IoU was worse." in call("models", "show", "starter-1.1").output
     doubted = call("models", "promote", "starter-1.1")
     assert (doubted.exit_code, store.models.active()) == (1, None)
@@ -39,7 +39,7 @@ def test_versions_are_listed_shown_promoted_rolled_back_and_deleted(call: Call, 
     assert "default" in call("models", "list").output
     refused = call("models", "delete", "starter-1.2", "--yes")
     assert (refused.exit_code, "is active" in refused.output, (tmp_path / "starter-1.2").exists()) == (1, True, True)
-    assert "starter-1.1 serves by default again" in call("models", "rollback").output
+    assert "starter-1.1 is active by default again" in call("models", "rollback").output
     assert call("models", "delete", "starter-1.2", "--yes").exit_code == 0
     assert not (tmp_path / "starter-1.2").exists()
     assert call("models", "promote", "base").exit_code == 0
@@ -92,15 +92,15 @@ def test_a_promotion_that_annotators_do_not_see_says_so(
         "Project 3: 2 open tasks have masks, but none of it, so annotators go on seeing starter there."
     ]
     monkeypatch.setattr(promotion, "promote", lambda *_: unseen)
-    told = call("models", "promote", "starter-1.1")
-    assert told.exit_code == 1 and unseen[0] in told.output
-    assert "starter-1.1 serves by default, but what annotators see did not move everywhere" in told.output
+    reported = call("models", "promote", "starter-1.1")
+    assert reported.exit_code == 1 and unseen[0] in reported.output
+    assert "starter-1.1 is active by default, but what annotators see did not move everywhere" in reported.output
     monkeypatch.setattr(promotion, "roll_back", lambda *_: (None, unseen))
-    told = call("models", "rollback")
-    assert told.exit_code == 1 and unseen[0] in told.output
+    reported = call("models", "rollback")
+    assert reported.exit_code == 1 and unseen[0] in reported.output
     unseen.clear()
-    told = call("models", "promote", "starter-1.1")
-    assert (told.exit_code, told.output.splitlines()[-1]) == (0, "starter-1.1 serves by default.")
+    reported = call("models", "promote", "starter-1.1")
+    assert (reported.exit_code, reported.output.splitlines()[-1]) == (0, "starter-1.1 is active by default.")
     assert call("models", "rollback").exit_code == 0
 
 
@@ -123,8 +123,8 @@ def test_an_interrupted_run_waits_and_the_same_command_goes_on_with_it(
     assert run is not None
     assert "gathers its images" in call("finetune").output
     store.finetunes.release(run.id, "somebody")  # as Ctrl-C does
-    told = call("finetune", "--project", "3", "--from-corrections").output
-    assert f"Run {run.id} is open already: going on with it." in told
+    reported = call("finetune", "--project", "3", "--from-corrections").output
+    assert f"Run {run.id} is open already: going on with it." in reported
     assert [(each.id, each.status) for each in store.finetunes.newest()] == [
         (run.id, "failed")
     ]  # nothing to learn from

@@ -67,38 +67,40 @@ def at_work(project: OpenProject, label_studio: LabelStudioDouble) -> Iterator[N
 def test_a_project_from_the_first_look_to_the_pin(
     argenseg: Argenseg, project: OpenProject, label_studio: LabelStudioDouble
 ) -> None:
-    code, told = argenseg("predict", "--project", "5", "--dry-run")
+    code, reported = argenseg("predict", "--project", "5", "--dry-run")
     assert (
         code == 0
-        and "5 of its 5 tasks lack masks" in told
+        and "5 of its 5 tasks lack masks" in reported
         and project.store.project_runs.find_open(project.project) is None
     )
-    code, told = argenseg("predict", "--project", "5", "--pin")
+    code, reported = argenseg("predict", "--project", "5", "--pin")
     assert code == 1
-    assert "5 of 5 tasks, 1 failed" in told and "Label Studio holds 4 predictions" in told
-    assert "1 failed: the image is damaged (task 4)" in told and "They are not pinned" in told
+    assert "5 of 5 tasks, 1 failed" in reported and "Label Studio holds 4 predictions" in reported
+    assert "1 failed: the image is damaged (task 4)" in reported and "They are not pinned" in reported
     assert label_studio.project["model_version"] == ""
     assert "(task 4)" in argenseg("predict", "--project", "5", "--failed")[1]
-    code, told = argenseg("predict", "--project", "5", "--retry-failed")
-    assert code == 1 and told.startswith("1 tasks are tried again.") and "1 failed: the image is damaged" in told
+    code, reported = argenseg("predict", "--project", "5", "--retry-failed")
+    assert (
+        code == 1 and reported.startswith("1 tasks are tried again.") and "1 failed: the image is damaged" in reported
+    )
     del label_studio.tasks[4]
     assert argenseg("predict", "--project", "5", "--retry-failed") == (
         0,
         "0 tasks are tried again. 1 are gone from Label Studio.\n",
     )
-    code, told = argenseg("predict", "--project", "5", "--pin")
-    assert code == 0 and "None of its 4 tasks lacks masks" in told and "from now on" in told
+    code, reported = argenseg("predict", "--project", "5", "--pin")
+    assert code == 0 and "None of its 4 tasks lacks masks" in reported and "from now on" in reported
     assert label_studio.project["model_version"] == project.version
-    code, told = argenseg("versions", "list", "--project", "5")
-    assert code == 0 and "current, seen by annotators" in " ".join(told.split())
+    code, reported = argenseg("versions", "list", "--project", "5")
+    assert code == 0 and "current, seen by annotators" in " ".join(reported.split())
     assert argenseg("versions", "prune", "--project", "5") == (0, "0 predictions were deleted.\n")
 
 
 @pytest.mark.parametrize("title", ["[/data] cells", "Cells [batch 1]", "Cells :car:"])
 def test_a_title_is_shown_as_it_is(argenseg: Argenseg, label_studio: LabelStudioDouble, title: str) -> None:
     label_studio.project["title"] = title
-    code, told = argenseg("predict", "--project", "5", "--dry-run")
-    assert code == 0 and title in told
+    code, reported = argenseg("predict", "--project", "5", "--dry-run")
+    assert code == 0 and title in reported
 
 
 @pytest.mark.usefixtures("at_work")
@@ -113,22 +115,22 @@ def test_a_shortfall_is_said_and_not_pinned(
         return 900 + task if task in lost else add(task, version, *region_ids)
 
     monkeypatch.setattr(label_studio, "add_prediction", losing)
-    code, told = argenseg("predict", "--project", "5", "--pin")
-    assert code == 1 and "2 tasks have none all the same" in told and "They are not pinned" in told
+    code, reported = argenseg("predict", "--project", "5", "--pin")
+    assert code == 1 and "2 tasks have none all the same" in reported and "They are not pinned" in reported
     assert label_studio.project["model_version"] == ""
     lost.clear()
-    code, told = argenseg("predict", "--project", "5", "--pin")
-    assert code == 0 and "all the same" not in told
+    code, reported = argenseg("predict", "--project", "5", "--pin")
+    assert code == 0 and "all the same" not in reported
     assert label_studio.project["model_version"] == project.version
 
 
 def test_the_blind_slice_is_left_out(connected: Settings, redis_connection: Redis, project: OpenProject) -> None:
     environment = {**environment_of(connected), "BLIND_SHARE": "0.5"}
-    told = CliRunner().invoke(main, ["predict", "--project", "5", "--no-wait"], env=environment).output
+    reported = CliRunner().invoke(main, ["predict", "--project", "5", "--no-wait"], env=environment).output
     wanted = project.store.progress.counts()["requested"]
     assert 0 < wanted < 5
-    assert f"{wanted} of its 5 tasks, 50% of them left blind (BLIND_SHARE), lack masks" in told
-    assert f"{wanted} tasks are queued" in told
+    assert f"{wanted} of its 5 tasks, 50% of them left blind (BLIND_SHARE), lack masks" in reported
+    assert f"{wanted} tasks are queued" in reported
 
 
 def test_cancel(argenseg: Argenseg) -> None:
@@ -143,19 +145,19 @@ def test_ctrl_c_says_how_to_come_back(connected: Settings, redis_connection: Red
     heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs inherit that it is ignored
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, preexec_fn=heed) as process:
         assert process.stdout is not None
-        told = ""
-        while "0 of 5 tasks" not in told:
-            told += process.stdout.readline()
-        assert "no worker is running" in told
+        reported = ""
+        while "0 of 5 tasks" not in reported:
+            reported += process.stdout.readline()
+        assert "no worker is running" in reported
         process.send_signal(signal.SIGINT)
-        told, _ = process.communicate(timeout=60)
+        reported, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "argenseg predict --project 5 --resume" in told and "--project 5 --cancel" in told
+    assert "argenseg predict --project 5 --resume" in reported and "--project 5 --cancel" in reported
     assert project.store.project_runs.find_open(project.project) is not None
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "reported"),
     [
         (["predict", "--project", "5", "--cancel", "--failed"], "exclude each other"),
         (["predict"], "--project"),
@@ -164,9 +166,9 @@ def test_ctrl_c_says_how_to_come_back(connected: Settings, redis_connection: Red
         (["up", "--connect"], "belong together"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(argenseg: Argenseg, command: list[str], told: str) -> None:
+def test_what_cannot_be_done_is_said_in_one_line(argenseg: Argenseg, command: list[str], reported: str) -> None:
     code, output = argenseg(*command)
-    assert code != 0 and told in output and "Traceback" not in output
+    assert code != 0 and reported in output and "Traceback" not in output
 
 
 @pytest.mark.parametrize("command", ["list", "pin", "prune"])
@@ -181,15 +183,15 @@ def test_who_sees_the_live_backends_version_is_told_of_pinning(
     del label_studio.tasks[4]
     label_studio.backends.append({"id": 1, "title": "ARGenSeg", "model_version": project.version})
     label_studio.project["model_version"] = "ARGenSeg"
-    code, told = argenseg("predict", "--project", "5")
-    assert code == 0 and "uncertainty sampling works: argenseg versions pin --project 5" in told
+    code, reported = argenseg("predict", "--project", "5")
+    assert code == 0 and "uncertainty sampling works: argenseg versions pin --project 5" in reported
     assert "uncertainty" not in argenseg("predict", "--project", "5", "--pin")[1]
     assert "uncertainty" not in argenseg("predict", "--project", "5")[1]
 
 
 def test_a_cancelled_run_is_resumed_with_its_options(argenseg: Argenseg, project: OpenProject) -> None:
-    code, told = argenseg("predict", "--project", "5", "--resume")
-    assert code == 1 and "nothing to resume" in told
+    code, reported = argenseg("predict", "--project", "5", "--resume")
+    assert code == 1 and "nothing to resume" in reported
     argenseg("predict", "--project", "5", "--limit", "2", "--only-unlabeled", "--pin", "--no-wait")
     project.store.requests.begin(project.store.requests.stale(-1)[0])
     assert argenseg("predict", "--project", "5", "--cancel")[1].startswith("1 tasks are taken back.")
@@ -202,7 +204,7 @@ def test_a_cancelled_run_is_resumed_with_its_options(argenseg: Argenseg, project
     assert project.store.progress.counts() == {"requested": 2}
 
 
-@pytest.mark.parametrize(("change", "told"), [("taken over", "took over"), ("cancelled", "was cancelled")])
+@pytest.mark.parametrize(("change", "reported"), [("taken over", "took over"), ("cancelled", "was cancelled")])
 @pytest.mark.usefixtures("at_work")
 def test_a_run_that_ends_otherwise_is_no_success(
     argenseg: Argenseg,
@@ -210,7 +212,7 @@ def test_a_run_that_ends_otherwise_is_no_success(
     label_studio: LabelStudioDouble,
     monkeypatch: pytest.MonkeyPatch,
     change: str,
-    told: str,
+    reported: str,
 ) -> None:
     def meanwhile(*_: object) -> None:
         if change == "cancelled":
@@ -220,7 +222,7 @@ def test_a_run_that_ends_otherwise_is_no_success(
 
     monkeypatch.setattr(project_run, "follow", meanwhile)
     code, output = argenseg("predict", "--project", "5", "--pin")
-    assert code == 1 and told in output
+    assert code == 1 and reported in output
     assert label_studio.project["model_version"] == ""
 
 

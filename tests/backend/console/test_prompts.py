@@ -133,9 +133,9 @@ def test_time_is_told_for_a_question_and_for_what_a_wording_asks(
     tried = [trial.TriedTask(1, seconds=4.0), trial.TriedTask(2, seconds=12.0), trial.TriedTask(3, problem="gone")]
     assert trial.seconds_per_question(tried, results) == 2.0  # four questions: two prompts more, and what is excluded
     cli._report(results, tried, "ball", "starter-1", as_json=False)
-    told = capsys.readouterr().out
-    assert "2 annotated tasks, 2.00 s a question" in told
-    rows = [[cell.strip() for cell in line.split("│")] for line in told.splitlines() if "│" in line]
+    reported = capsys.readouterr().out
+    assert "2 annotated tasks, 2.00 s a question" in reported
+    rows = [[cell.strip() for cell in line.split("│")] for line in reported.splitlines() if "│" in line]
     assert {row[1]: row[-2] for row in rows} == {"a red thing (now)": "4.00 s", "blue": "4.00 s", "red; blue": "6.00 s"}
 
 

@@ -43,8 +43,8 @@ def test_with_the_credentials(guarded: FlaskClient) -> None:
 
 
 def test_status(client: FlaskClient) -> None:
-    told = {"status": "UP", "model": "tiny-1", "blind_share": 0.0, "predictions": {}}
-    assert client.get("/").json == told
+    reported = {"status": "UP", "model": "tiny-1", "blind_share": 0.0, "predictions": {}}
+    assert client.get("/").json == reported
     send(client, recorded("predict_batch"))
     assert client.get("/").json["predictions"] == {"requested": 10}
 

@@ -179,7 +179,7 @@ def test_setup_does_not_wait_for_a_locked_store(client: FlaskClient, store: Stor
 def test_setup_tells_the_live_version_whatever_goes_on(
     app: Flask, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Label Studio would hide its masks, if another version were told."""
+    """Label Studio would hide its masks, if another version were reported."""
     (tmp_path / "tuned").mkdir()
     store.models.add("tuned", str(tmp_path / "tuned"), "tiny-1")
     store.models.set_active("tuned")
@@ -187,15 +187,15 @@ def test_setup_tells_the_live_version_whatever_goes_on(
     for _ in range(8):
         background.submit(go_on.wait)  # as when thousands of jobs are being queued
     began = time.monotonic()
-    told = send(app.test_client(), recorded("setup")).json["model_version"]
-    assert told.startswith("tuned · ") and time.monotonic() - began < 1
+    reported = send(app.test_client(), recorded("setup")).json["model_version"]
+    assert reported.startswith("tuned · ") and time.monotonic() - began < 1
     go_on.set()
 
     def fail(*_: object) -> None:
         raise StoreError("The database is gone.")
 
     monkeypatch.setattr(store.models, "active", fail)
-    assert send(app.test_client(), recorded("setup")).json["model_version"] == told
+    assert send(app.test_client(), recorded("setup")).json["model_version"] == reported
 
 
 @pytest.mark.parametrize(

@@ -84,13 +84,13 @@ def test_a_task_that_is_opened_gets_its_masks(
 ) -> None:
     recording = recorded("predict_single")
     (result,) = send(client, recording).json["results"]
-    (wish,) = requested(store)
-    assert [(item.label, item.prompt, item.from_name) for item in wish.plan.items] == [
+    (row,) = requested(store)
+    assert [(item.label, item.prompt, item.from_name) for item in row.plan.items] == [
         ("red", "red", "brush"),
         ("blue", "blue", "brush"),
     ]
-    assert (wish.task_id, wish.status, wish.interactive) == (2, "delivered", False)
-    assert result == {"result": wish.result, "score": 0.75, "model_version": version_of(settings, recording)}
+    assert (row.task_id, row.status, row.interactive) == (2, "delivered", False)
+    assert result == {"result": row.result, "score": 0.75, "model_version": version_of(settings, recording)}
     assert [region["value"]["brushlabels"] for region in result["result"]] == [["red"], ["blue"]]
     assert send(client, recorded("versions")).json == {"versions": [version_of(settings, recording)]}
 
@@ -115,7 +115,7 @@ def test_a_typed_prompt_is_answered_with_a_mask_of_its_own(
     first, second = (send(client, recording).json["results"][0]["result"] for _ in range(2))
     assert [region["value"]["brushlabels"] for region in first] == [["blue"]]  # the label that "blue box" names
     assert first[0]["id"] != second[0]["id"]  # Label Studio overwrites a region whose id it has seen
-    assert [(wish.interactive, wish.plan.items[0].prompt) for wish in requested(store)] == [(True, "blue box")] * 2
+    assert [(row.interactive, row.plan.items[0].prompt) for row in requested(store)] == [(True, "blue box")] * 2
 
 
 @pytest.mark.parametrize("name", ["predict_interactive_keypoint", "predict_interactive_rectangle"])
@@ -124,10 +124,10 @@ def test_a_smart_tool_asks_for_its_label_where_it_points(
 ) -> None:
     (result,) = send(client, recorded(name)).json["results"]
     assert [region["value"]["brushlabels"] for region in result["result"]] == [["red"]]
-    (wish,) = requested(store)
-    (item,) = wish.plan.items
+    (row,) = requested(store)
+    (item,) = row.plan.items
     shape = recorded(name)["json"]["params"]["context"]["result"][0]["value"]
-    assert item.focus is not None and (item.prompt, wish.interactive) == ("red", True)
+    assert item.focus is not None and (item.prompt, row.interactive) == ("red", True)
     (drawn,) = item.focus.points or item.focus.boxes
     assert (drawn.x, drawn.y) == (shape["x"], shape["y"])
 
@@ -143,9 +143,9 @@ def test_an_empty_context_leaves_the_page_alone(client: FlaskClient, store: Stor
     """It comes after Submit: regions with the ids of the prediction would overwrite what the annotator made of them."""
     recording = recorded("predict_interactive_empty_context")
     assert send(client, recording).json == {"results": [[]]}
-    (wish,) = requested(store)
-    assert (wish.task_id, wish.delivery, wish.interactive) == (4, "push", False)
-    eventually(lambda: live_rows(connection, GPU, PREDICT) == {wish.id})
+    (row,) = requested(store)
+    assert (row.task_id, row.delivery, row.interactive) == (4, "push", False)
+    eventually(lambda: live_rows(connection, GPU, PREDICT) == {row.id})
 
 
 WEBHOOKS = [file.stem for file in sorted(REQUESTS.glob("*.json")) if recordings(file)[-1]["responded"] == 201]
@@ -169,10 +169,10 @@ def test_new_tasks_are_predicted_before_anyone_opens_them(
     send(client, recorded("webhook_tasks_created"))
     for _ in range(2):  # an event may be processed twice
         process_event(JobContext(settings, store, None, connection), 1)
-    (wish,) = requested(store)
-    assert (wish.task_id, wish.status, wish.delivery) == (13, "requested", "push")
-    assert [item.prompt for item in wish.plan.items] == ["a", "blue"]
-    assert live_rows(connection, GPU, PREDICT) == {wish.id}
+    (row,) = requested(store)
+    assert (row.task_id, row.status, row.delivery) == (13, "requested", "push")
+    assert [item.prompt for item in row.plan.items] == ["a", "blue"]
+    assert live_rows(connection, GPU, PREDICT) == {row.id}
 
 
 def test_an_updated_project_is_remembered(
@@ -195,13 +195,13 @@ def test_a_corrected_brush_becomes_a_correction(client: FlaskClient, store: Stor
     project = store.projects.upsert(settings.label_studio_url or "", 1, event["json"]["project"]["label_config"])
     config = parse_label_config(project.label_config)
     task = event["json"]["task"]
-    wish = store.requests.add(
+    row = store.requests.add(
         project, task["id"], task["data"], plan_prompts(config, task["data"]), "tiny-1 · 000000", delivery="push"
     )
     region = drawn | {"value": drawn["value"] | {"rle": encode(predicted)}}
     kept = PredictedRegion("br255", "red", "red", 0.9, CroppedMask.of(predicted))
-    store.predictions.finish(wish.id, Prediction([region], 0.9, wish.model_version, (kept,)))
-    store.predictions.mark_published(wish.id, 619)
+    store.predictions.finish(row.id, Prediction([region], 0.9, row.model_version, (kept,)))
+    store.predictions.mark_published(row.id, 619)
 
     send(client, event)
     assert record_corrections(store, 1).total() >= 1

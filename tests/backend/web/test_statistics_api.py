@@ -12,10 +12,10 @@ def test_statistics(client: FlaskClient, store: Store) -> None:
     record_corrections(
         store, store.events.record(payload["action"], payload, label_studio_url="http://label-studio.test")
     )
-    told = client.get("/api/statistics").json
-    assert told["annotations"] == 1
-    assert told["time_saved"]["blind_s"]["count"] == 0
-    assert client.get("/api/statistics?project=1").json == told
+    reported = client.get("/api/statistics").json
+    assert reported["annotations"] == 1
+    assert reported["time_saved"]["blind_s"]["count"] == 0
+    assert client.get("/api/statistics?project=1").json == reported
     store.projects.upsert("http://label-studio.test", 2, "<View/>")
     assert client.get("/api/statistics?project=2").json["annotations"] == 0
 

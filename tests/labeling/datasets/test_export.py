@@ -89,8 +89,11 @@ def test_masks_lie_right_for_readers_that_ignore_exif(
     export_coco(store, found.images, tmp_path / "coco")
     export_hugging_face(store, found.images, tmp_path / "faces")
     read = COCO(str(tmp_path / "coco" / "annotations.json"))
-    (told,) = read.loadImgs(read.getImgIds())
-    for file in (tmp_path / "coco" / told["file_name"], tmp_path / "faces" / "train" / Path(told["file_name"]).name):
+    (reported,) = read.loadImgs(read.getImgIds())
+    for file in (
+        tmp_path / "coco" / reported["file_name"],
+        tmp_path / "faces" / "train" / Path(reported["file_name"]).name,
+    ):
         with Image.open(file) as image:
             assert (image.format, image.getexif().get(0x112, 1), image.size) == (form, 1, (64, 48))
             picture = np.asarray(image.convert("L"))

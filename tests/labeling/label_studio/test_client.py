@@ -96,15 +96,15 @@ def test_a_password_in_the_url_is_in_no_error(label_studio, answer) -> None:
     client = LabelStudioClient(f"http://me:hunter2@{address}", TOKEN, timeout_s=2)
     label_studio.answers["GET", "/api/webhooks/"] = answer(b"<html>")
     label_studio.answers["GET", "/api/ml/"] = answer(b"no answer of http://we:backpass@backend:9090", 400)
-    told = []
+    reported = []
     for ask in (client.list_webhooks, client.list_ml_backends):
         with pytest.raises(LabelStudioError) as error:
             ask(1)
-        told.append(str(error.value))
-    assert f"http://me:***@{address}" in told[0] and "http://we:***@backend:9090" in told[1]
+        reported.append(str(error.value))
+    assert f"http://me:***@{address}" in reported[0] and "http://we:***@backend:9090" in reported[1]
     with pytest.raises(LabelStudioError, match="malformed") as malformed:
         LabelStudioClient("http://me:hunt/er2@host", TOKEN)
-    assert not [text for text in (*told, str(malformed.value)) if "hunt" in text or "backpass" in text]
+    assert not [text for text in (*reported, str(malformed.value)) if "hunt" in text or "backpass" in text]
 
 
 def test_its_clock(client, label_studio) -> None:
@@ -121,7 +121,7 @@ def test_a_personal_access_token_is_exchanged_and_renewed(label_studio, answer) 
     client.list_predictions(5)
     assert json.loads(label_studio.requests[0].body) == {"refresh": personal}
     assert label_studio.requests[1].headers["Authorization"] == f"Bearer {issued[0]}"
-    time.sleep(1.1)  # its end is told in whole seconds
+    time.sleep(1.1)  # its end is reported in whole seconds
     assert client.authorization() == f"Bearer {issued[1]}"
 
 

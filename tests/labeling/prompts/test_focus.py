@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from labeling.prompts.focus import Box, Focus, Point, focus_window, limit_to_focus, widen_window
+from labeling.prompts.focus import (
+    Box,
+    Focus,
+    Point,
+    fill_doubtful_boxes,
+    focus_window,
+    limit_to_focus,
+    widen_window,
+)
 
 
 @pytest.fixture
@@ -120,3 +128,22 @@ def test_a_window_grows_where_its_object_goes_on() -> None:
     assert widened(slice(500, 700), slice(0, 100), (0, 500, 200, 700)) == (0, 188, 200, 700)
     assert widened(slice(0, 700), slice(0, 1000), (0, 0, 900, 700)) == (0, 0, 900, 700)  # more than is looked at again
     assert widened(slice(0, 700), slice(0, 1000), (0, 0, 1000, 700)) == (0, 0, 1000, 700)
+
+
+def test_a_box_that_holds_much_less_than_an_object_is_filled(two: NDArray[np.bool_]) -> None:
+    """Nothing, or a bit of something, is not what the box was drawn around; most of an object is."""
+    height, width = two.shape
+    box = Box(10, 10, 40, 40)
+    focus, filled = Focus((box,)), np.zeros_like(two)
+    filled[round(0.1 * height) : round(0.5 * height), round(0.1 * width) : round(0.5 * width)] = True
+    nothing, bit, most = np.zeros_like(two), np.zeros_like(two), filled.copy()
+    bit[round(0.12 * height), round(0.12 * width)] = True
+    most[:, round(0.46 * width) :] = False
+    for mask, expected in ((nothing, filled), (bit, filled), (most, most)):
+        assert np.array_equal(fill_doubtful_boxes(limit_to_focus(mask, focus), focus), expected)
+
+
+def test_boxes_of_areas_and_boxes_with_points_are_not_filled(two: NDArray[np.bool_]) -> None:
+    nothing = np.zeros_like(two)
+    for focus in (Focus((Box(0, 0, 60, 60),)), Focus((Box(10, 10, 20, 20),), (LEFT,))):
+        assert not fill_doubtful_boxes(nothing, focus).any()

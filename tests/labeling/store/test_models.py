@@ -111,7 +111,7 @@ def test_an_active_version_is_not_deleted(store: Store, project: Project) -> Non
     assert store.models.get("a").state == "deleted"
     with pytest.raises(StoreError, match="deleted"):
         store.models.set_active("a")
-    with pytest.raises(StoreError, match="deleted"):  # a run that was put off comes back to its candidate
+    with pytest.raises(StoreError, match="deleted"):  # a run that was postponed comes back to its candidate
         store.models.add("a", "/m/a", "starter")
     with pytest.raises(StoreError, match="deleted"):
         store.models.judge("a", "accepted")

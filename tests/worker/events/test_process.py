@@ -76,7 +76,7 @@ def test_nothing_is_requested_by_nonsense_or_an_annotation(
 
 
 def make_model(store: Store, folder: Path, name: str) -> str:
-    """A fine-tuned version that serves by default."""
+    """A fine-tuned version that is active by default."""
     folder.mkdir()
     (folder / "config.json").write_text(f'{{"model_name": "{name}"}}')
     store.models.add(name, str(folder), "base")

@@ -2,10 +2,10 @@
 
 import json
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 
 import numpy as np
+from markupsafe import escape
 
 from argenseg_model.manifest import Manifest, ManifestItem, Split, encode_mask
 from labeling.store import Project, Store

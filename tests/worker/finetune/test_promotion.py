@@ -358,7 +358,7 @@ def test_who_goes_back_meanwhile_sees_no_other_version_appear(
 
     monkeypatch.setattr(pinned, "prediction_counts", go_back)
     (unseen,) = promotion.promote(settings, store, "starter-1.2", pinned.project, on_tick=pinned.work)
-    assert "starter-1.1 ·" in unseen and "serves it by now" in unseen and pinned.shown.startswith("starter-1.1")
+    assert "starter-1.1 ·" in unseen and "is active by now" in unseen and pinned.shown.startswith("starter-1.1")
 
 
 def test_the_pin_stays_while_a_task_would_lose_its_masks(settings: Settings, store: Store, pinned: LabelStudio) -> None:
@@ -428,7 +428,7 @@ def test_a_steady_feed_of_tasks_does_not_hold_it_up(
 def test_a_stop_takes_back_what_was_wanted_and_nothing_else(
     settings: Settings, store: Store, pinned: LabelStudio
 ) -> None:
-    pinned.import_task(settings)  # of the version that serves
+    pinned.import_task(settings)  # of the active version
 
     def stop() -> None:
         raise RuntimeError

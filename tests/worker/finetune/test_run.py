@@ -176,8 +176,8 @@ def test_too_small_a_holdout_is_said_before_anything_is_learnt(
     ended = store.finetunes.get(run.id)
     assert (ended.status, ended.candidate, ended.error, processes.ran) == ("refused", None, None, [])
     assert ended.report is not None and ended.report["gate"]["holdout_images"] == 4, "for who lowers the limit"
-    (told,) = tell_verdict(ended)
-    assert told.startswith("Nothing is decided: the holdout has 4 images") and "8 more are missing" in told
+    (reported,) = tell_verdict(ended)
+    assert reported.startswith("Nothing is decided: the holdout has 4 images") and "8 more are missing" in reported
     assert not store.models.all() and store.models.active(run.project) is None
     page = (run_folder(settings, run) / "report.html").read_text()
     assert "8 more are missing" in page and "Held out, to measure on: 4 images." in page and "Figures" not in page
@@ -277,7 +277,7 @@ def test_a_run_is_stopped_and_a_lost_one_left_alone(
 
 OUTAGES = [
     LabelStudioError("Label Studio answered 502.", status=502, is_transient=True),
-    QueueUnreachable("Redis is gone"),
+    QueueUnreachable("Redis is gone.", "Start it."),
     StoreError("The database failed: it is locked.", is_transient=True),
 ]
 
@@ -288,7 +288,7 @@ def test_an_outage_during_promotion_puts_the_run_off_and_it_goes_on(
     context: JobContext, store: Store, claim: Claim, processes: Processes, monkeypatch: pytest.MonkeyPatch,
     outage: Exception, is_live: bool,
 ) -> None:  # fmt: skip
-    """Also one that comes when the new version serves already: it is not compared with itself then."""
+    """Also one that comes when the new version is active already: it is not compared with itself then."""
 
     def fail(settings: Settings, store: Store, name: str, project: Any, **_: Any) -> list[str]:
         if is_live:
@@ -331,12 +331,12 @@ def test_a_stop_that_comes_too_late_says_so(
     drive(context, claim(), "me", lambda: False)
     (run,) = store.finetunes.newest()
     assert (run.status, run.error) == (
-        "stopped", "It was stopped. But starter-1.1 serves already: argenseg models rollback --project 1",
+        "stopped", "It was stopped. But starter-1.1 is active already: argenseg models rollback --project 1",
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "reported"),
     [
         (LabelStudioError("Label Studio answered 403.", status=403), "Label Studio answered 403. But"),
         (LabelStudioError("Label Studio answered 502.", is_transient=True), "Label Studio answered 502. But"),
@@ -345,7 +345,7 @@ def test_a_stop_that_comes_too_late_says_so(
 )
 def test_a_failure_that_comes_too_late_says_so(
     context: JobContext, store: Store, claim: Claim, processes: Processes, monkeypatch: pytest.MonkeyPatch,
-    error: Exception, told: str,
+    error: Exception, reported: str,
 ) -> None:  # fmt: skip
     """The second one is the last attempt."""
 
@@ -358,7 +358,7 @@ def test_a_failure_that_comes_too_late_says_so(
     drive(context, claim(), "me", lambda: False)
     (run,) = store.finetunes.newest()
     assert (run.status, run.error) == (
-        "failed", f"{told} starter-1.1 serves already: argenseg models rollback --project 1"
+        "failed", f"{reported} starter-1.1 is active already: argenseg models rollback --project 1"
     )  # fmt: skip
 
 
@@ -412,7 +412,7 @@ def test_a_run_that_is_taken_up_again_does_not_replace_what_was_promoted_meanwhi
     drive(context, claim(), "me", lambda: False)
     ended, live = store.finetunes.get(run.id), store.models.active(run.project)
     assert ended.status == "refused" and live is not None and live.name == "another-1"
-    assert "Another version, another-1, serves meanwhile" in (ended.error or "")
+    assert "Another version, another-1, is active meanwhile" in (ended.error or "")
     assert "argenseg models promote starter-1.1 --project 1" in (ended.error or "")
     assert store.models.get("starter-1.1").state == "accepted"  # by hand nobody need be asked
 

@@ -18,7 +18,7 @@ print(counts[-1] - counts[-2])
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is reported to keep memory")
 def test_freed_memory_is_used_again() -> None:
     """Returned to the kernel, these 64 MiB would come back as 16,384 page faults."""
     done = subprocess.run([sys.executable, "-c", PAGE_FAULTS], capture_output=True, text=True, check=True)

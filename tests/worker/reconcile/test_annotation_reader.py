@@ -49,8 +49,8 @@ def test_the_annotations_of_a_deleted_task_count_no_more(open_context, monkeypat
         label_studio.create(task)
     project_sync.sync_project(context, project_of(context))
     late = label_studio.update(1, lead_time=7.0)
-    told = label_studio.delete_task(1)
-    for payload in (told, told, late):
+    reported = label_studio.delete_task(1)
+    for payload in (reported, reported, late):
         process_event(context, context.store.events.record(payload["action"], payload, label_studio_url=URL))
     assert state(context) == truth(label_studio) and len(state(context)) == 8
     assert "tasks [1] were deleted" in str(context.store.events.get(10).note)

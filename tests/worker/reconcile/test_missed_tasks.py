@@ -99,8 +99,10 @@ def test_tasks_that_were_imported_while_nobody_listened_are_predicted(
 
 def test_a_later_webhook_does_not_hide_those_that_were_missed(listening: JobContext, label_studio: Importing) -> None:
     label_studio.import_tasks(4)
-    told = label_studio.import_tasks(5)
-    process_event(listening, listening.store.events.record("TASKS_CREATED", told, label_studio_url=LABEL_STUDIO_URL))
+    reported = label_studio.import_tasks(5)
+    process_event(
+        listening, listening.store.events.record("TASKS_CREATED", reported, label_studio_url=LABEL_STUDIO_URL)
+    )
     assert wished(listening) == {5}
     assert sync(listening).new_tasks == 1 and wished(listening) == {4, 5}
 

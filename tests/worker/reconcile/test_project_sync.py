@@ -103,18 +103,18 @@ def test_nothing_is_lost_and_nothing_doubled(
             context = JobContext(configured, store, label_studio, None)  # type: ignore[arg-type]
             left = [lives]
             dying = replace(context, store=Mortal(store, left), client=Mortal(label_studio, left))  # type: ignore[arg-type]
-            told: list[dict[str, Any]] = []
+            reported: list[dict[str, Any]] = []
             for number, (action, which, way) in enumerate(actions):
                 if number == synced_after:
                     with suppress(Killed):
                         project_sync.sync_project(dying, project_of(context))
                 payload = do(label_studio, action, which)
-                told += [payload] * {"stored": 1, "twice": 2, "spooled": 1, "lost": 0}[way] if payload else []
+                reported += [payload] * {"stored": 1, "twice": 2, "spooled": 1, "lost": 0}[way] if payload else []
                 if payload and way == "spooled":
                     spool.write_event(spool.spool_folder(configured), payload["action"], payload)
-                    told.remove(payload)
-            random.shuffle(told)
-            for payload in told:
+                    reported.remove(payload)
+            random.shuffle(reported)
+            for payload in reported:
                 event_id = store.events.record(payload["action"], payload, label_studio_url=URL)
                 with suppress(Killed):
                     process_event(dying, event_id)
@@ -132,7 +132,7 @@ def test_nothing_is_lost_and_nothing_doubled(
             assert len(kept) == len(set(kept))
             delivered = {
                 (item["id"], datetime.fromisoformat(item["updated_at"]))
-                for payload in told
+                for payload in reported
                 if isinstance(item := payload.get("annotation"), dict)
             }
             assert delivered <= {(annotation_id, at) for annotation_id, _, at in kept}

@@ -149,16 +149,16 @@ def test_news_of_a_run_are_told_once(store: Store, settings: Settings, monkeypat
     monkeypatch.setattr(training_news, "_LOOK_EVERY_S", 0.0)
     console = Console(record=True, width=200)
 
-    def told() -> str:
+    def reported() -> str:
         assert not news.tell()
         return console.export_text()
 
     store.finetunes.request("earlier", None)
     store.finetunes.stop()
     news = TrainingNews(settings, store, console)
-    assert told() == ""
+    assert reported() == ""
     store.finetunes.request("now", None)
-    assert "a new version): waits for a scheduler" in told()
+    assert "a new version): waits for a scheduler" in reported()
     run = store.finetunes.claim("me", 60.0)
     assert run is not None
     store.finetunes.begin(run.id, "starter-1.1", "starter")
@@ -166,9 +166,9 @@ def test_news_of_a_run_are_told_once(store: Store, settings: Settings, monkeypat
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps({"options": {"steps": 100}}))
     (folder / "log.jsonl").write_text('{"step": 40, "codes": 0.5}\n')
-    assert "(starter-1.1): learning, step 40 of 100" in told()
-    assert told() == ""
+    assert "(starter-1.1): learning, step 40 of 100" in reported()
+    assert reported() == ""
     store.finetunes.end(run.id, "refused", report={"gate": {"reasons": ["IoU [0.1] was worse."]}})
-    last = told()
-    assert "goes on serving" in last and "IoU [0.1] was worse." in last and f"/finetune/{run.id}" in last
-    assert told() == ""
+    last = reported()
+    assert "stays active" in last and "IoU [0.1] was worse." in last and f"/finetune/{run.id}" in last
+    assert reported() == ""

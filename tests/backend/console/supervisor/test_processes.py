@@ -36,11 +36,11 @@ def supervisor(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     process.communicate()
 
 
-@pytest.mark.parametrize("wish", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_a_wish_to_stop_stops_what_others_need_last(
-    supervisor: "subprocess.Popen[str]", tmp_path: Path, wish: signal.Signals
+    supervisor: "subprocess.Popen[str]", tmp_path: Path, signal_number: signal.Signals
 ) -> None:
-    supervisor.send_signal(wish)
+    supervisor.send_signal(signal_number)
     output, _ = supervisor.communicate(timeout=10)
     assert supervisor.returncode == 0
     assert (tmp_path / "stopped").read_text().split() == ["second", "first"]

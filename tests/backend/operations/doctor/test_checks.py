@@ -81,10 +81,10 @@ def test_a_redis_that_is_down_is_not_the_databases_fault(
     monkeypatch.setattr(storage, "_LONG_S", -1.0)
     want()
     store.events.record("ANNOTATION_CREATED", {})
-    told = [finding.text for finding in storage.database(settings)]
-    assert len(told) == 3 and "1 wanted predictions have no job" in told[1] and "1 events" in told[2]
+    reported = [finding.text for finding in storage.database(settings)]
+    assert len(reported) == 3 and "1 requested predictions have no job" in reported[1] and "1 events" in reported[2]
     redis_server.kill()
-    assert [finding.text for finding in storage.database(settings)] == [told[0], told[2]]
+    assert [finding.text for finding in storage.database(settings)] == [reported[0], reported[2]]
 
 
 def test_weights(connected: Settings, project: OpenProject) -> None:
@@ -109,7 +109,9 @@ def test_a_version_that_is_not_on_this_host(connected: Settings, project: OpenPr
     assert states(model.weights(connected)) == ["ok"]
     project.store.models.set_active("tuned", project.project)
     elsewhere, _ = model.weights(connected)
-    assert elsewhere.state == "warning" and f"serves project 5, is not on this host: no {folder}" in elsewhere.text
+    assert (
+        elsewhere.state == "warning" and f"is active for project 5, is not on this host: no {folder}" in elsewhere.text
+    )
     assert states(model.weights(connected, 5)) == ["warning", "failure"]
 
 
@@ -118,12 +120,12 @@ def test_a_backend_that_is_down(connected: Settings) -> None:
 
 
 def test_a_backend_with_another_blind_share(connected: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = {"status": "UP", "blind_share": 0.1}
-    monkeypatch.setattr(httpx, "get", lambda *_, **__: httpx.Response(200, json=told))
+    reported = {"status": "UP", "blind_share": 0.1}
+    monkeypatch.setattr(httpx, "get", lambda *_, **__: httpx.Response(200, json=reported))
     found = list(backend.backend(connected))
     assert [each.state for each in found] == ["ok", "warning"] and "10% of the tasks blind" in found[1].text
     assert states(backend.backend(connected.model_copy(update={"blind_share": 0.1}))) == ["ok"]
-    told.pop("blind_share")
+    reported.pop("blind_share")
     assert states(backend.backend(connected)) == ["ok"]
 
 
@@ -192,23 +194,25 @@ def test_an_image(connected: Settings, label_studio: LabelStudioDouble) -> None:
 
 
 def test_what_annotators_see(project: OpenProject, connected: Settings, label_studio: LabelStudioDouble) -> None:
-    def told() -> list[str]:
+    def reported() -> list[str]:
         return [f"{found.state}: {found.text}" for found in project_checks.version(connected, 5)]
 
-    assert "all versions" in told()[0] and "5 tasks have no prediction" in told()[1]
+    assert "all versions" in reported()[0] and "5 tasks have no prediction" in reported()[1]
     label_studio.project["model_version"] = "gone"
-    assert told()[0].startswith("failure: Annotators see gone, of which there is no prediction")
+    assert reported()[0].startswith("failure: Annotators see gone, of which there is no prediction")
     label_studio.add_prediction(1, "gone")
-    assert "weights are gone" in told()[0] and told()[1].startswith("warning: 4 tasks have no prediction of gone")
+    assert "weights are gone" in reported()[0] and reported()[1].startswith(
+        "warning: 4 tasks have no prediction of gone"
+    )
     for task in label_studio.tasks:
         label_studio.add_prediction(task, project.version)
     label_studio.project["model_version"] = project.version
-    assert told() == [f"ok: Annotators see {project.version} (5 predictions), pinned."]
+    assert reported() == [f"ok: Annotators see {project.version} (5 predictions), pinned."]
     (connected.data_dir / "tuned").mkdir()
     (connected.data_dir / "tuned" / "config.json").write_text('{"model_name": "tuned"}')
     project.store.models.add("tuned", str(connected.data_dir / "tuned"), "tiny")
     project.store.models.set_active("tuned", project.project)
-    assert "new tasks get it too; the live version is tuned" in told()[0] and len(told()) == 2
+    assert "new tasks get it too; the live version is tuned" in reported()[0] and len(reported()) == 2
 
 
 Doctor = Callable[..., tuple[int, str]]
@@ -229,13 +233,13 @@ def test_the_command(doctor: Doctor, redis_connection: Redis, label_studio: Labe
     assert code == 1
     assert "✗ backend" in output and "→ Start argenseg up" in output and "secret-token" not in output
     code, output = doctor("--json")
-    told = json.loads(output)
-    assert code == 1 and told["ok"] is False
-    assert {"link": "clock", "state": "ok", "text": told_of(told, "clock"), "mend": ""} in told["findings"]
+    reported = json.loads(output)
+    assert code == 1 and reported["ok"] is False
+    assert {"link": "clock", "state": "ok", "text": told_of(reported, "clock"), "mend": ""} in reported["findings"]
 
 
-def told_of(told: dict[str, list[dict[str, str]]], link: str) -> str:
-    return next(finding["text"] for finding in told["findings"] if finding["link"] == link)
+def told_of(reported: dict[str, list[dict[str, str]]], link: str) -> str:
+    return next(finding["text"] for finding in reported["findings"] if finding["link"] == link)
 
 
 def test_settings_that_cannot_be_read_or_lack_something(doctor: Doctor) -> None:
@@ -243,4 +247,4 @@ def test_settings_that_cannot_be_read_or_lack_something(doctor: Doctor) -> None:
     assert code == 1 and "PORT" in output and "Traceback" not in output
     code, output = doctor(LABEL_STUDIO_URL="", LABEL_STUDIO_API_KEY="")
     assert code == 1 and "LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY not set" in output
-    assert output.count("LABEL_STUDIO_URL") == 1 and ".." not in output  # what follows from it is not told again
+    assert output.count("LABEL_STUDIO_URL") == 1 and ".." not in output  # what follows from it is not reported again

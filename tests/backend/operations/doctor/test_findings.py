@@ -24,7 +24,7 @@ def hanging() -> Iterator[Finding]:
 def test_no_check_hides_another(settings: Settings) -> None:
     checks = [
         Check("a", lambda: raising(LabelStudioError("Label Studio is away. Start it."))),
-        Check("b", lambda: raising(QueueUnreachable("refused"))),
+        Check("b", lambda: raising(QueueUnreachable("refused", "Start it."))),
         Check("c", lambda: raising(KeyError("bug"))),
         Check("d", hanging, 0.3),
         Check("e", lambda: [ok("fine")]),

@@ -168,5 +168,5 @@ class LabelStudioDouble:
 
 def _kept(body: dict[str, Any]) -> dict[str, Any]:
     """Label Studio never tells the password."""
-    told = {name: value for name, value in body.items() if name != "basic_auth_pass"}
-    return {**told, "basic_auth_pass_is_set": bool(body.get("basic_auth_pass"))}
+    reported = {name: value for name, value in body.items() if name != "basic_auth_pass"}
+    return {**reported, "basic_auth_pass_is_set": bool(body.get("basic_auth_pass"))}

@@ -28,7 +28,7 @@ def send(project: OpenProject, label_studio: LabelStudioDouble, task: int, versi
 
 
 def answer(project: OpenProject, task: int, version: str, *region_ids: str) -> None:
-    """A prediction that answered an opened page: nobody told us Label Studio's number of it."""
+    """A prediction that answered an opened page: nobody gave us Label Studio's number of it."""
     request = TaskRequest(task, {}, plan_prompts(project.requests.config, {}))
     (row,) = project.store.requests.add_all(project.project, [request], version, delivery="sync")
     shape = CroppedMask.of(np.ones((4, 4), bool))
@@ -43,11 +43,11 @@ def test_versions_of_all(project: OpenProject, label_studio: LabelStudioDouble, 
     label_studio.add_prediction(2, "somebody's")
     label_studio.project["model_version"] = OLD
     with open_project(connected, 5) as again:
-        told = {
+        reported = {
             version.name: (version.held, version.ours, version.is_current, version.is_shown)
             for version in list_versions(again)
         }
-    assert told == {
+    assert reported == {
         project.version: (1, 1, True, False),
         OLD: (1, 1, False, True),
         "somebody's": (1, 0, False, False),

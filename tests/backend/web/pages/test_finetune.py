@@ -49,7 +49,7 @@ def test_an_ended_run_shows_its_reasons_and_its_report(client: FlaskClient, stor
     store.finetunes.end(run.id, "refused", report=report)
     page = client.get("/finetune").text
     assert "learnt from 56 images, 14 held out, 3 left out" in page
-    assert "IoU &lt;worse&gt; than before." in page and "goes on serving" in page and "refresh" not in page
+    assert "IoU &lt;worse&gt; than before." in page and "stays active" in page and "refresh" not in page
     assert f'href="/finetune/{run.id}"' in page
     answer = client.get(f"/finetune/{run.id}")
     assert answer.text == "<h1>the report</h1>" and answer.mimetype == "text/html"

@@ -91,11 +91,11 @@ def test_a_label_config_that_cannot_work_is_named_until_it_is_mended(
     client: FlaskClient, settings: Settings, store: Store, connection: object
 ) -> None:
     want(settings, store, 1)
-    told = {"project": "3.1700000000", "schema": '<View><Text name="t" value="$t"/></View>', "hostname": "h"}
-    assert client.post("/setup", json=told).status_code == 200
+    reported = {"project": "3.1700000000", "schema": '<View><Text name="t" value="$t"/></View>', "hostname": "h"}
+    assert client.post("/setup", json=reported).status_code == 200
     eventually(lambda: "The label config has no image." in client.get("/status").text)
     assert "This project is not predicted." in client.get("/status").text
-    client.post("/setup", json=told | {"schema": CONFIG})
+    client.post("/setup", json=reported | {"schema": CONFIG})
     eventually(lambda: "This project is not predicted." not in client.get("/status").text)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
-from labeling.regions.instances import drop_small, label_instances
+from argenseg_model.instances import drop_small, label_instances
 
 MASKS = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24))
 

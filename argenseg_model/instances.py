@@ -4,8 +4,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from labeling.regions.cropped_mask import CroppedMask
-
 Heights = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
@@ -32,25 +30,26 @@ def label_instances(mask: NDArray[np.bool_], min_area: int = 0) -> NDArray[np.in
     Touching objects are split by a watershed on the distance from the background: every pixel climbs to a summit, and
     summits are one object as long as no waist is between them.
     """
-    cropped = CroppedMask.of(mask)
-    padded = np.pad(cropped.crop, 1)
     labels = np.zeros(mask.shape, dtype=np.int32)
-    if padded.size == 4:
+    if not mask.any():
         return labels
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    drawn = np.s_[top : top + height, left : left + width]
+    padded = np.pad(mask[drawn], 1)
     distance = cv2.distanceTransform(padded.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    height: Heights = distance.astype(np.float32, copy=False).ravel()
+    heights: Heights = distance.astype(np.float32, copy=False).ravel()
     pixels = np.flatnonzero(padded)
-    climbs_to = _climb(height, pixels, padded.shape[1])
+    climbs_to = _climb(heights, pixels, padded.shape[1])
     summits, basins = np.unique(climbs_to, return_inverse=True)
-    waists = _find_waists(height, pixels, basins, padded.shape[1])
-    objects = _join_basins(height[summits], *waists)[basins]
+    waists = _find_waists(heights, pixels, basins, padded.shape[1])
+    objects = _join_basins(heights[summits], *waists)[basins]
     _, first, objects, areas = np.unique(objects, return_index=True, return_inverse=True, return_counts=True)
     number = np.zeros(areas.size, dtype=np.int32)
     kept = np.argsort(first)[areas[np.argsort(first)] >= min_area]
     number[kept] = np.arange(1, kept.size + 1)
     padded_labels = np.zeros(padded.shape, dtype=np.int32)
     padded_labels.ravel()[pixels] = number[objects]
-    labels[cropped.window] = padded_labels[1:-1, 1:-1]
+    labels[drawn] = padded_labels[1:-1, 1:-1]
     return labels
 
 
