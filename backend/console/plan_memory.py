@@ -22,9 +22,6 @@ def plan_memory(model: str, gpus: tuple[float, ...], rank: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from rich.console import Console
-    from rich.table import Table
-
     from argenseg_model.checkpoints import load_config, locate
     from argenseg_model.memory_plan import GIB, sizes_of
     from argenseg_model.memory_plan import plan_memory as plan
