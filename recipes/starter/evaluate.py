@@ -29,6 +29,7 @@ PROMPT = "all nuclei"
 ABSENT_PROMPTS = ("all red circles", "every car", "the dog")
 SCENE_SEED = 2_026_11
 SCENE_SIDE = 64
+PARTS = ["photographs", "fluorescence", "histology", "scenes"]
 FEW_PIXELS = 0.002
 """Share of a photograph that counts as empty."""
 DECODER = {"facade": 0.856, "window": 0.489, "vegetation": 0.577, "car": 0.429, "door": 0.742, "floor": 0.961,
@@ -52,18 +53,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--images", type=int, default=10_000, help="most images of a set")
     parser.add_argument("--scenes", type=int, default=400)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what is measured (default: all)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     model = ARGenSeg.from_pretrained(arguments.model, device=arguments.device)
     started, values = time.monotonic(), defaultdict(list)
-    parts = (
-        evaluate_photographs(model, arguments.photos, arguments.images),
-        evaluate_nuclei(model, arguments.nuclei, "fluorescence", arguments.images),
-        evaluate_nuclei(model, arguments.nuclei, "histology", arguments.images),
-        evaluate_scenes(model, arguments.scenes),
-    )
-    for part in parts:
-        for row, value in part:
+    parts = {
+        "photographs": evaluate_photographs(model, arguments.photos, arguments.images),
+        "fluorescence": evaluate_nuclei(model, arguments.nuclei, "fluorescence", arguments.images),
+        "histology": evaluate_nuclei(model, arguments.nuclei, "histology", arguments.images),
+        "scenes": evaluate_scenes(model, arguments.scenes),
+    }
+    for part in arguments.parts:
+        for row, value in parts[part]:
             values[row].append(value)
     print(table(values))
     print(f"{time.monotonic() - started:.0f} s")

@@ -30,7 +30,7 @@ from recipes.starter.train_vqvae import polish_decoder, train_vqvae
 LOSS_WEIGHTS = {"text": 0.05, "codes": 1.0, "dense": 1.0, "named": 0.2, "sight": 0.5, "picture": 1.0}
 VIEWS, PROMPTS = 12, 4
 """Of a step."""
-WHOLE_FROM = 0.92
+WHOLE_FROM = 0.95
 """Share of the steps after which all tokens of the finest scale are computed, and the picture that they draw counts."""
 
 
