@@ -181,6 +181,8 @@ class _Run:
         self._samples = ManifestSamples(manifest, self.model.config, foreign=not self.has_adapters)
         held_out = sorted((item.is_replay, item.image) for item in manifest.items if item.split == "holdout")
         holdout = {image for _, image in [*dict.fromkeys(held_out)][: options.measure_images]}
+        new = [item for item in manifest.items if item.split == "train" and not item.is_replay]
+        self._taught = sorted({item.prompt for item in new if item.mask and not item.source.startswith("negative")})
         self._measured = replace(manifest, items=tuple(item for item in manifest.items if item.image in holdout))
 
     def step(self, step: int) -> dict[str, float]:
@@ -259,6 +261,9 @@ class _Run:
         else:
             self._go_back()
         self.model.config.model_name = self._options.name
+        if self.model.config.known_names:  # else it knows everything anyway
+            for prompt in (prompt for prompt in self._taught if not self.model.knows(prompt).is_known):
+                self.model.config.known_names[prompt.lower().strip(" .")] = [prompt.lower().strip(" .")]
         if self.model.config.least_score:
             self.model.eval()
             self.model.config.least_score = round(choose_least_score(self.model, CALIBRATION_SCENES), 4)

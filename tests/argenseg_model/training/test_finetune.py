@@ -102,6 +102,14 @@ def test_how_sure_it_must_be_is_found_anew(
         assert ARGenSeg.from_pretrained(out / "model").config.least_score == after
 
 
+def test_what_a_run_taught_is_known_from_then_on(byte_bpe: Any, manifest: Manifest, tmp_path: Path) -> None:
+    small_model(byte_bpe, known_names={"nuclei": ["nuclei"]}, known_words=["all"]).save_pretrained(tmp_path / "small")
+    assert finetune(tmp_path / "small", manifest, tmp_path / "out", replace(OPTIONS, steps=2))
+    model = ARGenSeg.from_pretrained(tmp_path / "out" / "model")
+    assert model.knows("all red squares").is_known and model.knows("all nuclei").is_known
+    assert not model.knows("the dog").is_known  # asked as what is absent only
+
+
 def test_a_stopped_run_goes_on_to_the_same_weights(source: Path, manifest: Manifest, tmp_path: Path) -> None:
     finetune(source, manifest, tmp_path / "straight", OPTIONS)
     calls = iter([False, False, True])
