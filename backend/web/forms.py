@@ -32,7 +32,7 @@ def takes_form(view: V) -> V:
 
 def is_form_view(view: Callable[..., Any]) -> bool:
     """Whether it was marked."""
-    return getattr(view, "takes_form", False)
+    return bool(getattr(view, "takes_form", False))
 
 
 def offer_tokens(app: Flask) -> None:

@@ -58,7 +58,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
         """Whether the other side is silent where it should speak or listen, or its request took all of its time."""
         waits_for_peer = not self.requests or self.total_outbufs_len > 0
         is_silent = waits_for_peer and self.last_activity < now - SILENT_S
-        return is_silent or (self.request_began is not None and self.request_began < now - WHOLE_S)
+        return bool(is_silent) or (self.request_began is not None and self.request_began < now - WHOLE_S)
 
     @property
     def is_at_work(self) -> bool:
