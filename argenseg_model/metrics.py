@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import maximum_bipartite_matching
 
 Mask = np.ndarray
 
@@ -85,6 +83,9 @@ def match_instances(predicted: Mask, truth: Mask, threshold: float = 0.5) -> Ins
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"the threshold is {threshold}; an IoU to match at lies above 0 and at most at 1")
+    from scipy.sparse import csr_array  # a fifth of the web process's start, which matches nothing
+    from scipy.sparse.csgraph import maximum_bipartite_matching
+
     _check(predicted, truth)
     predicted_objects, predicted_index = np.unique(predicted, return_inverse=True)
     true_objects, true_index = np.unique(truth, return_inverse=True)

@@ -23,7 +23,6 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, stdtrit
 
 from labeling.errors import LabelingError
 
@@ -319,6 +318,8 @@ def _interval(changes: NDArray[np.float64], rules: GateRules, seed: int) -> tupl
     n = len(changes)
     if n < 2:
         return None, None
+    from scipy.special import ndtr, stdtrit  # takes a tenth of the web process's start
+
     drawn = np.random.default_rng(seed).integers(0, n, (rules.draws, n))
     tail = ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - rules.confidence) / 2))
     low, high = np.quantile(changes[drawn].mean(axis=1), [tail, 1 - tail])

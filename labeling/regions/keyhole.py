@@ -4,9 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import minimum_spanning_tree
-from scipy.spatial import cKDTree
 
 from labeling.regions.rasterize import Ring
 
@@ -39,6 +36,10 @@ def join_holes(outer: Ring, holes: Sequence[Ring]) -> Ring:
 
 def _bridges(points: Ring, ring_of: NDArray[np.int64]) -> NDArray[np.int64]:
     """Pairs of vertices (rings - 1, 2) that connect all rings: a spanning tree, minimal but for `_NEIGHBOURS`."""
+    from scipy.sparse import coo_array  # a fifth of the web process's start, which draws nothing
+    from scipy.sparse.csgraph import minimum_spanning_tree
+    from scipy.spatial import cKDTree
+
     distance, other = cKDTree(points).query(points, k=min(_NEIGHBOURS, len(points)))
     here = np.repeat(np.arange(len(points)), distance.shape[1])
     is_outer = ring_of == 0

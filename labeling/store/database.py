@@ -6,12 +6,8 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import alembic.command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from filelock import FileLock, Timeout
 from pydantic_core import to_json
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
@@ -20,6 +16,9 @@ from sqlalchemy.exc import ArgumentError, DataError, OperationalError, SQLAlchem
 from sqlalchemy.orm import Session, sessionmaker
 
 from labeling.errors import RefusedByStore, StoreError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _MIGRATION_WAIT_S = 120.0
 _MIGRATION_LOCK = 0x61726773  # an arbitrary number for PostgreSQL's advisory lock: "args"
@@ -62,16 +61,22 @@ class Database:
 
     def migrate(self, revision: str = "head") -> None:
         """Bring the schema to the newest revision, or up to another. Any number of processes may call this at once."""
+        from alembic import command  # here and below: it takes as long as all the rest of a process's start
+        from alembic.util import CommandError
+
         config = _alembic_config()
         try:
             with _store_errors(), self._migration_lock(), self.engine.connect() as connection:
                 config.attributes["connection"] = connection.execution_options(writes=True)
-                alembic.command.upgrade(config, revision)
+                command.upgrade(config, revision)
         except CommandError as error:
-            raise StoreError(f"The database was made by a newer argenseg ({error}). Update argenseg.") from error
+            advice = "It is of a newer argenseg: update this one. (Or of one before the first release: 0001 to 0009.)"
+            raise StoreError(f"The database cannot be used ({error}). {advice}") from error
 
     def knows_revision(self, revision: str) -> bool:
         """Whether there is a migration of this name."""
+        from alembic.script import ScriptDirectory
+
         return any(
             script.revision == revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()
         )
@@ -91,7 +96,9 @@ class Database:
                 yield  # the lock ends with the transaction
 
 
-def _alembic_config() -> Config:
+def _alembic_config() -> "Config":
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     return config
