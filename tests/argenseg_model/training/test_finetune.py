@@ -271,8 +271,9 @@ def test_precision_and_memory_are_chosen(
 ) -> None:
     assert finetune(source, manifest, tmp_path / "run", replace(OPTIONS, **choice))
     before, after = load_file(source / "model.safetensors"), load_file(tmp_path / "run" / "model" / "model.safetensors")
-    changed = [name for name in before if not torch.equal(before[name], after[name])]
-    assert len(changed) > len(before) / 3
+    trained = [name for name in before if not name.startswith("image_tokenizer")]
+    changed = [name for name in trained if not torch.equal(before[name], after[name])]
+    assert len(changed) > len(trained) / 2
     assert all(tensor.dtype == torch.float32 and tensor.isfinite().all() for tensor in after.values())
 
 

@@ -1,5 +1,6 @@
 """The fixtures of the floor below, and of the operations that commands call."""
 
+from tests.argenseg_model.conftest import byte_bpe, small
 from tests.backend.operations.projects.conftest import connected, label_studio, project
 from tests.worker.conftest import (
     context,
@@ -14,6 +15,7 @@ from tests.worker.conftest import (
 )
 
 __all__ = [
+    "byte_bpe",
     "connected",
     "context",
     "fresh_database",
@@ -23,6 +25,7 @@ __all__ = [
     "redis_connection",
     "redis_server",
     "settings",
+    "small",
     "start_process",
     "store",
     "want",

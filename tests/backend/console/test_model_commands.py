@@ -7,6 +7,7 @@ from pathlib import Path
 from click.testing import CliRunner
 from PIL import Image
 
+from argenseg_model import ARGenSeg
 from argenseg_model.starter import STARTER_DIR
 from backend.console.cli import main
 from backend.console.finetune import finetune
@@ -47,7 +48,8 @@ def test_training_options_need_a_folder() -> None:
     assert (result.exit_code, "are for --manifest with --out" in result.output) == (2, True)
 
 
-def test_a_model_is_trained_into_a_folder_on_cocos_annotations(tmp_path: Path) -> None:
+def test_a_model_is_trained_into_a_folder_on_cocos_annotations(small: ARGenSeg, tmp_path: Path) -> None:
+    small.save_pretrained(tmp_path / "small")
     (tmp_path / "images").mkdir()
     Image.new("RGB", (80, 80), "grey").save(tmp_path / "images" / "a.png")
     coco = {
@@ -57,11 +59,9 @@ def test_a_model_is_trained_into_a_folder_on_cocos_annotations(tmp_path: Path) -
     }
     (tmp_path / "set.json").write_text(json.dumps(coco))
     out = tmp_path / "runs" / "squares"
-    result = CliRunner().invoke(
-        finetune,
-        ["--manifest", str(tmp_path / "set.json"), "--out", str(out), "--", "--steps", "1", "--groups", "1",
-         "--replay", "0", "--save-memory", "--device", "cpu"],
-    )  # fmt: skip
+    here = ["--manifest", str(tmp_path / "set.json"), "--model", str(tmp_path / "small"), "--out", str(out)]
+    options = ["--steps", "1", "--groups", "1", "--replay", "0", "--save-memory", "--device", "cpu"]
+    result = CliRunner().invoke(finetune, [*here, "--", *options])
     assert result.exit_code == 0, result.output
     assert json.loads((out / "model" / "config.json").read_text())["model_name"] == "squares"
 
