@@ -13,6 +13,10 @@ _SAMPLE_BYTES = 1 << 20  # read of each part of a large weight file
 _SAMPLES = 16
 
 
+_SEPARATOR = " · "
+_HASHED = {".safetensors", ".pt", ".pth", ".bin", ".json", ".model"}
+
+
 def weights_name(model: str) -> tuple[str, str]:
     """A model's readable name and a digest (hex) of its weights, without loading torch.
 
@@ -25,7 +29,7 @@ def weights_name(model: str) -> tuple[str, str]:
         return Path(model).name or model, hashlib.sha256(model.encode()).hexdigest()
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
-        if file.suffix in {".safetensors", ".json", ".model"} and file.is_file():
+        if file.suffix in _HASHED and file.is_file():
             stat = file.stat()
             digest.update(f"{file.name}\0{_file_digest(str(file), stat.st_size, stat.st_mtime_ns)}\0".encode())
     return _model_name(folder), digest.hexdigest()
@@ -41,7 +45,12 @@ def model_version(model: str, config: LabelConfig) -> str:
     if config.image_key != "image":
         asked += f" {config.image_key}"  # another of the task's images: other masks
     digest = hashlib.sha256(asked.encode()).hexdigest()
-    return f"{name} · {digest[:6]}"
+    return f"{name}{_SEPARATOR}{digest[:6]}"
+
+
+def weights_of(version: str) -> str:
+    """The name of the weights in a model version: "starter-1" of "starter-1 · a1b2c3"; "" where it is no version."""
+    return version.rpartition(_SEPARATOR)[0]
 
 
 def _model_folder(model: str) -> Path:

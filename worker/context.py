@@ -8,6 +8,7 @@ from functools import cached_property
 from labeling.label_studio.client import LabelStudioClient
 from labeling.settings import Settings
 from labeling.store import PredictionRequest, Store
+from labeling.versions import weights_of
 from worker.queue.connection import Connection, connect
 from worker.queue.metrics import Metrics
 
@@ -30,13 +31,13 @@ class JobContext:
 
     @cached_property
     def metrics(self) -> Metrics:
-        """Where to count what happens. Its connection does not try again: counting holds nobody up."""
-        return Metrics(connect(self.settings))
+        """Where to count what happens."""
+        return Metrics.of(self.settings)
 
     def model_of(self, request: PredictionRequest) -> str:
         """The model (a folder, hub id, or "starter") that the request is to be computed with.
 
         That of a deleted version cannot be loaded, but no other one may answer under its name.
         """
-        version = self.store.models.find(request.model_version.rpartition(" · ")[0], with_deleted=True)
+        version = self.store.models.find(weights_of(request.model_version), with_deleted=True)
         return self.settings.model if version is None else version.folder

@@ -22,7 +22,7 @@ class ErasedHere:
 def erase(
     settings: Settings, store: Store, project: Project, scope: ErasureScope, number: int, reason: str
 ) -> ErasedHere:
-    """Erase it as `Store.erase` does, and its traces in this machine's data folder.
+    """Erase it as `store.erasure.erase` does, and its traces in this machine's data folder.
 
     Of a run that learnt from it go the training set and all pictures; its weights and figures stay.
     """

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from gzip import BadGzipFile, GzipFile
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -101,9 +102,10 @@ class _Restore:
         self._connection = connection
         self._reader = tables.TableReader(connection)
         self._blobs = BlobStore(settings.blob_url)
+        self._spooled: dict[str, bytes] = {}
 
     def run(self, members: Iterator[tuple[PurePosixPath, IO[bytes]]]) -> BackupSummary:
-        blobs = spooled = 0
+        blobs = 0
         models: set[str] = set()
         for path, file in members:
             folder, name = path.parts[0], path.name
@@ -114,14 +116,15 @@ class _Restore:
                     raise StoreError(f"Blob {name} of the backup is damaged. Nothing was restored.")
                 blobs += 1
             elif folder == _SPOOL:
-                _write_file(spool_folder(self._settings) / name, file)
-                spooled += 1
+                self._spooled[name] = file.read()
             elif folder == _MODELS:
                 _write_file(self._settings.data_dir.joinpath(*path.parts[1:]), file)
                 models.add(str(path.parent))
             elif str(path) == _END:
                 self._finish(json.load(file))
-                return BackupSummary(sum(self._reader.counts.values()), blobs, spooled, len(models))
+                for spooled, content in self._spooled.items():  # last: a spool makes an installation no empty one
+                    _write_file(spool_folder(self._settings) / spooled, BytesIO(content))
+                return BackupSummary(sum(self._reader.counts.values()), blobs, len(self._spooled), len(models))
         raise EOFError("its end is missing")
 
     def _finish(self, counts: dict[str, int]) -> None:

@@ -1,5 +1,7 @@
 """`python -m backend.web`: the web door as a process of its own, as `argenseg backend` starts it."""
 
+import logging
+import os
 import sys
 
 from backend.web.server import serve
@@ -14,3 +16,6 @@ if __name__ == "__main__":
         serve(settings)
     except SupervisorError as error:
         sys.exit(f"Error: {error}")
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)  # Python would wait for background work, however long Redis hangs; the sweeper finds what it was for

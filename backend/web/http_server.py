@@ -54,6 +54,11 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
             self.request_began = time.time()
         return answer
 
+    def write_soon(self, data: Any) -> Any:
+        """An answer begins: the silence before it was ours."""
+        self.last_activity = time.time()
+        return super().write_soon(data)
+
     def is_overdue(self, now: float) -> bool:
         """Whether the other side is silent where it should speak or listen, or its request took all of its time."""
         waits_for_peer = not self.requests or self.total_outbufs_len > 0

@@ -15,7 +15,7 @@ from labeling.store import PredictionRequest
 from worker.errors import QueueUnreachable
 from worker.projects.asked import record_asked
 from worker.projects.requests import enqueue_requests
-from worker.queue.metrics import END_TO_END, SENT, Metrics
+from worker.queue.metrics import END_TO_END, SENT
 from worker.queue.queues import enqueue_prediction, wait_for_job
 
 logger = logging.getLogger(__name__)
@@ -61,15 +61,15 @@ def answer_now(services: Services, row: PredictionRequest | None) -> Any:
     may_be_shown = is_again and not row.interactive
     if may_be_shown and services.background.call(LIMIT_S, is_shown_without, services.settings, sent):
         return NOT_YET
-    services.background.submit(_count, services, row)
+    if delivered.sent_s_ago is None:
+        services.background.submit(_count, services, row)
     return {"result": sent.result, "score": sent.score, "model_version": sent.model_version}
 
 
 def _count(services: Services, row: PredictionRequest) -> None:
-    metrics = Metrics(services.connection)
-    metrics.count(SENT, "answer")
-    kind = "interactive" if row.interactive else "batch"
-    metrics.observe(END_TO_END, kind, services.store.requests.waited_s(row.id))
+    waited_s = services.store.requests.waited_s(row.id)
+    services.counters.count(SENT, "answer")
+    services.counters.observe(END_TO_END, "interactive" if row.interactive else "batch", waited_s)
 
 
 def wait_for_mask(services: Services, row: PredictionRequest) -> None:

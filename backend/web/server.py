@@ -29,7 +29,7 @@ def _serve(settings: Settings, store: Store, listening: socket.socket) -> None:
     logger.info("Listening at %s:%s.", *listening.getsockname()[:2])
     try:
         server.serve()
-    finally:  # Python would end only after all of it, however long Redis hangs; the sweeper finds what it was for
+    finally:  # what has not begun is dropped
         app.extensions["argenseg"].background.close()
 
 

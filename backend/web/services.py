@@ -4,11 +4,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from backend.web.background import Background
 from labeling.settings import Settings
 from labeling.store import Store
 from worker.queue.connection import Connection
+from worker.queue.metrics import Metrics
 
 _THREADS_KEPT_FREE = 2  # so that /health is answered while others wait for masks
 
@@ -43,3 +45,8 @@ class Services:
     background: Background
     waiting_room: WaitingRoom
     reported_models: dict[int, str] = field(default_factory=dict)
+
+    @cached_property
+    def counters(self) -> Metrics:
+        """Where to count what happens; never on a request's own thread."""
+        return Metrics.of(self.settings)

@@ -56,7 +56,7 @@ class PredictedRegions(Protocol):
         ...
 
     def sent_prediction(self, task_id: int, label_studio_prediction_id: int, *, or_newest: bool) -> int | None:
-        """Our id of a prediction that Label Studio holds; see `Store.find_sent_prediction`."""
+        """Our id of a prediction that Label Studio holds; see `store.predictions.find_sent`."""
         ...
 
     def prediction(self, prediction_id: int) -> SentPrediction:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 
@@ -20,6 +20,8 @@ from labeling.settings import Settings
 
 _MAX_REASON_CHARACTERS = 300
 _NOT_FOUND = 404
+
+Shape = TypeVar("Shape", dict[str, Any], list[Any])
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class LabelStudioClient:
     def get_prediction(self, prediction_id: int) -> dict[str, Any]:
         """A prediction: `id`, `task`, `model_version`, ... LabelStudioError with status 404 if it is gone."""
         what = f"Prediction {prediction_id} could not be read"
-        return dict(self.call("GET", f"/api/predictions/{prediction_id}/", what=what))
+        return self._read(dict, f"/api/predictions/{prediction_id}/", what=what)
 
     def delete_prediction(self, prediction_id: int) -> None:
         """Delete a prediction for good. Annotations that were made from it stay."""
@@ -153,7 +155,7 @@ class LabelStudioClient:
     def list_annotations(self, task_id: int) -> list[dict[str, Any]]:
         """A task's annotations, without skips, as webhooks carry them: `id`, `result`, `updated_at`, ..."""
         what = f"The annotations of task {task_id} could not be read"
-        return list(self.call("GET", f"/api/tasks/{task_id}/annotations/", what=what))
+        return self._read(list, f"/api/tasks/{task_id}/annotations/", what=what)
 
     def list_skips(self, project_id: int, task_id: int) -> list[dict[str, Any]]:
         """The annotations by which people skipped a task. Label Studio's list of a task's annotations leaves them out;
@@ -169,7 +171,7 @@ class LabelStudioClient:
         """An annotation, also a skip, as webhooks carry it; None if it was deleted."""
         what = f"Annotation {annotation_id} could not be read"
         try:
-            return dict(self.call("GET", f"/api/annotations/{annotation_id}/", what=what))
+            return self._read(dict, f"/api/annotations/{annotation_id}/", what=what)
         except LabelStudioError as error:
             if error.status != _NOT_FOUND:
                 raise
@@ -177,7 +179,7 @@ class LabelStudioClient:
 
     def get_project(self, project_id: int) -> dict[str, Any]:
         """A project: `id`, `title`, `label_config`, `model_version`, ..."""
-        return dict(self.call("GET", f"/api/projects/{project_id}/", what=f"Project {project_id} could not be read"))
+        return self._read(dict, f"/api/projects/{project_id}/", what=f"Project {project_id} could not be read")
 
     def change_project(self, project_id: int, **fields: Any) -> None:
         """Set fields of a project, such as `model_version`: which predictions annotators see."""
@@ -199,12 +201,12 @@ class LabelStudioClient:
         Label Studio asks each one's /health and /setup for this.
         """
         what = f"The ML backends of project {project_id} could not be read"
-        return list(self.call("GET", "/api/ml/", what=what, params={"project": project_id}))
+        return self._read(list, "/api/ml/", what=what, params={"project": project_id})
 
     def list_webhooks(self, project_id: int) -> list[dict[str, Any]]:
         """A project's webhooks: `id`, `url`, `is_active`, `headers`, `actions`, ..."""
         what = f"The webhooks of project {project_id} could not be read"
-        return list(self.call("GET", "/api/webhooks/", what=what, params={"project": project_id}))
+        return self._read(list, "/api/webhooks/", what=what, params={"project": project_id})
 
     def call(self, method: str, path: str, *, what: str, **request: Any) -> Any:
         """One call of the API, for what has no method here; the answer's JSON, None if it is empty.
@@ -227,6 +229,14 @@ class LabelStudioClient:
         """The Authorization header's value for files behind Label Studio's login. Never send it to another origin."""
         with self._errors("Label Studio gave no access token"):
             return self.auth.header(self._http)
+
+    def _read(self, kind: type[Shape], path: str, *, what: str, **options: Any) -> Shape:
+        """A GET whose answer is an object (`dict`) or a list; LabelStudioError for one of another shape."""
+        answer = self.call("GET", path, what=what, **options)
+        with self._errors(what):
+            if not isinstance(answer, kind):
+                raise TypeError(f"it is no {kind.__name__}")
+            return answer
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:

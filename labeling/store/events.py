@@ -1,12 +1,12 @@
 """Webhook events as they came."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Index, String, func, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from labeling.errors import StoreError
 from labeling.store.base import Base, utc_now
@@ -60,6 +60,7 @@ class EventStore:
 
     database: Database
     webhook_database: Database  # with a short busy timeout
+    _not_counting: list[int] = field(default_factory=list)
 
     def record(
         self,
@@ -111,17 +112,27 @@ class EventStore:
     def begin(self, event_id: int) -> int:
         """Count one more attempt to process an event, before it is read; how many there were with it.
 
-        0 for one that is processed, or not there.
+        0 for one that is processed, or not there: nothing is left to do.
         """
         with self.database.writing() as session:
+            for owed in self._not_counting:  # the store was away when they were to be taken off
+                self._take_off(session, owed)
+            self._not_counting.clear()
             begun = update(EventRow).where(EventRow.id == event_id, EventRow.processed_at.is_(None))
             return session.scalar(begun.values(attempts=EventRow.attempts + 1).returning(EventRow.attempts)) or 0
 
     def postpone(self, event_id: int) -> None:
-        """The last attempt was nobody's fault, and does not count."""
-        with self.database.writing() as session:
-            fewer = update(EventRow).where(EventRow.id == event_id, EventRow.attempts > 0)
-            session.execute(fewer.values(attempts=EventRow.attempts - 1))
+        """The last attempt was nobody's fault, and does not count; also where the store cannot be written just now."""
+        try:
+            with self.database.writing() as session:
+                self._take_off(session, event_id)
+        except StoreError:
+            self._not_counting.append(event_id)
+
+    @staticmethod
+    def _take_off(session: Session, event_id: int) -> None:
+        fewer = update(EventRow).where(EventRow.id == event_id, EventRow.attempts > 0)
+        session.execute(fewer.values(attempts=EventRow.attempts - 1))
 
     def failures(self, within: timedelta) -> list[EventFailure]:
         """What was set aside lately, newest first."""

@@ -42,7 +42,7 @@ from worker.gpu_worker import predictor
 from worker.gpu_worker.worker import GpuWorker, run
 logging.basicConfig(level="INFO")
 GpuWorker.lease_s = 3
-predictor.OUTAGE_INTERVALS_S[:] = [1] * 4
+predictor.OUTAGE_INTERVALS_S = (1,) * 4
 sys.exit(run(Settings(), "tests.worker.segmenters:paced"))
 """
 PUBLISHER = """
@@ -52,7 +52,7 @@ from worker.context import JobContext
 from worker.queue.jobs import publish_functions
 from worker.queue.leased_worker import LeasedWorker
 from worker.queue.queues import PUBLISH
-publisher.RETRY_INTERVALS_S[:] = [1] * 5
+publisher.RETRY_INTERVALS_S = (1,) * 5
 LeasedWorker.lease_s = 3
 with JobContext.open(Settings()) as context:
     LeasedWorker(PUBLISH, context.connection, publish_functions(context)).work(logging_level="WARNING")

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
@@ -34,7 +33,10 @@ def process_event(context: JobContext, event_id: int) -> int:
     An event that nothing can be made of, or that ended its process three times, is kept with its error: it must not
     come back forever. An error is raised only where trying later may help: the event stays unprocessed.
     """
-    if context.store.events.begin(event_id) > _MOST_ATTEMPTS:
+    attempts = context.store.events.begin(event_id)
+    if attempts == 0:
+        return 0
+    if attempts > _MOST_ATTEMPTS:
         reason = f"It was begun {_MOST_ATTEMPTS} times and never ended: it may be too large for this machine."
         logger.error("event %s is set aside: %s", event_id, reason)
         context.store.events.mark_processed(event_id, error=reason)
@@ -45,8 +47,7 @@ def process_event(context: JobContext, event_id: int) -> int:
         recorded = record_corrections(context.store, event_id)
     except Exception as error:
         if isinstance(error, LabelingError) and error.is_transient:
-            with suppress(LabelingError):
-                context.store.events.postpone(event_id)
+            context.store.events.postpone(event_id)
             raise
         logger.exception("event %s could not be processed", event_id)
         context.store.events.mark_processed(event_id, error=f"{type(error).__name__}: {error}")

@@ -13,7 +13,7 @@ from labeling.versions import model_version
 from worker.finetune.open_tasks import TICK_S, open_tasks, predicted, under_way, wait
 from worker.projects.active_model import active_model
 from worker.projects.open_project import OpenProject, open_project
-from worker.projects.pinning import pin
+from worker.projects.pinning import pin, pinned_version
 from worker.projects.requests import ProjectRequests
 
 logger = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ def _show(settings: Settings, project: OpenProject, on_tick: Callable[[], None],
 
     It is tried again by nobody but the next promotion, or `again`, the command for it.
     """
-    shown = _shown_version(project)
+    shown = pinned_version(project)
     lacking = _lacking(project, shown)
     for _ in range(_LOOKS - 1):
         if lacking:
@@ -174,8 +174,8 @@ def _show(settings: Settings, project: OpenProject, on_tick: Callable[[], None],
             lacking & {each.task_id for each in project.store.progress.failed_tasks(project.project, project.version)}
         )
         reason = f"{len(lacking)} open tasks have masks, but none of {project.version} ({failed} of them failed)"
-    elif (serving := _serving_version(settings, project)) != project.version:  # somebody was faster, or went back
-        reason = f"{serving} is active by now, not {project.version}"
+    elif (active := _active_version(settings, project)) != project.version:  # somebody was faster, or went back
+        reason = f"{active} is active by now, not {project.version}"
     else:
         pin(project, project.version)
         return None
@@ -185,13 +185,7 @@ def _show(settings: Settings, project: OpenProject, on_tick: Callable[[], None],
     return sentence
 
 
-def _shown_version(project: OpenProject) -> str:
-    """The version that annotators see; "" where they may see any, or what a backend reports ("live")."""
-    titles = [str(backend["title"]) for backend in project.client.list_ml_backends(project.number)]
-    return "" if project.shown in titles else project.shown
-
-
-def _serving_version(settings: Settings, project: OpenProject) -> str:
+def _active_version(settings: Settings, project: OpenProject) -> str:
     return model_version(active_model(settings, project.store, project.project), project.requests.config)
 
 

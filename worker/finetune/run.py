@@ -108,8 +108,9 @@ def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callab
     try:
         passed, report, unseen = _learn_and_judge(hold)
         status: FinetuneStatus = "promoted" if passed else "refused"
-        store.finetunes.end(run.id, status, holder=holder, error=" ".join(unseen) or None, report=report)
-        context.metrics.count(TRAINING_RUNS, status)
+        has_ended = store.finetunes.end(run.id, status, holder=holder, error=" ".join(unseen) or None, report=report)
+        if has_ended:
+            context.metrics.count(TRAINING_RUNS, status)
     except Interrupted:
         store.finetunes.release(run.id, holder)
     except RunLost as error:
@@ -138,8 +139,8 @@ def _end_early(hold: Hold, status: FinetuneStatus, error: str) -> None:
     if live is not None and live.name == candidate:
         option = "" if project is None else f" --project {project.project_id}"
         error = f"{error.rstrip('.')}. But {candidate} is active already: argenseg models rollback{option}"
-    store.finetunes.end(hold.run.id, status, holder=hold.holder, error=error)
-    hold.context.metrics.count(TRAINING_RUNS, status)
+    if store.finetunes.end(hold.run.id, status, holder=hold.holder, error=error):
+        hold.context.metrics.count(TRAINING_RUNS, status)
 
 
 def _is_outage(error: Exception) -> bool:

@@ -7,6 +7,7 @@ for is urgent: as soon as its image is here it goes first, and alone; until then
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -172,9 +173,14 @@ class Predictor:
             return self._fail(request, f"{delay}Nobody waits for this answer any more. Ask again.")
         if request.attempts > MAX_ATTEMPTS and request.error is None:
             return self._fail(request, f"The worker failed {MAX_ATTEMPTS} times over this task; its log says why.")
-        kind = "interactive" if request.interactive else "batch"
-        self._context.metrics.observe(QUEUE_WAIT, kind, store.requests.waited_s(row_id))
+        if request.attempts <= 1:
+            self._count_wait(request)
         return request
+
+    def _count_wait(self, request: PredictionRequest) -> None:
+        kind = "interactive" if request.interactive else "batch"
+        with suppress(StoreError):  # counting is no reason to fail
+            self._context.metrics.observe(QUEUE_WAIT, kind, self._context.store.requests.waited_s(request.id))
 
     def _question(self, request: PredictionRequest) -> CostedQuestion:
         """Runs in a thread."""
@@ -243,7 +249,7 @@ class Predictor:
     def _try_later(self, request: PredictionRequest, error: Exception) -> Result:
         intervals = UNKNOWN_HOST_INTERVALS_S if isinstance(error, UnknownHostError) else OUTAGE_INTERVALS_S
         if request.attempts > len(intervals):
-            return self._fail(request, str(error), "image")
+            return self._fail(request, str(error), "other" if isinstance(error, StoreError) else "image")
         logger.warning("task %s is tried again later: %s", request.task_id, error)
         self._context.store.requests.note_delay(request.id, str(error))
         return RetryLater(intervals)

@@ -3,7 +3,7 @@
 from labeling.prompts.label_config import LabelConfig
 from labeling.settings import Settings
 from labeling.store import Project, Store
-from labeling.versions import model_version
+from labeling.versions import model_version, weights_of
 
 
 def active_model(settings: Settings, store: Store, project: Project | None) -> str:
@@ -21,6 +21,6 @@ def active_model_of(settings: Settings, number: int | None) -> str:
 
 def model_of_version(settings: Settings, store: Store, version: str, config: LabelConfig) -> str | None:
     """The model that makes a version under a label config; None where its weights are gone or its prompts changed."""
-    known = store.models.find(version.rpartition(" · ")[0])
+    known = store.models.find(weights_of(version))
     model = settings.model if known is None else known.folder
     return model if model_version(model, config) == version else None

@@ -12,6 +12,12 @@ def shown_version(project: OpenProject) -> str:
     return project.shown
 
 
+def pinned_version(project: OpenProject) -> str:
+    """The version that the project names; "" where it names none, or a backend, which reports one of its own."""
+    titles = [str(backend["title"]) for backend in project.client.list_ml_backends(project.number)]
+    return "" if project.shown in titles else project.shown
+
+
 def pin(project: OpenProject, version: str) -> None:
     """Show annotators the predictions of `version`, whatever becomes of the backend. WorkerError if there are none."""
     if not project.client.prediction_counts(project.number).get(version):

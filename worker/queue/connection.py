@@ -30,15 +30,15 @@ def redis_socket(settings: Settings) -> Path:
     return Path("/tmp") / f"argenseg-{os.getuid()}-{digest}" / "redis.sock"
 
 
-def connect(settings: Settings, *, retries: int = 0) -> "Connection":
+def connect(settings: Settings, *, retries: int = 0, timeout_s: float = _SOCKET_TIMEOUT_S) -> "Connection":
     """A Redis client (it connects on first use) for REDIS_URL or the embedded Redis.
 
     A command on a broken connection is repeated `retries` times, about a second apart. Workers use many, to live
     through a restart of Redis; the web process none, because it has an answer to give.
     """
     options: dict[str, Any] = {
-        "socket_timeout": _SOCKET_TIMEOUT_S,
-        "socket_connect_timeout": 2.0,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": min(timeout_s, 2.0),
         "retry": Retry(ExponentialWithJitterBackoff(base=0.1, cap=1.0), retries),
     }
     if settings.redis_url:

@@ -5,9 +5,11 @@ Predictions are computed in `worker.gpu_worker`.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from labeling.errors import StoreError
 from worker.context import JobContext
 from worker.events.process import process_event
 from worker.publishing import publisher
@@ -27,9 +29,12 @@ def publish(context: JobContext, prediction_id: int) -> str | RetryLater:
     with only_sender(context.connection, prediction_id) as is_only:
         if not is_only:
             return "ready"
+        was_ready = context.store.predictions.get(prediction_id).status == "ready"
         began = time.monotonic()
         outcome = publisher.publish(context.store, context.client, prediction_id)
-        _count(context, prediction_id, outcome, time.monotonic() - began)
+        if was_ready:  # else an earlier job did it
+            with suppress(StoreError):  # counting is no reason to fail
+                _count(context, prediction_id, outcome, time.monotonic() - began)
         return outcome
 
 

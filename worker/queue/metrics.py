@@ -5,6 +5,7 @@ prometheus-client's own way for several processes keeps files in a folder of one
 """
 
 import logging
+import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,11 +14,14 @@ from itertools import accumulate
 from redis import RedisError
 from rq.defaults import RQ_KEY_PREFIX
 
-from worker.queue.connection import Connection, asking_redis
+from labeling.settings import Settings
+from worker.queue.connection import Connection, asking_redis, connect
 
 logger = logging.getLogger(__name__)
 
 _HASH = f"{RQ_KEY_PREFIX}:argenseg:metrics"  # as RQ's own keys, which may be all that we may use
+_TIMEOUT_S = 0.2
+_QUIET_S = 30.0  # after an error: whoever counts has other work
 _SEPARATOR = "|"
 _SUM = "sum"
 ONLY = ""
@@ -91,11 +95,17 @@ COUNTERS = (SENT, FAILURES, CORRECTIONS, EVENTS, TRAINING_RUNS)
 HISTOGRAMS = (QUEUE_WAIT, BATCH_SIZE, INFERENCE, PUBLISH, END_TO_END)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Metrics:
-    """Adds to the sums. It never raises for Redis: what is not counted is no reason to stop."""
+    """Adds to the sums. A Redis that is away or silent costs a fifth of a second now and then, and is never raised."""
 
     connection: "Connection"
+    _quiet_until: float = 0.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Metrics":
+        """Over a connection of its own, whose short timeouts suit what may be left out."""
+        return cls(connect(settings, timeout_s=_TIMEOUT_S))
 
     def count(self, counter: Counter, value: str, by: int = 1) -> None:
         """Add to the sum of a label's value. ValueError if the counter has no such value."""
@@ -109,13 +119,16 @@ class Metrics:
         self._add({_field(histogram.name, value, str(bucket)): 1, _field(histogram.name, value, _SUM): measured})
 
     def _add(self, increments: Mapping[str, float]) -> None:
+        if time.monotonic() < self._quiet_until:
+            return
         try:
             with self.connection.pipeline(transaction=False) as pipeline:
                 for field, by in increments.items():
                     pipeline.hincrbyfloat(_HASH, field, by)
                 pipeline.execute()
         except RedisError as error:
-            logger.debug("not counted: %s", error)
+            self._quiet_until = time.monotonic() + _QUIET_S
+            logger.debug("nothing is counted for %g s: %s", _QUIET_S, error)
 
 
 @dataclass(frozen=True)

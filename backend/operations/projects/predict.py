@@ -10,6 +10,7 @@ from labeling.errors import LabelStudioError
 from labeling.label_studio.messages import Task
 from labeling.prompts.plan import plan_prompts
 from labeling.store import Pace, ProjectRun, RunOptions, UnpredictedTask
+from labeling.versions import weights_of
 from worker.errors import QueueUnreachable, WorkerError
 from worker.projects.open_project import OpenProject
 from worker.projects.requests import enqueue_requests
@@ -66,7 +67,7 @@ def outlook(project: OpenProject, options: RunOptions, limit: int | None) -> Out
 
 def known_pace(project: OpenProject) -> Pace | None:
     """The pace of this model on this project; if it never ran here, on any project."""
-    weights = project.version.partition(" · ")[0]
+    weights = weights_of(project.version)
     return project.store.progress.pace(weights=weights, project=project.project) or project.store.progress.pace(
         weights=weights
     )
@@ -171,7 +172,7 @@ def reasons(failed: list[UnpredictedTask]) -> list[tuple[str, list[int]]]:
 
 
 def _weights(version: str) -> str:
-    return version.rpartition(" · ")[0]
+    return weights_of(version)
 
 
 def _count_missing(project: OpenProject, options: RunOptions) -> int:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from backend.operations.projects.predict import Progress, look
 from labeling.errors import StoreError
+from labeling.versions import weights_of
 from worker.errors import QueueUnreachable
 from worker.projects.open_project import OpenProject
 from worker.queue.queues import GPU, live_workers
@@ -62,7 +63,7 @@ def look_if_idle(project: OpenProject) -> Progress | None:
 def current_standing(
     project: OpenProject, progress: Progress, began: datetime, already_failed: int, total: int
 ) -> Standing:
-    weights = project.version.partition(" · ")[0]
+    weights = weights_of(project.version)
     pace = project.store.progress.pace(weights=weights, project=project.project, since=began)
     try:
         workers = live_workers(project.connection, GPU)

@@ -14,7 +14,7 @@ from labeling.errors import LabelConfigError
 from labeling.prompts.label_config import parse_label_config
 from labeling.store import EventFailure, Project, Store
 from labeling.store.base import utc_now
-from labeling.versions import weights_name
+from labeling.versions import weights_name, weights_of
 from worker.queue.connection import Connection
 from worker.queue.queues import GPU, live_workers, queued_jobs
 
@@ -144,7 +144,7 @@ def _time_left(store: Store, project: Project, versions: tuple[VersionLine, ...]
     seconds = 0.0
     for version in versions:
         if version.requested:
-            pace = store.progress.pace(weights=version.name.partition(" · ")[0], project=project)
+            pace = store.progress.pace(weights=weights_of(version.name), project=project)
             if pace is None:
                 return None
             seconds += pace.seconds_per_task * version.requested

@@ -143,6 +143,8 @@ def test_a_cut_backup_leaves_the_database_empty(filled: Settings, tmp_path: Path
         with pytest.raises(StoreError, match="Nothing was restored"):
             restore_backup(new, io.BytesIO(content[:length]))
         assert rows(new, "projects") == []
+    restore_backup(new, io.BytesIO(content))  # nothing of the cut ones is in its way
+    assert len(rows(new, "projects")) == len(rows(filled, "projects"))
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "models/../../x", "tables/nothing/0.jsonl"])

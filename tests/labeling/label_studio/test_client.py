@@ -55,6 +55,10 @@ def test_an_answer_of_another_shape_is_an_error(client, label_studio, answer) ->
         label_studio.answers["GET", "/api/predictions/"] = as_json(answer, body)
         with pytest.raises(LabelStudioError, match="not Label Studio's"):
             client.list_predictions(5)
+    for path, read in (("/api/projects/1/", client.get_project), ("/api/webhooks/", client.list_webhooks)):
+        label_studio.answers["GET", path] = as_json(answer, "strange")
+        with pytest.raises(LabelStudioError, match="not Label Studio's"):
+            read(1)
 
 
 def test_lists_and_objects_are_plain_dicts(client, label_studio, answer) -> None:

@@ -34,7 +34,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from labeling.answers import build_answer
-from labeling.corrections.compare import review_annotation
+from labeling.corrections.compare import compare_annotation
 from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
 from labeling.store import PredictedRegionRecord
@@ -69,7 +69,7 @@ predicted = SimpleNamespace(
 )
 first, second = prediction.result
 edited = {**second, "value": {**second["value"], "runs": second["value"]["runs"][:6]}}
-annotation = review_annotation({"id": 7, "task": 4, "result": [first, edited]}, predicted)
+annotation = compare_annotation({"id": 7, "task": 4, "result": [first, edited]}, predicted)
 kept, changed = annotation.corrections
 assert (kept.kind, kept.region_type, kept.label, kept.iou) == ("accepted", "runslabels", "cell", 1.0), kept
 assert (changed.kind, changed.iou, changed.changed_pixels) == ("edited", 0.5, 6), changed

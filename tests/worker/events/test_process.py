@@ -151,6 +151,7 @@ def test_an_event_that_ends_its_process_is_set_aside_after_three_attempts(
         kept.events.begin(event_id)
         assert kept.events.unprocessed(0) == [event_id]
     assert process_event(context, event_id) == 0
+    process_event(context, event_id)  # by a job that was queued before
     assert "begun 3 times and never ended" in (kept.events.get(event_id).error or "")
     assert kept.events.unprocessed(0) == []
 
@@ -165,6 +166,13 @@ def test_an_outage_of_the_store_is_no_attempt(
         raise StoreError("The database is locked.", is_transient=True)
 
     with monkeypatch.context() as patch:
+        patch.setattr(process, "record_corrections", fail)
+        patch.setattr(type(kept.events), "_take_off", fail)  # the store is still away when the attempt is to be undone
+        for _ in range(3):
+            with pytest.raises(StoreError):
+                process_event(context, event_id)
+            patch.setattr(kept.events, "begin", lambda _: 1)  # nor can it be begun
+        patch.undo()
         patch.setattr(process, "record_corrections", fail)
         for _ in range(10):
             with pytest.raises(StoreError):
