@@ -11,8 +11,8 @@ from tests.worker.conftest import RedisServer, Want
 from tests.worker.publishing.test_publisher import make_ready
 from worker import sweeper
 from worker.context import JobContext
-from worker.events import spool
-from worker.queue import jobs, queues
+from worker.events import process, spool
+from worker.queue import queues
 from worker.queue.queues import (
     GPU,
     PREDICT,
@@ -65,7 +65,7 @@ def test_an_event_that_breaks_our_code_is_kept_with_its_error(
     def broken(*_: object) -> int:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(jobs.events, "process_event", broken)
+    monkeypatch.setattr(process, "record_corrections", broken)
     event_id = store.events.record("ANNOTATION_CREATED", {})
     assert sweep(context, stale_s=0) == 1
     assert store.events.get(event_id).error == "ZeroDivisionError: a bug"
