@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--stage", choices=["vqvae", "vision", "polish", "language"], help="one stage alone")
     parser.add_argument("--steps", type=int, default=1200, help="steps of the language model (default %(default)s)")
     parser.add_argument("--vqvae-steps", type=int, default=1200, help="steps of the VQ-VAE (default %(default)s)")
-    parser.add_argument("--polish-steps", type=int, default=1500, help="of its decoder alone (default %(default)s)")
+    parser.add_argument("--polish-steps", type=int, default=450, help="of its decoder alone (default %(default)s)")
     parser.add_argument("--vision-steps", type=int, default=1000, help="of the vision grid (default %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)

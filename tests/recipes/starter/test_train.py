@@ -10,7 +10,8 @@ from recipes.starter.config import initialise, starter_config
 from recipes.starter.language import Readers, draw_rows, language_losses
 from recipes.starter.train_vision import Sight
 
-STEPS = ["--steps", "4", "--vqvae-steps", "3", "--vision-steps", "2", "--checkpoint-every", "2"]
+STEPS = ["--steps", "4", "--vqvae-steps", "3", "--vision-steps", "2", "--polish-steps", "2"]
+STEPS += ["--checkpoint-every", "2"]
 
 
 @pytest.fixture(scope="module")
