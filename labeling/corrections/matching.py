@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from labeling.regions.cropped_mask import CroppedMask
 
@@ -21,6 +20,8 @@ def match_regions(
     """
     if not before or not after:
         return []
+    from scipy.optimize import linear_sum_assignment  # a fifth of a publisher's start, and few regions are drawn anew
+
     first, second = ([mask.trimmed() for _, mask in regions] for regions in (before, after))
     value = np.zeros((len(before), len(after)))
     for row, (label, _) in enumerate(before):
