@@ -4,6 +4,11 @@ import os
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
+
+# limits in seconds belong into benchmarks: the first example of a test also imports what it needs
+settings.register_profile("argenseg", deadline=None)
+settings.load_profile("argenseg")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
