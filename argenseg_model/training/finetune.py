@@ -254,7 +254,8 @@ class _Run:
     def finish(self) -> None:
         """Write the new model, then the word that it is whole.
 
-        Where the model says how sure it must be (`least_score`), that is found anew: its scores are others now.
+        Where the model says how sure it must be (`least_score`), that is found anew: its scores are others now. Not so
+        where it has names of more than scenes: scenes alone would empty windows and dents on photographs.
         """
         if self.has_adapters:
             merge_adapters(self.model)
@@ -264,7 +265,7 @@ class _Run:
         if self.model.config.known_names:  # else it knows everything anyway
             for prompt in (prompt for prompt in self._taught if not self.model.knows(prompt).is_known):
                 self.model.config.known_names[prompt.lower().strip(" .")] = [prompt.lower().strip(" .")]
-        if self.model.config.least_score:
+        if self.model.config.least_score and not self.model.config.known_names:
             self.model.eval()
             self.model.config.least_score = round(choose_least_score(self.model, CALIBRATION_SCENES), 4)
         self.model.to(self._stored_dtype).save_pretrained(self._out / "model")
