@@ -17,7 +17,7 @@ _EDGE = 2  # px: a coarse mask that goes on may end a little before the edge
 _NEAR = 0.015  # of the image's diagonal: a point so near to an object is meant for it
 
 _LARGEST_OBJECT = 0.25  # of the image: a larger box is an area in which something is to be found
-_LEAST_EXTENT = 0.6  # of its box: what an object that the box was drawn around reaches at least
+_LEAST_EXTENT = 0.25  # of its box: what an object reaches at least, also in a box that was drawn loosely
 
 Window = tuple[int, int, int, int]
 """A part of an image in px: left, top, right, bottom."""

@@ -73,6 +73,7 @@ class LabelingPage:
 
     def _show_whole_image(self) -> None:
         """Zoom to fit: Label Studio opens an image a little enlarged when its panels came after the first layout."""
+        self._page.evaluate("() => window.dispatchEvent(new Event('resize'))")  # it measures its panels anew
         self._page.keyboard.press("Shift+Digit1")
         self._page.wait_for_function(IS_WHOLE_IMAGE_SHOWN)
 
