@@ -37,7 +37,7 @@ def write_worse_model(folder: Path, seed: int = 0) -> None:
         words[model.tokenizer.encode("all nuclei")[-1]] = words.mean(0)
         for weights in model.multi_modal_projector.parameters():
             if weights.ndim == 2:
-                weights += 0.7 * weights.std() * torch.randn(weights.shape, generator=rng)
+                weights += 1.5 * weights.std() * torch.randn(weights.shape, generator=rng)
     model.config.model_name, model.config.least_score = WORSE, 0.02
     model.half().save_pretrained(folder)
 
