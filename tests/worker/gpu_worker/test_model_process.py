@@ -202,10 +202,12 @@ from pathlib import Path
 from worker.gpu_worker import worker
 from worker.gpu_worker.model_child import ModelOptions
 from worker.gpu_worker.model_process import ModelProcess
-import backend.console.worker, backend.console.supervisor.up, worker.sweeper
+import worker.sweeper
+found = [name for name in sys.modules if name.split(".")[0] == "backend"]
+import backend.console.worker, backend.console.supervisor.up
 model = ModelProcess(ModelOptions("none", "cpu", 10**6, loader="tests.worker.segmenters:threshold"))
 model.start()
-found = [name for name in sys.modules if name.split(".")[0] in ("torch", "transformers", "flask")]
+found += [name for name in sys.modules if name.split(".")[0] in ("torch", "transformers", "flask")]
 Path({str(report)!r} + ".tmp").write_text(json.dumps([model.pid, found]))
 Path({str(report)!r} + ".tmp").rename({str(report)!r})
 time.sleep(60)
