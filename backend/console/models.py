@@ -2,7 +2,6 @@
 
 from __future__ import annotations  # its types are imported for type checkers only
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,8 @@ import click
 from backend.console.command_line import known_project, open_store, print_table, start
 
 if TYPE_CHECKING:
-    from labeling.settings import Settings
-    from labeling.store import ModelVersion, Project, Store
+    from backend.operations.model_versions import PromotionPlan
+    from labeling.store import ModelVersion, Store
 
 _project_option = click.option("--project", type=int, metavar="N", help="Label Studio's number of the project.")
 
@@ -62,16 +61,17 @@ def promote(name: str, project: int | None, yes: bool) -> None:
 
     Example: argenseg models promote starter-1.1
     """
-    from worker.finetune import promotion
+    from backend.operations import model_versions
 
     settings = start()
     with open_store(settings) as store:
         found = None if project is None else known_project(settings, store, project)
-        asks = _say_promotion(settings, store, None if name == "base" else store.models.get(name), found)
-        if asks and not yes:
+        plan = model_versions.plan_promotion(settings, store, name, found)
+        _say_plan(plan)
+        if plan.needs_consent and not yes:
             click.confirm("Go on?", abort=True)
-        unseen = promotion.promote(settings, store, None if name == "base" else name, found)
-    _say_what_is_active(f"{name} is active {_where(project)}", unseen)
+        promoted = model_versions.promote(settings, store, name, found)
+    _say_what_is_active(f"{name} is active {_where(project)}", promoted.unseen)
 
 
 @models.command()
@@ -83,14 +83,13 @@ def rollback(project: int | None) -> None:
 
     Example: argenseg models rollback --project 3
     """
-    from worker.finetune import promotion
+    from backend.operations import model_versions
 
     settings = start()
     with open_store(settings) as store:
         found = None if project is None else known_project(settings, store, project)
-        version, unseen = promotion.roll_back(settings, store, found)
-        active = settings.model if version is None else version.name
-    _say_what_is_active(f"{active} is active {_where(project)} again", unseen)
+        promoted = model_versions.roll_back(settings, store, found)
+    _say_what_is_active(f"{promoted.active} is active {_where(project)} again", promoted.unseen)
 
 
 @models.command()
@@ -98,9 +97,10 @@ def rollback(project: int | None) -> None:
 @click.confirmation_option(prompt="Its weights are deleted; its report stays. Go on?")
 def delete(name: str) -> None:
     """Delete the weights of a version that is active nowhere. Example: argenseg models delete starter-1.1 --yes"""
+    from backend.operations import model_versions
+
     with open_store(start(log_level="WARNING")) as store:
-        version = store.models.delete(name)
-        shutil.rmtree(version.folder, ignore_errors=True)
+        model_versions.delete_weights(store, name)
     click.echo(f"The weights of {name} are gone.")
 
 
@@ -108,7 +108,7 @@ def _where(project: int | None) -> str:
     return "by default" if project is None else f"for project {project}"
 
 
-def _say_what_is_active(what: str, unseen: list[str]) -> None:
+def _say_what_is_active(what: str, unseen: tuple[str, ...]) -> None:
     """Exits 1 where annotators go on seeing something else, which `unseen` says."""
     if unseen:
         click.echo(f"{what}, but what annotators see did not move everywhere:")
@@ -118,24 +118,17 @@ def _say_what_is_active(what: str, unseen: list[str]) -> None:
     click.echo(f"{what}.")
 
 
-def _say_promotion(settings: Settings, store: Store, version: ModelVersion | None, project: Project | None) -> bool:
-    """Say what a promotion will do and what speaks against it; whether a person should think twice."""
-    from worker.finetune.promotion import served_projects
-
-    is_doubtful = version is not None and version.state != "accepted"
-    if version is not None and is_doubtful:
-        reasons = ((version.report or {}).get("gate") or {}).get("reasons", [])
-        word = "refused it" if version.state == "refused" else "has not judged it"
-        click.echo(f"The gate {word}. {' '.join(reasons)}".rstrip())
-    served = served_projects(settings, store, project)
-    if served:
-        numbers = ", ".join(str(each.project_id) for each in served)
+def _say_plan(plan: PromotionPlan) -> None:
+    """What a promotion will do, and what speaks against it."""
+    if plan.doubt:
+        click.echo(plan.doubt)
+    if plan.predicted:
+        numbers = ", ".join(str(each.project_id) for each in plan.predicted)
         click.echo(f"The open tasks of project {numbers} are predicted with it, then annotators see it there.")
-    elif settings.label_studio_url is None or settings.label_studio_api_key is None:
+    elif not plan.is_connected:
         click.echo("LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY are not both set: no task is predicted, no pin is moved.")
     else:
         click.echo("No project here is without a version of its own: it is active for those to come.")
-    return is_doubtful or (project is None and bool(served))
 
 
 def _model_row(store: Store, version: ModelVersion) -> tuple[object, ...]:
