@@ -29,7 +29,7 @@ def show(settings: Settings, store: Store) -> None:
 def request(context: JobContext, project: Project | None, manifest: Path | None, queue: bool) -> None:
     """Ask for a run and drive it here, or leave it to the scheduler; exits 1 where it fails, or one is open already."""
     store, settings = context.store, context.settings
-    requested = request_run(store, project, manifest)
+    requested = request_run(settings, store, project, manifest)
     run = requested.run
     if requested.was_open and queue:
         raise click.ClickException("A run for this is open already. See argenseg finetune, or stop it with --stop.")

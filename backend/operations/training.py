@@ -10,7 +10,7 @@ from labeling.settings import Settings
 from labeling.store import FinetuneRun, FinetuneSchedule, Project, Store
 from worker.context import JobContext
 from worker.finetune import scheduler as scheduling
-from worker.finetune.run import LEASE_S, drive
+from worker.finetune.run import LEASE_S, check_trainable, drive
 
 _ENDED = ("promoted", "refused", "failed", "stopped")
 
@@ -23,11 +23,15 @@ class RequestedRun:
     was_open: bool
 
 
-def request_run(store: Store, project: Project | None, manifest: Path | None = None) -> RequestedRun:
+def request_run(
+    settings: Settings, store: Store, project: Project | None, manifest: Path | None = None
+) -> RequestedRun:
     """Ask for a run on the corrections of a project (None: of all), or on a manifest; a scheduler takes it.
 
-    One open run for the same is enough. StoreError where one on another manifest is open.
+    One open run for the same is enough. StoreError where one on another manifest is open, WorkerError where the active
+    model is none that can be trained here.
     """
+    check_trainable(settings)
     corrections = 0 if project is None else store.corrections.count(project)
     path = None if manifest is None else str(manifest.absolute())
     key = f"finetune-by-hand-{uuid.uuid4().hex}"

@@ -12,6 +12,7 @@ from argenseg_model.evaluation import ItemResult, read_rows
 from argenseg_model.manifest import Manifest
 from labeling.errors import LabelingError, StoreError
 from labeling.gate import GateRules, decide, find_too_few
+from labeling.settings import Settings
 from labeling.store import FinetuneRun, FinetuneStatus, Store
 from labeling.versions import weights_name
 from worker.context import JobContext
@@ -98,6 +99,15 @@ class Hold:
         return bool(jobs) and time.monotonic() % BULK_CYCLE_S >= BULK_CYCLE_S * SHARE_BESIDE_BULK
 
 
+def check_trainable(settings: Settings) -> None:
+    """WorkerError for a model of another family: training and measuring are ARGenSeg's."""
+    if settings.model_loader is not None:
+        raise WorkerError(
+            f"MODEL_LOADER ({settings.model_loader}) loads the model that is active: only ARGenSeg's own can be trained "
+            "here. Export the corrections (argenseg corrections export) and train it where it was made."
+        )
+
+
 def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callable[[], bool]) -> None:
     """Take a claimed run to its end: promoted, refused, failed or stopped. What goes wrong is kept with the run.
 
@@ -153,6 +163,7 @@ def _learn_and_judge(hold: Hold) -> tuple[bool, dict[str, object], list[str]]:
     Where the holdout is too small to decide anything, nothing is learnt: that would be hours for nothing.
     """
     context, store, settings = hold.context, hold.context.store, hold.context.settings
+    check_trainable(settings)
     folder = run_folder(settings, hold.run)
     folder.mkdir(parents=True, exist_ok=True)
     run = store.finetunes.begin(hold.run.id, None, active_model(settings, store, hold.run.project))

@@ -2,12 +2,9 @@
 
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-
-from PIL import Image
 
 from backend.operations.doctor.findings import Finding, failure, ok, skipped, warning
 from labeling.extras import install_command, is_installed
@@ -18,7 +15,6 @@ from worker.projects.active_model import active_model_of
 
 SEGMENT_LIMIT_S = 300.0
 _WEIGHTS = (".safetensors", ".pt", ".bin")
-_SEGMENT = "from backend.console.segment import segment; segment()"
 _SHOWN_CHARACTERS = 300
 
 
@@ -66,20 +62,18 @@ def segmentation(settings: Settings, number: int | None = None, *, is_wanted: bo
         yield failure("Torch and what else the model needs is not installed here.", install_command("worker"))
         return
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        picture = Path(folder) / "picture.png"
-        Image.new("RGB", (64, 64), "white").save(picture)
-        options = ["--prompt", "everything", "--model", active_model_of(settings, number), "--device", settings.device]
-        command = [sys.executable, "-c", _SEGMENT, str(picture), *options, "--out", str(Path(folder) / "out")]
-        try:
-            subprocess.run(command, capture_output=True, text=True, timeout=SEGMENT_LIMIT_S - 10, check=True)
-        except subprocess.TimeoutExpired:
-            yield failure("The model took minutes over a tiny picture.", "Is the machine busy, or DEVICE wrong?")
-        except subprocess.CalledProcessError as error:
-            reported = (error.stderr or error.stdout).strip()[-_SHOWN_CHARACTERS:]
-            yield failure(f"The model cannot be used: {reported}", "Check ARGENSEG_MODEL and DEVICE.")
-        else:
-            yield ok(f"Loaded, and a tiny picture segmented, in {time.monotonic() - began:.1f} s.")
+    loader = [] if settings.model_loader is None else ["--loader", settings.model_loader]
+    options = ["--model", active_model_of(settings, number), "--device", settings.device, *loader]
+    command = [sys.executable, "-m", "worker.gpu_worker.try_model", *options]
+    try:
+        subprocess.run(command, capture_output=True, text=True, timeout=SEGMENT_LIMIT_S - 10, check=True)
+    except subprocess.TimeoutExpired:
+        yield failure("The model took minutes over a tiny picture.", "Is the machine busy, or DEVICE wrong?")
+    except subprocess.CalledProcessError as error:
+        reported = (error.stderr or error.stdout).strip()[-_SHOWN_CHARACTERS:]
+        yield failure(f"The model cannot be used: {reported}", "Check ARGENSEG_MODEL, MODEL_LOADER and DEVICE.")
+    else:
+        yield ok(f"Loaded, and a tiny picture segmented, in {time.monotonic() - began:.1f} s.")
 
 
 def _folder(model: str) -> Path | None:

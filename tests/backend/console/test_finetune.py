@@ -47,6 +47,14 @@ def test_versions_are_listed_shown_promoted_rolled_back_and_deleted(call: Call, 
     assert "no model version 'nobody'" in call("models", "show", "nobody").output
 
 
+def test_a_model_of_another_family_is_not_trained(settings: Settings, store: Store) -> None:
+    store.projects.upsert(LABEL_STUDIO_URL, 3, "<View/>")
+    environment = environment_of(settings) | {"MODEL_LOADER": "their.package:load"}
+    refused = CliRunner().invoke(main, ["finetune", "--project", "3", "--from-corrections"], env=environment)
+    assert (refused.exit_code, "MODEL_LOADER (their.package:load)" in refused.output) == (1, True)
+    assert store.finetunes.newest() == []
+
+
 def test_a_projects_schedule(call: Call, store: Store) -> None:
     project = store.projects.upsert(LABEL_STUDIO_URL, 3, "<View/>")
     assert call("finetune", "--project", "3", "--schedule", "0 3 * * *", "--every", "50").exit_code == 0

@@ -101,6 +101,8 @@ def test_weights(connected: Settings, project: OpenProject) -> None:
     assert states(model.segmentation(connected, is_wanted=False)) == ["skipped"]
     broken = only(model.segmentation(connected, is_wanted=True))  # these weights are seven bytes
     assert broken.state == "failure" and "ARGENSEG_MODEL" in broken.mend
+    other = connected.model_copy(update={"model_loader": "tests.worker.segmenters:threshold"})
+    assert states(model.segmentation(other, is_wanted=True)) == ["ok"]  # their weights are nobody's business
 
 
 def test_a_version_that_is_not_on_this_host(connected: Settings, project: OpenProject) -> None:
