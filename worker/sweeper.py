@@ -21,6 +21,7 @@ from worker.queue.queues import (
     PREDICT,
     PUBLISH,
     PUBLISH_PREDICTION,
+    WORKED_BY,
     enqueue_prediction,
     enqueue_publish,
     live_rows,
@@ -63,7 +64,7 @@ def run(context: JobContext, stop: threading.Event) -> None:
     next_sweep, heartbeat = time.monotonic(), Heartbeat(context.connection, SWEEPER)
     while True:
         heartbeat.tick()
-        for name in (GPU, PUBLISH):
+        for name in WORKED_BY:
             _attempt(partial(requeue_due_retries, context.connection, name))
         if time.monotonic() >= next_sweep:
             if swept := sweep(context, on_tick=heartbeat.tick):

@@ -8,11 +8,11 @@ from labeling.settings import Settings
 from worker.errors import QueueUnreachable
 from worker.queue.connection import connect
 from worker.queue.heartbeats import SCHEDULER, SWEEPER, is_alive
-from worker.queue.queues import GPU, PUBLISH, live_workers
+from worker.queue.queues import WORKED_BY, live_workers
 
 BACKEND = "backend"
-QUEUES = {"worker": GPU, "publisher": PUBLISH}
-ROLES = (BACKEND, "worker", "publisher", SWEEPER, SCHEDULER)
+QUEUES = {process: queue for queue, process in WORKED_BY.items()}
+ROLES = (BACKEND, *QUEUES, SWEEPER, SCHEDULER)
 
 _TIMEOUT_S = 3.0
 

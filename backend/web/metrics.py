@@ -20,7 +20,7 @@ from labeling.store import Project, Store
 from labeling.versions import weights_name
 from worker.queue.heartbeats import SCHEDULER, SWEEPER, is_alive
 from worker.queue.metrics import COUNTERS, HISTOGRAMS, Histogram, Sums, read_sums
-from worker.queue.queues import GPU, PUBLISH, live_workers, queued_jobs
+from worker.queue.queues import WORKED_BY, live_workers, queued_jobs
 
 PATH = "/metrics"
 
@@ -83,8 +83,8 @@ def _ask_queues(services: Services) -> _Queues:
     connection = services.connection
     return _Queues(
         sums=read_sums(connection),
-        depth={queue: queued_jobs(connection, queue) for queue in (GPU, PUBLISH)},
-        workers={queue: live_workers(connection, queue) for queue in (GPU, PUBLISH)},
+        depth={queue: queued_jobs(connection, queue) for queue in WORKED_BY},
+        workers={queue: live_workers(connection, queue) for queue in WORKED_BY},
         alive={process: is_alive(connection, process) for process in (SWEEPER, SCHEDULER)},
     )
 

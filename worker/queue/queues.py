@@ -21,6 +21,7 @@ from worker.queue.connection import Connection, asking_redis
 
 GPU = "gpu"
 PUBLISH = "publish"
+WORKED_BY = {GPU: "worker", PUBLISH: "publisher"}  # every queue, and the process (`argenseg ...`) that works it off
 
 PREDICT = "predict"
 PUBLISH_PREDICTION = "publish"

@@ -7,10 +7,9 @@ from labeling.settings import Settings
 from worker.errors import QueueUnreachable
 from worker.queue.connection import connect, is_reachable, redis_socket, server_facts
 from worker.queue.heartbeats import SCHEDULER, SWEEPER, is_alive
-from worker.queue.queues import GPU, MAX_QUEUED_JOBS, PUBLISH, live_workers, queued_jobs
+from worker.queue.queues import MAX_QUEUED_JOBS, WORKED_BY, live_workers, queued_jobs
 
 _OLDEST = (6, 2)
-_WORKED_BY = {GPU: "worker", PUBLISH: "publisher"}
 
 
 def redis(settings: Settings) -> Iterator[Finding]:
@@ -39,7 +38,7 @@ def workers(settings: Settings) -> Iterator[Finding]:
     if not is_reachable(connection):
         yield skipped("Not known while Redis does not answer.")
         return
-    for name, command in _WORKED_BY.items():
+    for name, command in WORKED_BY.items():
         depth, alive = queued_jobs(connection, name), live_workers(connection, name)
         text = f"Queue {name}: {depth} jobs wait, {alive} {command}{'s' if alive != 1 else ''}."
         if not alive:
