@@ -33,7 +33,7 @@ class AnnotatedRegion:
     @property
     def vertices(self) -> int | None:
         """How many there are, of a polygon or a vector."""
-        return count_vertices(self.value)
+        return count_vertices(self.region_type, self.value)
 
 
 def read_regions(
@@ -41,14 +41,12 @@ def read_regions(
 ) -> tuple[dict[str, AnnotatedRegion], set[str]]:
     """Regions by id, and the ids of those that hold no mask that we can read; those on another image tag are left out.
 
-    A smart box, of one of `input_tags`, is among both: the page submits one that got no answer, or whose answer was not
-    accepted yet, as if it had been drawn to stay. Nobody should learn from it that the box is full.
-
-    A region's parts (the mask of a plain <Brush>, the label beside it) are items of one id; items without geometry,
-    such as typed text, are no regions. What a program wrote may lack ids, or use one twice: a region without an id is
-    named by its place ("#3" is the fourth item), and of several shapes with one id the first keeps it, the others are
-    named after it ("a#2"); the same shape twice is one region. With several labels it is a region for each of them.
+    With several labels it is a region for each of them. What a program wrote may lack ids, or use one twice: a region
+    without an id is named by its place ("#3" is the fourth item); of several shapes with one id the first keeps it, the
+    others are named after it ("a#2").
     """
+    # A region's parts (the mask of a plain <Brush>, the label beside it) are items of one id; items without geometry,
+    # such as typed text, are no regions.
     items: dict[str, list[dict[str, Any]]] = {}
     for place, item in enumerate(result):
         if not (isinstance(item, dict) and isinstance(item.get("value"), dict) and "original_width" in item):
@@ -70,6 +68,8 @@ def read_regions(
                     shape=None if shape.is_empty else shape,
                     value=drawn[0]["value"],
                 )
+                # The page submits a smart box that got no answer, or whose answer was not accepted yet, as if it had
+                # been drawn to stay: nobody should learn from it that the box is full.
                 if drawn[0].get("from_name") in input_tags:
                     unread.add(name)
         unread.update(next(names) for _ in range(unreadable))
@@ -110,9 +110,9 @@ def _is_equal(first: CroppedMask, second: CroppedMask) -> bool:
     return next(places) == next(places) and np.array_equal(first.crop, second.crop)
 
 
-def is_same_shape(before: dict[str, Any], after: dict[str, Any]) -> bool:
-    """Whether two values of regions that are no masks are the same, up to what a page's arithmetic changes."""
-    first, second = geometry_numbers(before), geometry_numbers(after)
+def is_same_shape(kind: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Whether two values of a kind that is no mask are the same, up to what a page's arithmetic changes."""
+    first, second = geometry_numbers(kind, before), geometry_numbers(kind, after)
     return (
         first is not None
         and second is not None

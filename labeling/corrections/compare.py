@@ -23,7 +23,7 @@ _BOUNDARY = 0.02  # its width, of the image's diagonal: what `boundary_iou` take
 
 
 @dataclass(frozen=True)
-class SentPrediction:
+class PredictionOrigin:
     """One of our predictions: its version, and what it was asked."""
 
     model_version: str
@@ -59,7 +59,7 @@ class PredictedRegions(Protocol):
         """Our id of a prediction that Label Studio holds; see `store.predictions.find_sent`."""
         ...
 
-    def prediction(self, prediction_id: int) -> SentPrediction:
+    def prediction(self, prediction_id: int) -> PredictionOrigin:
         """One of our predictions."""
         ...
 
@@ -133,17 +133,17 @@ class _Change:
     def correction(self, predicted: PredictedRegions) -> Correction:
         before, after = self.before, self.after
         drawn = (before and predicted.drawn(before)) or {}
-        value_before = drawn.get("value") or {}
-        is_unmoved = before is not None and after is not None and is_same_shape(value_before, after.value)
+        kind, value_before = str(drawn.get("type", "")), drawn.get("value") or {}
+        is_unmoved = before is not None and after is not None and is_same_shape(kind, value_before, after.value)
         mask_before = before.shape if before else None
         mask_after = mask_before if is_unmoved else after.shape if after else None
         difference = _compare(mask_before, mask_after)
-        kind = self._kind(is_same=difference.is_none)
+        became = self._kind(is_same=difference.is_none)
         return Correction(
             region_id=after.region_id if after else before.region_id if before else "",
-            region_type=after.region_type if after else str(drawn.get("type", "")),
-            label=before.label if kind == "deleted" and before else after.label if after else None,
-            kind=kind,
+            region_type=after.region_type if after else kind,
+            label=before.label if became == "deleted" and before else after.label if after else None,
+            kind=became,
             mask_before=mask_before,
             mask_after=mask_after,
             iou=difference.iou,
@@ -155,7 +155,7 @@ class _Change:
             score=before.score if before else None,
             model_version=before.model_version if before else None,
             interactive=before is not None and before.interactive,
-            vertices_before=count_vertices(value_before),
+            vertices_before=count_vertices(kind, value_before),
             vertices_after=after.vertices if after else None,
         )
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from labeling.corrections.compare import SentPrediction, compare_annotation, event_annotations, label_studio_number
+from labeling.corrections.compare import PredictionOrigin, compare_annotation, event_annotations, label_studio_number
 from labeling.errors import LabelConfigError, LabelingError, StoreError
 from labeling.prompts.label_config import LabelConfig, parse_label_config
 from labeling.prompts.plan import PromptPlan, plan_prompts
@@ -181,9 +181,9 @@ class _ProjectRegions:
             self._project, task_id, label_studio_prediction_id, or_newest=or_newest
         )
 
-    def prediction(self, prediction_id: int) -> SentPrediction:
+    def prediction(self, prediction_id: int) -> PredictionOrigin:
         request = self._request(prediction_id)
-        return SentPrediction(request.model_version, _asked(request.plan))
+        return PredictionOrigin(request.model_version, _asked(request.plan))
 
     def asked(self, task_id: int) -> tuple[AskedPrompt, ...]:
         if self._config is None:

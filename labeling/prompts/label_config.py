@@ -11,10 +11,9 @@ from defusedxml.ElementTree import fromstring
 from labeling.errors import LabelConfigError
 from labeling.prompts.region_options import DEFAULT_OPTIONS, RegionOptions, read_options
 from labeling.prompts.wording import clean_prompt, distinct_prompts, split_prompts
-from labeling.regions.kinds import BOX_KINDS, KINDS, READABLE_KINDS
+from labeling.regions.kinds import BOX_KINDS, KINDS, READABLE_KINDS, SMART_KINDS
 
-_SMART_KINDS = (*BOX_KINDS, "keypointlabels", "keypoint")
-_SILENT_KINDS = tuple(kind for kind in READABLE_KINDS if kind not in _SMART_KINDS)
+_SILENT_KINDS = tuple(kind for kind in READABLE_KINDS if kind not in SMART_KINDS)
 _EXAMPLE = '<Label value="cell" prompt="every cell"/>'
 
 
@@ -154,7 +153,7 @@ def _targets(tag: Element) -> list[str]:
 
 
 def _is_input(tag: Element) -> bool:
-    return _is_smart(tag) and _kind(tag) in _SMART_KINDS
+    return _is_smart(tag) and _kind(tag) in SMART_KINDS
 
 
 def _is_smart(tag: Element) -> bool:
@@ -164,7 +163,7 @@ def _is_smart(tag: Element) -> bool:
 def _smart_notes(root: Element, image_name: str, controls: tuple[Control, ...]) -> Iterator[str]:
     """Smart tools, and labels of smart tools, that get no answer: the page shows nothing then, and does not say why."""
     drawn = dict.fromkeys(label.label for control in controls for label in control.labels if label.label)
-    for tag in _tags(root, *_SMART_KINDS, *_SILENT_KINDS):
+    for tag in _tags(root, *SMART_KINDS, *_SILENT_KINDS):
         if not _is_smart(tag) or image_name not in _targets(tag):
             continue
         if _kind(tag) in _SILENT_KINDS:

@@ -63,6 +63,7 @@ READABLE_KINDS = _kinds(lambda shape: True)
 KINDS = _kinds(lambda shape: shape.draw is not None)  # the others are drawn by annotators only
 ONE_OBJECT_KINDS = _kinds(lambda shape: not shape.is_lossless)
 BOX_KINDS = _kinds(lambda shape: shape.is_box)
+SMART_KINDS = tuple(dict.fromkeys((*BOX_KINDS, "keypointlabels", "keypoint")))  # they ask, where smart="true" is set
 
 
 def most_regions(kind: str, width: int, height: int) -> int:
@@ -144,22 +145,23 @@ def region_shape(region: dict[str, Any]) -> CroppedMask:
         raise RegionError(f"Region {region.get('id')!s:.40}: {error}") from None
 
 
-def geometry_numbers(value: Value) -> NDArray[np.float64] | None:
+def geometry_numbers(kind: str, value: Value) -> NDArray[np.float64] | None:
     """What a region's value is made of, in percent and degrees: a page's arithmetic changes their last digits.
 
     None for masks, which it does not compute anew, for curves, whose handles we do not read, and for what is malformed.
     """
-    for shape in _SHAPES.values():
-        if shape.numbers is not None:
-            with suppress(KeyError, TypeError, ValueError, OverflowError, AttributeError):
-                return shape.numbers(value)
+    shape = _SHAPES.get(kind.removesuffix("labels"))
+    if shape is not None and shape.numbers is not None:
+        with suppress(KeyError, TypeError, ValueError, OverflowError, AttributeError):
+            return shape.numbers(value)
     return None
 
 
-def count_vertices(value: Value) -> int | None:
+def count_vertices(kind: str, value: Value) -> int | None:
     """The vertices of a polygon's or a vector's value; None for other kinds."""
-    lists = (value.get(shape.vertices) for shape in _SHAPES.values() if shape.vertices is not None)
-    return next((len(found) for found in lists if isinstance(found, list)), None)
+    shape = _SHAPES.get(kind.removesuffix("labels"))
+    found = None if shape is None or shape.vertices is None else value.get(shape.vertices)
+    return len(found) if isinstance(found, list) else None
 
 
 def _shape(kind: object, kinds: tuple[str, ...]) -> _Shape:

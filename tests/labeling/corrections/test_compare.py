@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argenseg_model.metrics import boundary_iou, iou
-from labeling.corrections.compare import SentPrediction, compare_annotation, event_annotations
+from labeling.corrections.compare import PredictionOrigin, compare_annotation, event_annotations
 from labeling.errors import LabelingError
 from labeling.regions import brush_rle
 from labeling.regions.cropped_mask import CroppedMask
@@ -21,12 +21,12 @@ CONFIGURED = (AskedPrompt("red", "red"), AskedPrompt("blue", "blue"))
 
 @dataclass
 class Predicted:
-    """Predicted regions in memory. `sent` maps Label Studio's prediction ids to ours, `values` region ids to values."""
+    """Predicted regions in memory: `sent` maps Label Studio's prediction ids to ours, `drawn_as` ours to its regions."""
 
     regions: list[PredictedRegionRecord]
     sent: dict[int, int] = field(default_factory=dict)
     newest: int | None = None
-    values: dict[str, dict[str, Any]] = field(default_factory=dict)
+    drawn_as: dict[str, dict[str, Any]] = field(default_factory=dict)
     image_tag: str | None = "image"
     input_tags: tuple[str, ...] = ()
 
@@ -37,13 +37,13 @@ class Predicted:
         return [region for region in self.regions if region.prediction_id == prediction_id]
 
     def drawn(self, region: PredictedRegionRecord) -> dict[str, Any] | None:
-        return {"type": "brushlabels", "value": self.values.get(region.region_id, {})}
+        return self.drawn_as.get(region.region_id, {"type": "brushlabels", "value": {}})
 
     def sent_prediction(self, task_id: int, label_studio_prediction_id: int, *, or_newest: bool) -> int | None:
         return self.sent.get(label_studio_prediction_id, self.newest if or_newest else None)
 
-    def prediction(self, prediction_id: int) -> SentPrediction:
-        return SentPrediction("v1", ASKED)
+    def prediction(self, prediction_id: int) -> PredictionOrigin:
+        return PredictionOrigin("v1", ASKED)
 
     def asked(self, task_id: int) -> tuple[AskedPrompt, ...]:
         return CONFIGURED
@@ -378,7 +378,7 @@ SHAPES = ["polygonlabels", "vectorlabels", "rectanglelabels"]
 @pytest.mark.parametrize("kind", ["brushlabels", "bitmasklabels", *SHAPES])
 def test_every_kind_is_accepted_as_it_was_drawn(square, kind: str) -> None:
     region = draw(kind, "r", square)
-    stored = Predicted([predicted("r", region_mask(region))], values={"r": region["value"]})
+    stored = Predicted([predicted("r", region_mask(region))], drawn_as={"r": region})
     (item,) = compare_annotation(annotation(region), stored).corrections
     assert (item.kind, item.region_type, item.iou, item.boundary_iou) == ("accepted", kind, 1.0, 1.0)
 
@@ -392,7 +392,7 @@ def test_what_the_pages_arithmetic_changes_is_no_edit(square, kind: str, moved_p
         value["points"][0][0] -= moved_percent
     else:
         (value["vertices"][0] if "vertices" in value else value)["x"] -= moved_percent
-    stored = Predicted([predicted("r", region_mask(region))], values={"r": region["value"]})
+    stored = Predicted([predicted("r", region_mask(region))], drawn_as={"r": region})
     (item,) = compare_annotation(annotation(region | {"value": value}), stored).corrections
     assert item.kind == expected
     assert (item.changed_pixels > 0) == (expected == "edited")
@@ -400,7 +400,7 @@ def test_what_the_pages_arithmetic_changes_is_no_edit(square, kind: str, moved_p
 
 def test_vertices_are_counted(square) -> None:
     region = draw("polygonlabels", "r", square)
-    stored = Predicted([predicted("r", region_mask(region))], values={"r": region["value"]})
+    stored = Predicted([predicted("r", region_mask(region))], drawn_as={"r": region})
     more = region["value"] | {"points": [*region["value"]["points"], [50, 50]]}
     (item,) = compare_annotation(annotation(region | {"value": more}), stored).corrections
     assert (item.vertices_before, item.vertices_after) == (4, 5)
