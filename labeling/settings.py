@@ -201,6 +201,11 @@ class Settings(BaseSettings):
         """The folder of fetched images, named by their content."""
         return self.data_dir / "images"
 
+    @property
+    def runs_folder(self) -> Path:
+        """The folder of fine-tune runs, `run-N` each, and of what they are measured on."""
+        return self.data_dir / "finetune"
+
 
 def environment_of(settings: Settings) -> dict[str, str]:
     """The environment variables that make another process read the same settings; an empty one counts as unset."""

@@ -30,7 +30,7 @@ def erase(
     for sha256 in erasure.images:
         (settings.image_cache / sha256).unlink(missing_ok=True)
     runs = []
-    for manifest in sorted((settings.data_dir / "finetune").glob("run-*/set/manifest.jsonl")):
+    for manifest in sorted(settings.runs_folder.glob("run-*/set/manifest.jsonl")):
         if erasure.annotations.intersection(_SOURCE.findall(manifest.read_text())):
             _forget_pictures(manifest.parents[1])
             runs.append(manifest.parents[1].name)

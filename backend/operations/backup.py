@@ -54,7 +54,7 @@ def write_backup(settings: Settings, stream: IO[bytes]) -> BackupSummary:
     ):
         manifest = {
             "format": _FORMAT,
-            "revision": tables.schema_revision(database),
+            "revision": database.schema_revision(),
             "data_dir": str(settings.data_dir),
             "made_at": datetime.now(UTC).isoformat(),
         }

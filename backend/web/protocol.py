@@ -16,7 +16,7 @@ from labeling.errors import LabelConfigError, StoreError
 from labeling.label_studio.messages import PredictRequest, SetupRequest
 from labeling.prompts.label_config import parse_label_config
 from labeling.settings import Settings
-from labeling.store import Store
+from labeling.store import SENT_STATUSES, Store
 from labeling.versions import model_version, weights_name
 from worker.projects.active_model import active_model
 
@@ -79,7 +79,7 @@ def _serving_model(settings: Settings, store: Store, project_id: int) -> str:
 def _last_sent_version(store: Store, url: str, project_id: int) -> str | None:
     project = store.projects.find(project_id, url)
     counts = store.progress.version_counts(project) if project else {}
-    sent = (version for version, by_status in counts.items() if {"published", "delivered"} & by_status.keys())
+    sent = (version for version, by_status in counts.items() if by_status.keys() & set(SENT_STATUSES))
     return next(sent, None)
 
 

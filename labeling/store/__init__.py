@@ -22,6 +22,7 @@ from labeling.store.finetunes import FinetuneRun, FinetuneSchedule, FinetuneStat
 from labeling.store.models import ModelState, ModelStore, ModelVersion
 from labeling.store.predictions.progress import ProgressStore
 from labeling.store.predictions.records import (
+    SENT_STATUSES,
     AnsweredPrediction,
     AnsweredTask,
     Delay,
@@ -44,6 +45,7 @@ from labeling.store.store import Store
 from labeling.store.task_images import TaskImage, TaskImageStore
 
 __all__ = [
+    "SENT_STATUSES",
     "Annotation",
     "AnnotationRecord",
     "AnnotationState",

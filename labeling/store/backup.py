@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Connection, DateTime, Integer, MetaData, Table, func, insert, select, text
+from sqlalchemy import JSON, Connection, DateTime, Integer, MetaData, Table, func, insert, select
 
 from labeling.errors import StoreError
 from labeling.store.blobs import BlobStore
@@ -28,12 +28,6 @@ def add_bytes(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     info = tarfile.TarInfo(name)
     info.size, info.mode = len(content), 0o600
     archive.addfile(info, io.BytesIO(content))
-
-
-def schema_revision(database: Database) -> str:
-    """The migration that a database is at."""
-    with database.engine.connect() as connection:
-        return str(connection.scalar(text(f"SELECT version_num FROM {_REVISIONS}")))
 
 
 def write_tables(archive: tarfile.TarFile, connection: Connection) -> dict[str, int]:
@@ -82,7 +76,7 @@ def filled_tables(connection: Connection) -> list[str]:
 
 def prepare(database: Database, revision: str) -> None:
     """Bring an EMPTY database to a backup's revision, older than ours or not. StoreError if we do not know it."""
-    if schema_revision(database) == revision:
+    if database.schema_revision() == revision:
         return
     if not database.knows_revision(revision):
         raise StoreError(

@@ -73,6 +73,11 @@ class Database:
             advice = "It is of a newer argenseg: update this one. (Or of one before the first release: 0001 to 0009.)"
             raise StoreError(f"The database cannot be used ({error}). {advice}") from error
 
+    def schema_revision(self) -> str:
+        """The newest migration that ran."""
+        with self.reading() as session:
+            return str(session.scalar(text("SELECT version_num FROM alembic_version")))
+
     def knows_revision(self, revision: str) -> bool:
         """Whether there is a migration of this name."""
         from alembic.script import ScriptDirectory

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import text
-
 from labeling.store.annotation_syncs import AnnotationSyncStore
 from labeling.store.annotations.corrections import CorrectionStore
 from labeling.store.annotations.states import AnnotationStore
@@ -79,11 +77,6 @@ class Store:
             models=ModelStore(database),
             finetunes=FinetuneStore(database),
         )
-
-    def schema_revision(self) -> str:
-        """The newest migration that ran."""
-        with self.database.reading() as session:
-            return str(session.scalar(text("SELECT version_num FROM alembic_version")))
 
     def close(self) -> None:
         """Close all connections."""

@@ -13,7 +13,7 @@ def remove_leftovers(settings: Settings, store: Store) -> None:
 
     Manifest, model and report stay, and the store has the images: `argenseg corrections export` makes the set again.
     """
-    for folder in sorted((settings.data_dir / "finetune").glob("run-*")):
+    for folder in sorted(settings.runs_folder.glob("run-*")):
         copies = [each for each in (*folder.glob("set/*"), *folder.glob("*/pictures")) if each.is_dir()]
         if copies and _has_ended(store, folder) and not _is_learnt_from(store, folder):
             for each in copies:

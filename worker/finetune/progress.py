@@ -19,7 +19,7 @@ _STATES = {
 
 def run_folder(settings: Settings, run: FinetuneRun) -> Path:
     """Where a run keeps its checkpoints, measurements and report."""
-    return settings.data_dir / "finetune" / f"run-{run.id}"
+    return settings.runs_folder / f"run-{run.id}"
 
 
 def tell_progress(settings: Settings, run: FinetuneRun) -> str:

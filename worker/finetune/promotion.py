@@ -31,16 +31,14 @@ def promote(
     *,
     on_tick: Callable[[], None] = lambda: None,
 ) -> list[str]:
-    """Make a version (None: the model of the settings) live for a project, or for all that have none of their own.
+    """Make a version (None: the model of the settings) active for a project, or for all that have none of their own.
 
-    A project's open tasks are predicted with it first, beside what the version before it does; then new requests are
-    for it, and then annotators see it. Where Label Studio is not known, or nothing moves for half an hour, it goes live
-    all the same and open tasks follow as workers get to them. Where masks would be hidden, annotators go on seeing what
-    they saw: returns a sentence for each such project. `on_tick` is called while it waits; what it raises ends it, and
-    what was not computed by then is taken back.
-    StoreError, LabelStudioError and LabelConfigError as these parts fail; of several projects, those are left out, and
-    named too, that cannot be opened or do not let the version be shown, unless trying later may help.
+    Returns a sentence for each project whose annotators go on seeing what they saw: they would lose masks, or the
+    project, one of several, could not be opened. `on_tick` is called while it waits; what it raises ends it, and what
+    was not computed by then is taken back. StoreError, LabelStudioError, LabelConfigError as these parts fail.
     """
+    # Open tasks are predicted first, then new requests are for it, then annotators see it. Where Label Studio is not
+    # known, or nothing moves for half an hour, it is active all the same, and open tasks follow as workers get to them.
     version = None if name is None else store.models.get(name)
     again = promote_command(name, project)
     served, unseen = served_projects(settings, store, project), list[str]()

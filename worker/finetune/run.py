@@ -103,8 +103,8 @@ def check_trainable(settings: Settings) -> None:
     """WorkerError for a model of another family: training and measuring are ARGenSeg's."""
     if settings.model_loader is not None:
         raise WorkerError(
-            f"MODEL_LOADER ({settings.model_loader}) loads the model that is active: only ARGenSeg's own can be trained "
-            "here. Export the corrections (argenseg corrections export) and train it where it was made."
+            f"MODEL_LOADER ({settings.model_loader}) loads the active model: only ARGenSeg's own can be trained here. "
+            "Export the corrections (argenseg corrections export) and train it where it was made."
         )
 
 
@@ -259,7 +259,7 @@ def _first_model(store: Store, model: str) -> str:
 
 def _measure_scenes(hold: Hold, model: str) -> list[ItemResult]:
     """The model's rows on drawn scenes; once for all runs: the winner's serve the next one too."""
-    folder = write_scenes_holdout(hold.context.settings.data_dir / "finetune" / f"scenes-{SCENES}").folder
+    folder = write_scenes_holdout(hold.context.settings.runs_folder / f"scenes-{SCENES}").folder
     return _measure(hold, model, folder / "manifest.jsonl", folder / weights_name(model)[1][:16])
 
 

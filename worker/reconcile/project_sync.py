@@ -33,10 +33,7 @@ def sync_project(
 ) -> SyncOutcome | None:
     """Read the annotations of a project's tasks that changed since the last time, and record what we lack.
 
-    Once a day all tasks are looked at too, and read where Label Studio has another number of annotations than we; the
-    first time, and with `everything`, all annotations are read. Tasks with annotations that we know and Label Studio
-    does not any more were deleted. That pass goes on where it was interrupted. New tasks that a webhook should have
-    reported are predicted, as they would have been then, and those again whose prompt or image was changed.
+    Tasks that a webhook should have reported are predicted. With `everything` all annotations are read anew.
 
     None if another process is doing it, or did so less than `not_within_s` ago. LabelStudioError if Label Studio cannot
     be read, StoreError if the store fails: what was recorded until then stays.
@@ -62,10 +59,10 @@ def sync_project(
                 outcome += to_predict.put_to_work(page.tasks, outcome)
                 store.syncs.extend(project, lease_s=LEASE_S)
         if turn.since is None or not to_predict.are_enough(outcome):
-            store.syncs.note_changes_read(
-                project, began
-            )  # what changes while all tasks are looked at is read the next time
-        if is_full:
+            # what changes while all tasks are looked at is read the next time
+            store.syncs.note_changes_read(project, began)
+        if is_full:  # once a day; goes on where it was interrupted
+            # read are those of which Label Studio has another number of annotations than we, the first time all
             is_thorough = everything or turn.full_synced_at is None
             last = 0 if everything else turn.full_after or 0
             for page in client.task_pages(project.project_id, after=last):

@@ -45,7 +45,7 @@ def database(settings: Settings) -> Iterator[Finding]:
     """Opened, migrated, and does anything lie about in it?"""
     with Store.open(settings.database_url, settings.blob_url) as store:
         counts = store.progress.counts()
-        revision = store.schema_revision()
+        revision = store.database.schema_revision()
         reported = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none"
         yield ok(f"Opened, at migration {revision}. Predictions: {reported}.")
         waiting = set(store.requests.stale(_LONG_S))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from labeling.errors import LabelStudioError
 from labeling.label_studio.messages import Task
 from labeling.prompts.plan import plan_prompts
-from labeling.store import Pace, ProjectRun, RunOptions, UnpredictedTask
+from labeling.store import SENT_STATUSES, Pace, ProjectRun, RunOptions, UnpredictedTask
 from labeling.versions import weights_of
 from worker.errors import QueueUnreachable, WorkerError
 from worker.projects.open_project import OpenProject
@@ -18,7 +18,6 @@ from worker.queue.queues import GPU, live_workers, queued_jobs, remove_predictio
 
 _UNDER_WAY = ("requested", "ready")
 _LEFT_ALONE = (*_UNDER_WAY, "failed")  # failed tasks are retried when somebody asks for it
-_SENT = ("published", "delivered")
 _STORED_S = 3.0  # what answered an opened task is stored by Label Studio only then
 
 
@@ -182,7 +181,7 @@ def _count_missing(project: OpenProject, options: RunOptions) -> int:
     ):
         tasks = [task for task in map(Task.model_validate, page.tasks) if not project.requests.leaves_out(task)]
         statuses = [status for _, status in _with_statuses(project, tasks) if status not in _LEFT_ALONE]
-        count += len(statuses) if options.limit is None else sum(status in _SENT for status in statuses)
+        count += len(statuses) if options.limit is None else sum(status in SENT_STATUSES for status in statuses)
     return count
 
 

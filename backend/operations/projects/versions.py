@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import chain, groupby
 
 from labeling.errors import LabelStudioError
-from labeling.store import AnsweredPrediction, SentPrediction
+from labeling.store import SENT_STATUSES, AnsweredPrediction, SentPrediction
 from worker.projects.open_project import OpenProject
 from worker.projects.pinning import shown_version
 
@@ -37,7 +37,7 @@ def list_versions(project: OpenProject) -> list[Version]:
         Version(
             name=name,
             held=held.get(name, 0),
-            ours=sum(ours.get(name, {}).get(status, 0) for status in ("published", "delivered")),
+            ours=sum(ours.get(name, {}).get(status, 0) for status in SENT_STATUSES),
             under_way=sum(ours.get(name, {}).get(status, 0) for status in ("requested", "ready")),
             failed=ours.get(name, {}).get("failed", 0),
             is_current=name == project.version,

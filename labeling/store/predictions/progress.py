@@ -11,8 +11,15 @@ from sqlalchemy.orm import aliased
 
 from labeling.store.base import utc_now
 from labeling.store.database import Database
-from labeling.store.predictions.records import AnsweredTask, Delay, Pace, PredictionStatus, UnpredictedTask
-from labeling.store.predictions.rows import SENT, of_version
+from labeling.store.predictions.records import (
+    SENT_STATUSES,
+    AnsweredTask,
+    Delay,
+    Pace,
+    PredictionStatus,
+    UnpredictedTask,
+)
+from labeling.store.predictions.rows import of_version
 from labeling.store.predictions.tables import PredictionRow
 from labeling.store.projects import Project, ProjectRow
 
@@ -64,7 +71,9 @@ class ProgressStore:
     ) -> dict[int, AnsweredTask]:
         """Of these tasks those to which we sent a prediction of this version, with what the one sent last answers."""
         query = select(PredictionRow.task_id, PredictionRow.plan_digest, PredictionRow.task_data).where(
-            of_version(project, model_version), PredictionRow.task_id.in_(task_ids), PredictionRow.status.in_(SENT)
+            of_version(project, model_version),
+            PredictionRow.task_id.in_(task_ids),
+            PredictionRow.status.in_(SENT_STATUSES),
         )
         with self.database.reading() as session:
             rows = session.execute(query.order_by(PredictionRow.updated_at, PredictionRow.id))

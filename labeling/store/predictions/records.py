@@ -14,6 +14,7 @@ Delivery = Literal["sync", "push"]
 PredictionStatus = Literal[
     "requested", "ready", "published", "delivered", "failed", "cancelled", "pruned", "postponed_for_draft"
 ]
+SENT_STATUSES: tuple[PredictionStatus, ...] = ("published", "delivered")  # of what Label Studio was given
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from labeling.store.base import utc_now
 from labeling.store.blobs import BlobStore
 from labeling.store.database import Database
 from labeling.store.predictions.records import (
+    SENT_STATUSES,
     AnsweredPrediction,
     Delivered,
     Delivery,
@@ -20,7 +21,7 @@ from labeling.store.predictions.records import (
     PredictionRequest,
     SentPrediction,
 )
-from labeling.store.predictions.rows import SENT, change_row, get_row, prediction_request, rows_where, unchanged_rows
+from labeling.store.predictions.rows import change_row, get_row, prediction_request, rows_where, unchanged_rows
 from labeling.store.predictions.tables import PredictedRegionRow, PredictionRow
 from labeling.store.projects import Project
 
@@ -87,7 +88,7 @@ class PredictionStore:
                 if change_row(session, rows_where(prediction_id, "requested").values(delivery="push")):
                     return None
                 row = get_row(session, prediction_id)
-                if row.status in ("published", "delivered"):
+                if row.status in SENT_STATUSES:
                     return Delivered(prediction_request(row), (utc_now() - row.updated_at).total_seconds())
                 if row.status not in ("requested", "ready") or row.delivery == "push":
                     return None  # otherwise it became ready between the two updates
@@ -107,11 +108,11 @@ class PredictionStore:
         """Label Studio holds it, under this id."""
         change = {"status": "published", "label_studio_prediction_id": label_studio_prediction_id, "error": None}
         with self.database.writing() as session:
-            change_row(session, rows_where(prediction_id, "ready", "published", "delivered").values(change))
+            change_row(session, rows_where(prediction_id, "ready", *SENT_STATUSES).values(change))
 
     def mark_pruned(self, prediction_id: int) -> None:
         """Label Studio does not hold it any more. It stays here, for corrections that were made from it."""
-        pruned = update(PredictionRow).where(PredictionRow.id == prediction_id, PredictionRow.status.in_(SENT))
+        pruned = update(PredictionRow).where(PredictionRow.id == prediction_id, PredictionRow.status.in_(SENT_STATUSES))
         with self.database.writing() as session:
             session.execute(pruned.values(status="pruned", label_studio_prediction_id=None))
 
@@ -171,7 +172,7 @@ class PredictionStore:
         sent = select(PredictionRow.id).where(
             PredictionRow.project_row_id == project.id,
             PredictionRow.task_id == task_id,
-            PredictionRow.status.in_(["published", "delivered"]),
+            PredictionRow.status.in_(SENT_STATUSES),
             PredictionRow.interactive.is_(False),
         )
         known = sent.where(PredictionRow.label_studio_prediction_id == label_studio_prediction_id)
@@ -223,12 +224,12 @@ def _superseded(project: Project, kept_versions: Sequence[str]) -> Select[int, i
         kept.project_row_id == old.project_row_id,
         kept.task_id == old.task_id,
         kept.model_version.in_(kept_versions),
-        kept.status.in_(SENT),
+        kept.status.in_(SENT_STATUSES),
         kept.interactive.is_(False),
     )
     return select(old.id, old.task_id, old.model_version).where(
         old.project_row_id == project.id,
-        old.status.in_(SENT),
+        old.status.in_(SENT_STATUSES),
         old.interactive.is_(False),
         old.model_version.not_in(kept_versions),
         replaced,

@@ -14,9 +14,6 @@ from labeling.store.predictions.records import Delivery, PredictionRequest, Pred
 from labeling.store.predictions.tables import PredictionRow
 from labeling.store.projects import Project, project_record
 
-SENT = ("published", "delivered")
-"""The statuses of what Label Studio was given."""
-
 
 def get_row(session: Session, prediction_id: int) -> PredictionRow:
     """The row as it is now. StoreError if there is none of this id."""

@@ -164,7 +164,7 @@ def test_a_backup_of_a_newer_argenseg_is_refused(
     filled: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as newer:
-        newer.setattr(backup.tables, "schema_revision", lambda _: "9999")
+        newer.setattr(Database, "schema_revision", lambda _: "9999")
         stream = backed_up(filled)
     with pytest.raises(StoreError, match="does not know"):
         restore_backup(an_installation(tmp_path / "new"), stream)
