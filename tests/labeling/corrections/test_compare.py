@@ -21,7 +21,7 @@ CONFIGURED = (AskedPrompt("red", "red"), AskedPrompt("blue", "blue"))
 
 @dataclass
 class Predicted:
-    """Predicted regions in memory: `sent` maps Label Studio's prediction ids to ours, `drawn_as` ours to its regions."""
+    """Predicted regions in memory. `sent` maps Label Studio's prediction ids to ours, `drawn_as` ours to regions."""
 
     regions: list[PredictedRegionRecord]
     sent: dict[int, int] = field(default_factory=dict)
