@@ -35,7 +35,10 @@ pytest: $(DEV_READY) $(LABEL_STUDIO_READY) $(LABEL_STUDIO_ML_READY) browser ## a
 	$(VENV)/python -m pytest
 
 test-fast: $(DEV_READY) ## the tests that need no Label Studio and no browser
-	$(VENV)/python -m pytest -m "not e2e"
+	$(VENV)/python -m pytest -m "not e2e and not faults"
+
+test-faults: $(DEV_READY) $(LABEL_STUDIO_READY) ## the trials of docs/reliability.md that take minutes
+	$(VENV)/python -m pytest -m faults
 
 test-gpu: $(DEV_READY) ## what only a GPU can show, where there is one: parity, memory that runs out, fine-tuning
 	$(VENV)/python -m pytest tests/gpu
@@ -89,4 +92,4 @@ bench: $(READY) ## the quick benchmarks: ratios of one run (benchmarks/README.md
 clean: ## remove the demo's data and the caches (the environments stay)
 	rm -rf .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
 
-.PHONY: help demo test lint types floors pytest test-fast test-gpu docker-test constraints browser bench clean
+.PHONY: help demo test lint types floors pytest test-fast test-faults test-gpu docker-test constraints browser bench clean
