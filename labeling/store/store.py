@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from labeling.store.actions import ActionStore
 from labeling.store.annotation_syncs import AnnotationSyncStore
 from labeling.store.annotations.corrections import CorrectionStore
 from labeling.store.annotations.states import AnnotationStore
@@ -52,6 +53,7 @@ class Store:
     datasets: DataSetStore
     models: ModelStore
     finetunes: FinetuneStore
+    actions: ActionStore
 
     @classmethod
     def open(cls, database_url: str, blob_url: str) -> "Store":
@@ -78,6 +80,7 @@ class Store:
             datasets=DataSetStore(database, blobs),
             models=ModelStore(database),
             finetunes=FinetuneStore(database),
+            actions=ActionStore(database),
         )
 
     def schema_revision(self) -> str:
