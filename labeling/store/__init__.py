@@ -1,5 +1,6 @@
 """What was requested, predicted and corrected: rows in a database, masks in a blob folder."""
 
+from labeling.store.actions import Action, ActionName, ActionStore
 from labeling.store.annotation_syncs import AnnotationSyncStore, SyncTurn
 from labeling.store.annotations.corrections import CorrectionStore
 from labeling.store.annotations.records import (
@@ -46,6 +47,9 @@ from labeling.store.task_images import TaskImage, TaskImageStore
 
 __all__ = [
     "SENT_STATUSES",
+    "Action",
+    "ActionName",
+    "ActionStore",
     "Annotation",
     "AnnotationRecord",
     "AnnotationState",

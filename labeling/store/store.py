@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from labeling.store.actions import ActionStore
 from labeling.store.annotation_syncs import AnnotationSyncStore
 from labeling.store.annotations.corrections import CorrectionStore
 from labeling.store.annotations.states import AnnotationStore
@@ -50,6 +51,7 @@ class Store:
     datasets: DataSetStore
     models: ModelStore
     finetunes: FinetuneStore
+    actions: ActionStore
 
     @classmethod
     def open(cls, database_url: str, blob_url: str) -> "Store":
@@ -76,6 +78,7 @@ class Store:
             datasets=DataSetStore(database, blobs),
             models=ModelStore(database),
             finetunes=FinetuneStore(database),
+            actions=ActionStore(database),
         )
 
     def close(self) -> None:

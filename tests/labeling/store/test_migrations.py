@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, inspect, select, text
 
-from labeling.store import FinetuneSchedule, RunOptions, Store
+from labeling.store import FinetuneSchedule, RunOptions, Store, migrations
 from labeling.store.database import Database
 
 REVISION_0010 = Path(__file__).parents[2] / "fixtures" / "store" / "revision_0010.sql"
+NEWEST = max(file.name[:4] for file in Path(migrations.__file__).parent.glob("versions/0*.py"))
 TABLES = {"reviews": "annotations", "prediction_runs": "project_runs", "live_models": "active_models"}
+NEW_TABLES: dict[str, list[dict[str, Any]]] = {"actions": []}
 NEW_COLUMNS: dict[str, dict[str, Any]] = {"events": {"attempts": 0}}
 COLUMNS = {
     ("corrections", "review_id"): "annotation_row_id",
@@ -98,7 +100,7 @@ def test_every_row_of_revision_0010_is_found_again_under_its_new_name(old_engine
         after = all_rows(connection)
     expected = {TABLES.get(name, name): [renamed(name, row) for row in rows] for name, rows in before.items()}
     assert all(expected.values()), "every table has rows"
-    assert after == expected
+    assert after == expected | NEW_TABLES
 
 
 def test_the_store_reads_what_revision_0010_wrote(migrated: Store, square: np.ndarray) -> None:
@@ -155,7 +157,7 @@ def test_a_database_opens_where_it_was_left(database_url: str) -> None:
     for revision in ("0010", "head", "head"):
         database.migrate(revision)
     with database.reading() as session:
-        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0012"
+        assert session.scalar(text("SELECT version_num FROM alembic_version")) == NEWEST
     database.engine.dispose()
 
 
