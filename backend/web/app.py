@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, Unauthorized
 from backend.web import health, metrics, openapi, protocol, statistics_api, webhooks
 from backend.web.background import Background
 from backend.web.callers import guard
-from backend.web.pages import asks_for_html, finetune, show, status
+from backend.web.pages import asks_for_html, finetune, layout, show, status
 from backend.web.services import Services, WaitingRoom
 from labeling.errors import LabelingError
 from labeling.settings import Settings
@@ -28,6 +28,7 @@ def create_app(settings: Settings, store: Store, connection: "Connection") -> Fl
     app.url_map.strict_slashes = False  # /webhook/ is /webhook
     services = Services(settings, store, connection, Background(), WaitingRoom(settings.threads))
     app.extensions["argenseg"] = services
+    layout.set_up(app)
     app.register_blueprint(health.make_blueprint(services))
     app.register_blueprint(metrics.make_blueprint(services))
     app.register_blueprint(protocol.make_blueprint(services))
@@ -46,7 +47,7 @@ def create_app(settings: Settings, store: Store, connection: "Connection") -> Fl
     @app.get("/")
     def overview() -> Response | WerkzeugResponse:
         if asks_for_html():
-            return redirect("/status")
+            return redirect(layout.link("status.page"))
         name, share = weights_name(settings.model)[0], settings.blind_share
         return jsonify(status="UP", model=name, blind_share=share, predictions=store.progress.counts())
 

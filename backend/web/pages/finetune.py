@@ -31,10 +31,10 @@ def make_blueprint(services: Services) -> Blueprint:
     pages = Blueprint("finetune", __name__, template_folder="templates")
 
     @pages.get("/finetune")
-    def runs() -> Response:
+    def page() -> Response:
         listed = services.store.finetunes.newest()
         is_open = any(run.status in ("requested", "running") for run in listed)
-        return show("finetune.html", runs=[_line(services, run) for run in listed], refresh=is_open)
+        return show("finetune.html", runs=[_line(services, run) for run in listed], live_s=5 if is_open else None)
 
     @pages.get(f"/finetune/<int(max={_LARGEST}):number>")
     def report(number: int) -> Response:

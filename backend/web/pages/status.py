@@ -90,9 +90,9 @@ def make_blueprint(services: Services) -> Blueprint:
     pages = Blueprint("status", __name__, template_folder="templates")
 
     @pages.get("/status")
-    def status() -> Response:
+    def page() -> Response:
         found = look(services)
-        return show("status.html", status=found, refresh=found.is_changing)
+        return show("status.html", status=found, live_s=5 if found.is_changing else 20)
 
     return pages
 

@@ -23,7 +23,7 @@ def begun(store: Store, settings: Settings) -> FinetuneRun:
 
 def test_without_runs_there_is_a_page(client: FlaskClient) -> None:
     answer = client.get("/finetune")
-    assert answer.status_code == 200 and "None yet" in answer.text and "refresh" not in answer.text
+    assert answer.status_code == 200 and "No training run yet" in answer.text and "data-live" not in answer.text
 
 
 def test_an_open_run_tells_how_far_it_is(client: FlaskClient, store: Store, settings: Settings) -> None:
@@ -34,7 +34,7 @@ def test_an_open_run_tells_how_far_it_is(client: FlaskClient, store: Store, sett
     assert "learning, step 0 of 300" in client.get("/finetune").text
     (folder / "log.jsonl").write_text('{"step": 0, "giou": 0.1}\n{"step": 40, "codes": 0.5}\n')
     page = client.get("/finetune").text
-    assert "learning, step 40 of 300" in page and 'http-equiv="refresh"' in page
+    assert "learning, step 40 of 300" in page and 'data-live="5"' in page
     answer = client.get(f"/finetune/{run.id}")
     assert answer.status_code == 404 and "learning, step 40 of 300" in answer.json["error"]
     (folder / "finished.json").write_text("{}")
@@ -49,8 +49,8 @@ def test_an_ended_run_shows_its_reasons_and_its_report(client: FlaskClient, stor
     store.finetunes.end(run.id, "refused", report=report)
     page = client.get("/finetune").text
     assert "learnt from 56 images, 14 held out, 3 left out" in page
-    assert "IoU &lt;worse&gt; than before." in page and "stays active" in page and "refresh" not in page
-    assert f'href="/finetune/{run.id}"' in page
+    assert "IoU &lt;worse&gt; than before." in page and "stays active" in page and "data-live" not in page
+    assert f'href="finetune/{run.id}"' in page
     answer = client.get(f"/finetune/{run.id}")
     assert answer.text == "<h1>the report</h1>" and answer.mimetype == "text/html"
     assert "script" not in answer.headers["Content-Security-Policy"]
