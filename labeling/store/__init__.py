@@ -3,6 +3,7 @@
 from labeling.store.actions import Action, ActionName, ActionStore
 from labeling.store.annotation_syncs import AnnotationSyncStore, SyncTurn
 from labeling.store.annotations.corrections import CorrectionStore
+from labeling.store.annotations.outcomes import AnnotationOutcome, OutcomeStore, RegionOutcome
 from labeling.store.annotations.records import (
     Annotation,
     AnnotationRecord,
@@ -51,6 +52,7 @@ __all__ = [
     "ActionName",
     "ActionStore",
     "Annotation",
+    "AnnotationOutcome",
     "AnnotationRecord",
     "AnnotationState",
     "AnnotationStore",
@@ -87,6 +89,7 @@ __all__ = [
     "ModelState",
     "ModelStore",
     "ModelVersion",
+    "OutcomeStore",
     "Pace",
     "PostponedPrediction",
     "PredictedRegionRecord",
@@ -98,6 +101,7 @@ __all__ = [
     "ProjectRun",
     "ProjectRunStore",
     "ProjectStore",
+    "RegionOutcome",
     "RequestStore",
     "RunOptions",
     "RunOutcome",

@@ -6,6 +6,7 @@ from typing import Any
 from labeling.store.actions import ActionStore
 from labeling.store.annotation_syncs import AnnotationSyncStore
 from labeling.store.annotations.corrections import CorrectionStore
+from labeling.store.annotations.outcomes import OutcomeStore
 from labeling.store.annotations.states import AnnotationStore
 from labeling.store.blobs import BlobStore
 from labeling.store.database import Database
@@ -44,6 +45,7 @@ class Store:
     events: EventStore
     annotations: AnnotationStore
     corrections: CorrectionStore
+    outcomes: OutcomeStore
     exclusions: ExclusionStore
     erasure: ErasureStore
     syncs: AnnotationSyncStore
@@ -71,6 +73,7 @@ class Store:
             events=EventStore(database, Database(database_url, busy_timeout_s=_WEBHOOK_BUSY_TIMEOUT_S)),
             annotations=annotations,
             corrections=CorrectionStore(database, blobs, annotations),
+            outcomes=OutcomeStore(database),
             exclusions=ExclusionStore(database),
             erasure=ErasureStore(database, blobs),
             syncs=AnnotationSyncStore(database),
