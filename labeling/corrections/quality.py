@@ -60,10 +60,12 @@ class Pace:
 @dataclass(frozen=True)
 class Quality:
     """All figures. `period` is "day" or "week"; periods and scores are in order, versions in that of their first task,
-    labels by name. `annotations` counts those that somebody opened, and `untouched` the others.
+    labels by name. `overall` is of all chosen regions, None without any. `annotations` counts those that somebody
+    opened, and `untouched` the others. `labels` and `version_names`: among which one can choose.
     """
 
     period: str
+    overall: Fate | None
     periods: tuple[Fate, ...]
     versions: tuple[Fate, ...]
     prompts: tuple[Fate, ...]
@@ -72,6 +74,8 @@ class Quality:
     calibration: tuple[CalibrationBin, ...]
     annotations: int
     untouched: int
+    labels: tuple[str, ...]
+    version_names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ def measure_quality(
     regions = _Regions.of(opened, period, chosen)
     return Quality(
         period=period,
+        overall=next(iter(regions.fates(lambda key: ("all", None))), None),
         periods=regions.fates(lambda key: (key[0], None)),
         versions=regions.fates(lambda key: (key[1] or "–", None)),
         prompts=tuple(sorted(regions.fates(lambda key: (key[2] or "–", key[3])), key=lambda fate: fate.name)),
@@ -102,6 +107,8 @@ def measure_quality(
         calibration=regions.calibration(),
         annotations=len(opened),
         untouched=len(meant) - len(opened),
+        labels=tuple(sorted(regions.labels)),
+        version_names=tuple(regions.version_names),
     )
 
 
@@ -119,6 +126,8 @@ class _Regions:
     iou: list[float] = field(default_factory=list)
     boundary_iou: list[float] = field(default_factory=list)
     score: list[float] = field(default_factory=list)
+    labels: set[str] = field(default_factory=set)
+    version_names: dict[str, None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, annotations: Sequence[AnnotationOutcome], period: str, chosen: Chosen) -> "_Regions":
@@ -132,6 +141,8 @@ class _Regions:
             name = first_day(annotation.at, period).isoformat()
             for region in annotation.regions:
                 version, label, prompt = _origin(annotation, region)
+                regions.labels.update([label] if label else [])
+                regions.version_names.update({version: None} if version else {})
                 if chosen.label in (None, label) and chosen.version in (None, version):
                     regions._add(task, (name, version, label, prompt), region)
         return regions
