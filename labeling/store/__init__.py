@@ -45,6 +45,7 @@ from labeling.store.project_runs import ProjectRun, ProjectRunStore, RunOptions,
 from labeling.store.projects import Project, ProjectStore
 from labeling.store.store import Store
 from labeling.store.task_images import TaskImage, TaskImageStore
+from labeling.store.trials import PromptTrial, TrialMasks, TrialStatus, TrialStore, TrialTask
 
 __all__ = [
     "SENT_STATUSES",
@@ -101,6 +102,7 @@ __all__ = [
     "ProjectRun",
     "ProjectRunStore",
     "ProjectStore",
+    "PromptTrial",
     "RegionOutcome",
     "RequestStore",
     "RunOptions",
@@ -111,5 +113,9 @@ __all__ = [
     "TaskImage",
     "TaskImageStore",
     "TaskRequest",
+    "TrialMasks",
+    "TrialStatus",
+    "TrialStore",
+    "TrialTask",
     "UnpredictedTask",
 ]

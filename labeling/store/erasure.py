@@ -16,6 +16,7 @@ from labeling.store.exclusions import Exclusion, ExclusionRow, add_exclusion
 from labeling.store.predictions.tables import PredictedRegionRow, PredictionRow
 from labeling.store.projects import Project
 from labeling.store.task_images import TaskImageRow
+from labeling.store.trials import forget_task
 
 ErasureScope = Literal["task", "annotation", "annotator"]
 
@@ -97,6 +98,7 @@ class ErasureStore:
             predictions, images = 0, list[str]()
             if scope == "task":
                 predictions, predicted = _delete_predictions(session, project, number)
+                forget_task(session, project, number)
                 masks, images = masks | predicted, _delete_image(session, project, number)
             names = {f"{project.project_id}/{annotation_id}" for annotation_id in annotations}
             manifests = _forget_data_sets(session, names, reason)

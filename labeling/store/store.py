@@ -22,6 +22,7 @@ from labeling.store.predictions.results import PredictionStore
 from labeling.store.project_runs import ProjectRunStore
 from labeling.store.projects import ProjectStore
 from labeling.store.task_images import TaskImageStore
+from labeling.store.trials import TrialStore
 
 _BUSY_TIMEOUT_S = 15.0
 _WEBHOOK_BUSY_TIMEOUT_S = 0.5  # Label Studio waits one second for a webhook's answer
@@ -54,6 +55,7 @@ class Store:
     models: ModelStore
     finetunes: FinetuneStore
     actions: ActionStore
+    trials: TrialStore
 
     @classmethod
     def open(cls, database_url: str, blob_url: str) -> "Store":
@@ -82,6 +84,7 @@ class Store:
             models=ModelStore(database),
             finetunes=FinetuneStore(database),
             actions=ActionStore(database),
+            trials=TrialStore(database),
         )
 
     def close(self) -> None:

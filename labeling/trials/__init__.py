@@ -1,0 +1,1 @@
+"""Trials of prompts: wordings of a label, compared on tasks that people have annotated."""
