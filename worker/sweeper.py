@@ -21,9 +21,11 @@ from worker.queue.queues import (
     PREDICT,
     PUBLISH,
     PUBLISH_PREDICTION,
+    TRY_PROMPTS,
     WORKED_BY,
     enqueue_prediction,
     enqueue_publish,
+    enqueue_trial,
     live_rows,
     requeue_due_retries,
 )
@@ -33,6 +35,11 @@ logger = logging.getLogger(__name__)
 
 RETRY_TICK_S = 1.0
 SWEEP_INTERVAL_S = 10.0
+_ENQUEUE: dict[str, Callable[..., object]] = {
+    PREDICT: enqueue_prediction,
+    TRY_PROMPTS: enqueue_trial,
+    PUBLISH_PREDICTION: enqueue_publish,
+}
 STALE_S = 30.0  # longer than a request waits for its result, and than a webhook takes to be processed
 
 
@@ -47,6 +54,7 @@ def sweep(context: JobContext, stale_s: float = STALE_S, *, on_tick: Callable[[]
         lambda: _drain_spool(context, on_tick),
         lambda: _process_events(context, stale_s, on_tick),
         lambda: _enqueue_lost(context, store.requests.stale(stale_s), GPU, PREDICT, on_tick),
+        lambda: _enqueue_lost(context, store.trials.stale(stale_s), GPU, TRY_PROMPTS, on_tick),
     ]
     if context.client is not None:
         parts.append(
@@ -101,7 +109,7 @@ def _enqueue_lost(
     context: JobContext, row_ids: Iterable[int], queue_name: str, function: str, on_tick: Callable[[], None]
 ) -> int:
     lost = sorted(set(row_ids) - live_rows(context.connection, queue_name, function)) if row_ids else []
-    enqueue = enqueue_prediction if queue_name == GPU else enqueue_publish
+    enqueue = _ENQUEUE[function]
     for count, row_id in enumerate(lost):
         on_tick()
         try:

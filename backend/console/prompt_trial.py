@@ -1,27 +1,75 @@
 """Wordings of a prompt, tried on annotated tasks and compared in a table."""
 
+import getpass
 import json
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import click
-from rich.progress import track
+from rich.progress import Progress, track
 
 from backend.console import command_line
 from backend.operations import prompt_trial as trial
-from labeling.errors import LabelingError
 from labeling.label_studio.images import fetch_image
 from labeling.prompts.label_config import parse_label_config
 from labeling.settings import Settings
+from labeling.store import PromptTrial, Store
+from labeling.trials.annotated_tasks import AnnotatedTask, annotated_tasks
+from labeling.trials.measures import WordingResult
+from labeling.trials.wordings import find_label, make_wordings
 from labeling.versions import weights_name
 from worker.errors import SegmentationRefused, WorkerError
 from worker.gpu_worker.model_child import ARGENSEG, ModelOptions, Question
 from worker.gpu_worker.model_process import ModelProcess, SegmentedPrompt
 from worker.projects.active_model import active_model_of
 from worker.projects.open_project import require_client
+from worker.queue.connection import connect
 
 _SHOWN_PROBLEMS = 5
+_LOOK_S = 0.5
+_REDIS_S = 2.0
+
+
+def try_by_worker(
+    settings: Settings, number: int, label_name: str | None, texts: tuple[str, ...], limit: int, *, as_json: bool
+) -> bool:
+    """`argenseg prompts try` as a job of the GPU worker; False, and nothing is done, where none lives here or the
+    project is not known to it yet. Ctrl-C cancels the trial.
+    """
+    connection = connect(settings, timeout_s=_REDIS_S)
+    if not trial.has_worker(connection):
+        return False
+    with Store.open(settings.database_url, settings.blob_url) as store:
+        project = store.projects.find(number, settings.installation_url)
+        if project is None:
+            return False
+        asked = trial.request_trial(
+            settings, store, connection, project, label_name, texts, limit=limit, who=getpass.getuser()
+        )
+        ended = _wait(store, asked)
+        if ended.status != "done":
+            raise WorkerError(f"Trial {ended.id} {ended.status}. {ended.error or ''}".rstrip())
+        report = trial.report_trial(store, ended)
+    _report(list(report.results), list(report.tried), ended.label, weights_name(ended.model)[0], as_json)
+    return True
+
+
+def _wait(store: Store, asked: PromptTrial) -> PromptTrial:
+    console = command_line.plain_console(stderr=True)
+    try:
+        with Progress(console=console, transient=True) as progress:
+            bar = progress.add_task("The worker tries", total=None)
+            while (now := store.trials.get(asked.id)).is_open:
+                progress.update(
+                    bar, total=now.tasks or None, completed=now.done, description=now.error or "The worker tries"
+                )
+                time.sleep(_LOOK_S)
+    except KeyboardInterrupt:
+        store.trials.cancel(asked.id)
+        raise
+    return now
 
 
 def try_in_project(
@@ -35,23 +83,20 @@ def try_in_project(
     as_json: bool,
     loader: str | None = None,
 ) -> None:
-    """`argenseg prompts try` with read settings. `loader` makes the segmenter in the model process (ModelOptions)."""
+    """`argenseg prompts try` with a model of its own. `loader` makes the segmenter in its process (ModelOptions)."""
     model = model or active_model_of(settings, number)
     with closing(require_client(settings)) as client:
         config = parse_label_config(str(client.get_project(number)["label_config"]))
-        control, label = trial.find_label(config, label_name)
-        results = [trial.WordingResult(each) for each in trial.make_wordings(control, label, texts)]
+        control, label = find_label(config, label_name)
+        results = [WordingResult(each) for each in make_wordings(control, label, texts)]
         if not results:
             raise WorkerError('There is nothing to try. Give wordings, such as --prompt "every cell".')
-        tasks = trial.annotated_tasks(client, number, config, label, limit)
+        tasks = annotated_tasks(client, number, config, label.label, limit)
         if not tasks:
             raise WorkerError(f"Project {number} has no submitted annotation to compare with. Annotate some first.")
 
-        def fetch(task: trial.AnnotatedTask) -> Path:
-            reference = task.data.get(config.image_key)
-            if not isinstance(reference, str) or not reference:
-                raise LabelingError(f'its data has no text under "{config.image_key}"')
-            return fetch_image(reference, client, settings, task_id=task.task_id)
+        def fetch(task: AnnotatedTask) -> Path:
+            return fetch_image(task.image_reference(config), client, settings, task_id=task.task_id)
 
         def segment(image: Path, asked: Sequence[str]) -> list[SegmentedPrompt]:
             [answer] = process.segment([Question(image, tuple(asked))], settings.segment_timeout_s)
@@ -70,16 +115,14 @@ def try_in_project(
 
 
 def _report(
-    results: list[trial.WordingResult], tried: list[trial.TriedTask], label: str | None, model: str, as_json: bool
+    results: list[WordingResult], tried: list[trial.TriedTask], label: str | None, model: str, as_json: bool
 ) -> None:
     problems = [task for task in tried if task.problem is not None]
     used = len(tried) - len(problems)
     seconds = trial.seconds_per_question(tried, results)
     if as_json:
-        left_out = [{"task": task.task_id, "problem": task.problem} for task in problems]
-        wordings = [result.to_json() for result in results]
-        report = {"label": label, "model": model, "tasks": used, "left_out": left_out, "seconds_per_question": seconds}
-        click.echo(json.dumps(report | {"prompts": wordings}, ensure_ascii=False, indent=2))
+        report = trial.to_json(label, model, trial.TrialReport(tuple(results), tuple(tried)))
+        click.echo(json.dumps(report, ensure_ascii=False, indent=2))
         return
     pace = "" if seconds is None else f", {seconds:.2f} s a question"
     click.echo(f"{model}: {used} annotated tasks{pace}" + (f", label {label}" if label else ""))

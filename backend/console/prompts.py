@@ -33,7 +33,10 @@ def try_prompts(
     label_studio_url: str | None,
     api_key: str | None,
 ) -> None:
-    """Compare wordings on tasks that are annotated already: nothing is stored, nothing is sent to Label Studio.
+    """Compare wordings on tasks that are annotated already; nothing is sent to Label Studio.
+
+    Where a GPU worker lives it does it, between what annotators wait for, and the page Prompts shows it with pictures;
+    elsewhere, or with --model or --device, the model is loaded here.
 
     The label's prompt of now is tried too. The label's options and exclude count. IoU is of the label's whole mask,
     with a 95 % interval; F1 of its objects, at IoU 0.5; false positives are tasks without the label in which something
@@ -41,9 +44,11 @@ def try_prompts(
 
     Example: argenseg prompts try --project 3 --label nucleus --prompt "every nucleus" --prompt "dark purple nuclei"
     """
-    from backend.console.prompt_trial import try_in_project
+    from backend.console.prompt_trial import try_by_worker, try_in_project
 
     settings = command_line.start(
         log_level="WARNING", label_studio_url=label_studio_url, api_key=api_key, device=device
     )
-    try_in_project(settings, number, label_name, texts, limit, model=model, as_json=as_json)
+    is_ours = model is not None or device is not None  # a worker has its own
+    if is_ours or not try_by_worker(settings, number, label_name, texts, limit, as_json=as_json):
+        try_in_project(settings, number, label_name, texts, limit, model=model, as_json=as_json)

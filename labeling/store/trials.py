@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
 from sqlalchemy import CursorResult, ForeignKey, Index, String, UniqueConstraint, delete, func, select, update
-from sqlalchemy.orm import Mapped, Session, deferred, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from labeling.errors import StoreError
 from labeling.store.base import Base, utc_now
@@ -56,7 +56,7 @@ class PromptTrialTaskRow(Base):
     seconds: Mapped[float | None]
     problem: Mapped[str | None]
     measures: Mapped[list[dict[str, Any]] | None]
-    masks: Mapped[dict[str, Any] | None] = deferred(mapped_column())
+    masks: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
 
 
 @dataclass(frozen=True)

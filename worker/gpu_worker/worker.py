@@ -24,25 +24,34 @@ from worker.gpu_worker.batches import BatchedModel
 from worker.gpu_worker.model_child import ARGENSEG, ModelOptions
 from worker.gpu_worker.model_process import ModelProcess
 from worker.gpu_worker.predictor import Predictor, Result
+from worker.gpu_worker.trials import PromptTrials
 from worker.queue.connection import Connection
 from worker.queue.leased_worker import LeasedWorker
 from worker.queue.metrics import BATCH_SIZE, INFERENCE, ONLY, Metrics
-from worker.queue.queues import GPU, PREDICT, is_urgent
+from worker.queue.queues import GPU, PREDICT, TRY_PROMPTS, is_trial, is_urgent
+from worker.queue.retries import RetryLater
 
 logger = logging.getLogger(__name__)
 
+_AS_OFTEN_AS_NEEDED = (0,) * 1000  # a worker that ends says nothing of a trial
+
 
 class GpuWorker(LeasedWorker):
-    """Holds a few jobs at a time, each under its own lease; those that somebody waits for go first, one by one.
+    """Holds a few jobs at a time, each under its own lease; those that somebody waits for go first, one by one. A trial
+    of prompts goes on between them, a task at a time, and takes turns with what nobody waits for.
 
     To RQ the model process is the "work horse": stopping a job, or a second Ctrl-C, kills it and leaves us alive.
     """
 
-    def __init__(self, connection: "Connection", predictor: Predictor, model: ModelProcess) -> None:
-        super().__init__(GPU, connection, {PREDICT: int})
+    def __init__(
+        self, connection: "Connection", predictor: Predictor, trials: PromptTrials, model: ModelProcess
+    ) -> None:
+        super().__init__(GPU, connection, {PREDICT: int, TRY_PROMPTS: int})
         self._predictor = predictor
+        self._trials = trials
         self._model = model
         self._held: dict[int, tuple[Job, Execution]] = {}  # by row
+        self._tried: dict[int, tuple[Job, Execution]] = {}  # by trial
 
     @property
     def horse_pid(self) -> int:
@@ -54,11 +63,14 @@ class GpuWorker(LeasedWorker):
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Compute this job, and those that are queued meanwhile, until none is left in our hands."""
         self._model.accept_requests()
-        with self._renewed_leases(lambda: list(self._held.values())):
+        with self._renewed_leases(lambda: [*self._held.values(), *self._tried.values()]):
             self._accept(job, queue)
-            while self._held:
+            while self._held or self._tried:
                 self._take_more(queue)
-                self._compute(queue)
+                if self._held:
+                    self._compute(queue)
+                if not any(is_urgent(held.id) for held, _ in self._held.values()):
+                    self._try_prompts(queue)
                 if (
                     self._model.load_error is not None
                 ):  # every further job would fail too, and lose its turn for nothing
@@ -66,6 +78,8 @@ class GpuWorker(LeasedWorker):
                 if self._stop_requested:
                     for row_id in list(self._held):
                         self._end(row_id, queue, self._put_back(row_id))
+                    for trial_id in list(self._tried):
+                        self._end_trial(trial_id, queue, RetryLater(_AS_OFTEN_AS_NEEDED, at_front=True))
                 elif self.should_run_maintenance_tasks:
                     self.run_maintenance_tasks()  # type: ignore[no-untyped-call]
         self.set_state(WorkerStatus.IDLE)
@@ -82,7 +96,8 @@ class GpuWorker(LeasedWorker):
                 return
             held = sum(not is_urgent(job.id) for job, _ in self._held.values())
             share = math.ceil((queued + held) / max(workers, 1))
-            if not is_urgent(as_text(front)) and held >= min(self._predictor.depth, share):
+            takes_place = not (is_urgent(as_text(front)) or is_trial(as_text(front)))
+            if takes_place and held >= min(self._predictor.depth, share):
                 return
             taken = self.queue_class.dequeue_any(
                 [queue], None, connection=self.connection, job_class=self.job_class, serializer=self.serializer
@@ -98,6 +113,9 @@ class GpuWorker(LeasedWorker):
             self.prepare_job_execution(job, remove_from_intermediate_queue=True)
             job.started_at = now()
             row_id = _row_of(job)
+            if is_trial(job.id):
+                self._accept_trial(row_id, job, execution, queue)
+                return
             if row_id in self._held:  # requested again, perhaps by somebody who waits: this job takes its place
                 self._predictor.put_back(row_id)
                 self._end(row_id, queue, "nothing to do")
@@ -109,6 +127,33 @@ class GpuWorker(LeasedWorker):
             return
         if result is not None:
             self._end(row_id, queue, result)
+
+    def _accept_trial(self, trial_id: int, job: Job, execution: Execution, queue: Queue) -> None:
+        if trial_id in self._tried:  # the sweeper thought that it was lost
+            self._finalize(job, queue, execution, "nothing to do")
+            return
+        result = self._trials.begin(trial_id)
+        self._tried[trial_id] = job, execution
+        if result is not None:
+            self._end_trial(trial_id, queue, result)
+
+    def _try_prompts(self, queue: Queue) -> None:
+        """One task of each trial."""
+        for trial_id, (job, _) in list(self._tried.items()):
+            try:
+                result = self._trials.step(trial_id, may_wait=not self._held)
+            except ModelStopped as error:
+                self._model.accept_requests()
+                result = error if job.id == self._stopped_job_id else None
+                if result is not None:
+                    self._trials.cancel(trial_id)
+            if result is not None:
+                self._end_trial(trial_id, queue, result)
+
+    def _end_trial(self, trial_id: int, queue: Queue, result: Result) -> None:
+        self._trials.forget(trial_id)
+        job, execution = self._tried.pop(trial_id)
+        self._finalize(job, queue, execution, result)
 
     def _compute(self, queue: Queue) -> None:
         try:
@@ -167,8 +212,8 @@ def run(settings: Settings, loader: str | None = None) -> int:
         with JobContext.open(settings) as context:
             count = partial(_count_batch, context.metrics)
             batched = BatchedModel(model, settings.max_batch_tasks, settings.segment_timeout_s, count)
-            with closing(Predictor(context, batched)) as predictor:
-                worker = GpuWorker(context.connection, predictor, model)
+            with closing(Predictor(context, batched)) as predictor, closing(PromptTrials(context, batched)) as trials:
+                worker = GpuWorker(context.connection, predictor, trials, model)
                 model.start()
                 worker.work(logging_level="WARNING")
     except ModelLoadError as error:

@@ -24,6 +24,7 @@ PUBLISH = "publish"
 WORKED_BY = {GPU: "worker", PUBLISH: "publisher"}  # every queue, and the process (`argenseg ...`) that works it off
 
 PREDICT = "predict"
+TRY_PROMPTS = "try_prompts"
 PUBLISH_PREDICTION = "publish"
 PROCESS_EVENT = "process_event"
 
@@ -52,6 +53,11 @@ def enqueue_prediction(connection: "Connection", prediction_id: int, *, front: b
     return _enqueue(connection, GPU, PREDICT, prediction_id, front=front)
 
 
+def enqueue_trial(connection: "Connection", trial_id: int) -> AllowListedJob:
+    """Ask the GPU worker for a trial of prompts, before what nobody waits for. QueueFull, QueueUnreachable."""
+    return _enqueue(connection, GPU, TRY_PROMPTS, trial_id, front=True)
+
+
 def enqueue_publish(connection: "Connection", prediction_id: int) -> AllowListedJob:
     """Ask for a ready prediction to be sent to Label Studio. QueueFull when the queue is."""
     return _enqueue(connection, PUBLISH, PUBLISH_PREDICTION, prediction_id)
@@ -76,7 +82,7 @@ def _enqueue(
         args=(row_id,),
         # The row id can be read back from the job id (see `live_rows`). A random part instead of `unique=True`: RQ
         # keeps a job's hash and its old results for minutes after its end, in the way of the same row's next run.
-        job_id=f"{function}-{row_id}-{uuid.uuid4().hex[:8]}{_URGENT if front else ''}",
+        job_id=f"{function}-{row_id}-{uuid.uuid4().hex[:8]}{_URGENT if front and function == PREDICT else ''}",
         at_front=front,
         result_ttl=RESULT_TTL_S,
         failure_ttl=FAILURE_TTL_S,
@@ -87,6 +93,11 @@ def _enqueue(
 def is_urgent(job_id: str) -> bool:
     """Whether the job was put at the front, because somebody waits for it."""
     return job_id.endswith(_URGENT)
+
+
+def is_trial(job_id: str) -> bool:
+    """Whether the job is a trial of prompts: it takes no place, and goes behind what is urgent."""
+    return job_id.startswith(f"{TRY_PROMPTS}-")
 
 
 @asking_redis()

@@ -35,7 +35,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart over time (`x`: seconds since 1970) or over scores (0..1). `top` is the y axis's end, None: by the data."""
+    """Over time (`x`: seconds since 1970) or over scores (0..1). `top` is the end of the y axis, None: by the data."""
 
     kind: Literal["time", "score"]
     format: Literal["percent", "ratio", "seconds"]

@@ -18,6 +18,9 @@ from labeling.errors import LabelConfigError
 from labeling.prompts.label_config import parse_label_config
 from labeling.settings import Settings
 from labeling.store import Store
+from labeling.trials.annotated_tasks import annotated_tasks
+from labeling.trials.measures import WordingResult
+from labeling.trials.wordings import find_label, make_wordings
 from worker.errors import WorkerError
 
 CONFIG = (
@@ -128,8 +131,8 @@ def test_time_is_told_for_a_question_and_for_what_a_wording_asks(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     label = parse_label_config(CONFIG).controls[0].labels[0]
-    wordings = trial.make_wordings(parse_label_config(CONFIG).controls[0], label, ["blue", "red; blue"])
-    results = [trial.WordingResult(each) for each in wordings]
+    wordings = make_wordings(parse_label_config(CONFIG).controls[0], label, ["blue", "red; blue"])
+    results = [WordingResult(each) for each in wordings]
     tried = [trial.TriedTask(1, seconds=4.0), trial.TriedTask(2, seconds=12.0), trial.TriedTask(3, problem="gone")]
     assert trial.seconds_per_question(tried, results) == 2.0  # four questions: two prompts more, and what is excluded
     cli._report(results, tried, "ball", "starter-1", as_json=False)
@@ -161,7 +164,7 @@ def test_ground_truth_counts_before_the_newest() -> None:
         annotation(updated_at="2026-04"),
     ]
     client: Any = Client((picture(), some), (picture(), [{**some[0], "ground_truth": True}, some[2]]))
-    tasks = trial.annotated_tasks(client, 1, config, label, 9)
+    tasks = annotated_tasks(client, 1, config, label.label, 9)
     assert [len(task.regions) for task in tasks] == [0, 1]
 
 
@@ -169,18 +172,18 @@ def test_a_smart_box_that_stayed_is_no_truth() -> None:
     smart = '<RectangleLabels name="ask" toName="image" smart="true"><Label value="ball"/></RectangleLabels></View>'
     config = parse_label_config(CONFIG.replace("</View>", smart))
     client: Any = Client((picture(), [annotation(ball(5), {**ball(20), "from_name": "ask"})]))
-    (task,) = trial.annotated_tasks(client, 1, config, config.controls[0].labels[0], 9)
+    (task,) = annotated_tasks(client, 1, config, config.controls[0].labels[0].label, 9)
     assert [region.region_id for region in task.regions] == ["r5"]
 
 
 def test_several_labels_need_a_name() -> None:
     for name in (None, "moon"):
         with pytest.raises(LabelConfigError, match="one of 'ball', 'sky'"):
-            trial.find_label(parse_label_config(CONFIG), name)
+            find_label(parse_label_config(CONFIG), name)
     plain = parse_label_config('<View><Image name="i" value="$i"/><Brush name="b" toName="i"/></View>')
-    control, label = trial.find_label(plain, None)
-    assert [each.items[0].region_type for each in trial.make_wordings(control, label, ["a cell"])] == ["brush"]
-    assert trial.make_wordings(control, label, [" ; "]) == []
+    control, label = find_label(plain, None)
+    assert [each.items[0].region_type for each in make_wordings(control, label, ["a cell"])] == ["brush"]
+    assert make_wordings(control, label, [" ; "]) == []
 
 
 def test_a_project_without_annotations_says_so(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
