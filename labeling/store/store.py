@@ -15,6 +15,7 @@ from labeling.store.erasure import ErasureStore
 from labeling.store.events import EventStore
 from labeling.store.exclusions import ExclusionStore
 from labeling.store.finetunes import FinetuneStore
+from labeling.store.gallery import GalleryStore
 from labeling.store.models import ModelStore
 from labeling.store.predictions.progress import ProgressStore
 from labeling.store.predictions.requests import RequestStore
@@ -52,6 +53,7 @@ class Store:
     datasets: DataSetStore
     models: ModelStore
     finetunes: FinetuneStore
+    gallery: GalleryStore
 
     @classmethod
     def open(cls, database_url: str, blob_url: str) -> "Store":
@@ -78,6 +80,7 @@ class Store:
             datasets=DataSetStore(database, blobs),
             models=ModelStore(database),
             finetunes=FinetuneStore(database),
+            gallery=GalleryStore(database),
         )
 
     def schema_revision(self) -> str:
