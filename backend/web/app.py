@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, Unauthorized
 from backend.web import health, metrics, openapi, protocol, statistics_api, webhooks
 from backend.web.background import Background
 from backend.web.callers import guard
-from backend.web.pages import asks_for_html, finetune, layout, quality, show, status
+from backend.web.pages import asks_for_html, corrections, finetune, layout, masks, pictures, quality, show, status
 from backend.web.services import Services, WaitingRoom
 from labeling.errors import LabelingError
 from labeling.settings import Settings
@@ -36,6 +36,9 @@ def create_app(settings: Settings, store: Store, connection: "Connection") -> Fl
     app.register_blueprint(statistics_api.make_blueprint(services))
     app.register_blueprint(openapi.make_blueprint())
     app.register_blueprint(status.make_blueprint(services))
+    app.register_blueprint(masks.make_blueprint(services))
+    app.register_blueprint(corrections.make_blueprint(services))
+    app.register_blueprint(pictures.make_blueprint(services))
     app.register_blueprint(finetune.make_blueprint(services))
     app.register_blueprint(quality.make_blueprint(services))
     app.register_error_handler(HTTPException, _say_error)

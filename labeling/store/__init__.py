@@ -21,6 +21,14 @@ from labeling.store.erasure import Erased, Erasure, ErasureScope, ErasureStore
 from labeling.store.events import EventFailure, EventRecord, EventStore
 from labeling.store.exclusions import Exclusion, ExclusionScope, ExclusionStore
 from labeling.store.finetunes import FinetuneRun, FinetuneSchedule, FinetuneStatus, FinetuneStore
+from labeling.store.gallery import (
+    GalleryStore,
+    PredictionFilter,
+    ShownCorrection,
+    ShownCorrectionFilter,
+    ShownLabel,
+    ShownPrediction,
+)
 from labeling.store.models import ModelState, ModelStore, ModelVersion
 from labeling.store.predictions.progress import ProgressStore
 from labeling.store.predictions.records import (
@@ -86,6 +94,7 @@ __all__ = [
     "FinetuneSchedule",
     "FinetuneStatus",
     "FinetuneStore",
+    "GalleryStore",
     "ImageSplit",
     "ModelState",
     "ModelStore",
@@ -94,6 +103,7 @@ __all__ = [
     "Pace",
     "PostponedPrediction",
     "PredictedRegionRecord",
+    "PredictionFilter",
     "PredictionRequest",
     "PredictionStatus",
     "PredictionStore",
@@ -108,6 +118,10 @@ __all__ = [
     "RunOptions",
     "RunOutcome",
     "SentPrediction",
+    "ShownCorrection",
+    "ShownCorrectionFilter",
+    "ShownLabel",
+    "ShownPrediction",
     "Store",
     "SyncTurn",
     "TaskImage",

@@ -32,17 +32,22 @@ class ExclusionRow(Base):
     value: Mapped[str] = mapped_column(String(200))
     reason: Mapped[str]
     erased: Mapped[bool]
+    who: Mapped[str | None] = mapped_column(String(200))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
 @dataclass(frozen=True)
 class Exclusion:
-    """A task, annotation, annotator or region (annotation/region id) that no data set or statistic may use."""
+    """A task, annotation, annotator or region (annotation/region id) that no data set or statistic may use.
+
+    `who` left it out: a user of our pages, None where that is not known.
+    """
 
     scope: ExclusionScope
     value: str
     reason: str
     erased: bool = False
+    who: str | None = None
 
 
 @dataclass
@@ -70,7 +75,7 @@ class ExclusionStore:
         query = select(ExclusionRow).filter_by(project_row_id=project.id).order_by(ExclusionRow.id)
         with self.database.reading() as session:
             return [
-                Exclusion(cast(ExclusionScope, row.scope), row.value, row.reason, row.erased)
+                Exclusion(cast(ExclusionScope, row.scope), row.value, row.reason, row.erased, row.who)
                 for row in session.scalars(query)
             ]
 
@@ -136,5 +141,5 @@ def add_exclusion(session: Session, project: Project, exclusion: Exclusion) -> N
     if row is None:
         row = ExclusionRow(**key, erased=False)
         session.add(row)
-    row.reason = exclusion.reason
+    row.reason, row.who = exclusion.reason, exclusion.who
     row.erased = row.erased or exclusion.erased

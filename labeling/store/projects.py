@@ -26,6 +26,8 @@ class ProjectRow(Base):
     project_id: Mapped[int]
     label_config: Mapped[str]
     shown_version: Mapped[str | None]
+    title: Mapped[str | None]
+    task_count: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
@@ -34,7 +36,8 @@ class Project:
     """A project of one Label Studio. `id` is our row, `project_id` Label Studio's number.
 
     `shown_version`: what its `model_version` was when we last saw it: annotators see predictions of this version, or
-    of that which the backend of this title names; None: it was never seen.
+    of that which the backend of this title names; None: it was never seen. `title` and `task_count` are as Label Studio
+    said them last, None before.
     """
 
     id: int
@@ -42,6 +45,13 @@ class Project:
     project_id: int
     label_config: str
     shown_version: str | None = None
+    title: str | None = None
+    task_count: int | None = None
+
+    @property
+    def name(self) -> str:
+        """For people: its title where that is known."""
+        return self.title or f"Project {self.project_id}"
 
 
 @dataclass
@@ -72,6 +82,20 @@ class ProjectStore:
             row.shown_version = row.shown_version if shown_version is None else shown_version
             session.flush()
             return project_record(row)
+
+    def describe(self, project: Project, title: str, task_count: int) -> None:
+        """Remember what Label Studio says of a project, for people."""
+        if (project.title, project.task_count) == (title, task_count):
+            return
+        with self.database.writing() as session:
+            session.execute(
+                update(ProjectRow).where(ProjectRow.id == project.id).values(title=title, task_count=task_count)
+            )
+
+    def get(self, row_id: int) -> Project | None:
+        """The project of our row; None if there is none."""
+        with self.database.reading() as session:
+            return project_of(session, row_id)
 
     def find(self, project_id: int, label_studio_url: str | None = None) -> Project | None:
         """The project of this number; without a URL, the newest one that has it."""
@@ -132,7 +156,9 @@ class ProjectStore:
 
 def project_record(row: ProjectRow) -> Project:
     """A project's row as it is handed out."""
-    return Project(row.id, row.label_studio_url, row.project_id, row.label_config, row.shown_version)
+    return Project(
+        row.id, row.label_studio_url, row.project_id, row.label_config, row.shown_version, row.title, row.task_count
+    )
 
 
 def project_of(session: Session, project_row_id: int | None) -> Project | None:

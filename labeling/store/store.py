@@ -15,6 +15,7 @@ from labeling.store.erasure import ErasureStore
 from labeling.store.events import EventStore
 from labeling.store.exclusions import ExclusionStore
 from labeling.store.finetunes import FinetuneStore
+from labeling.store.gallery import GalleryStore
 from labeling.store.models import ModelStore
 from labeling.store.predictions.progress import ProgressStore
 from labeling.store.predictions.requests import RequestStore
@@ -56,6 +57,7 @@ class Store:
     finetunes: FinetuneStore
     actions: ActionStore
     trials: TrialStore
+    gallery: GalleryStore
 
     @classmethod
     def open(cls, database_url: str, blob_url: str) -> "Store":
@@ -85,6 +87,7 @@ class Store:
             finetunes=FinetuneStore(database),
             actions=ActionStore(database),
             trials=TrialStore(database),
+            gallery=GalleryStore(database),
         )
 
     def close(self) -> None:

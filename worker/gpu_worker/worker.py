@@ -7,8 +7,10 @@ import logging
 import math
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
+from types import MappingProxyType
 
 from rq import Queue, worker_registration
 from rq.executions import Execution
@@ -18,6 +20,7 @@ from rq.worker import WorkerStatus
 
 from labeling.errors import StoreError
 from labeling.settings import Settings
+from labeling.versions import weights_name
 from worker.context import JobContext
 from worker.errors import ForbiddenJob, ModelLoadError, ModelStopped
 from worker.gpu_worker.batches import BatchedModel
@@ -30,6 +33,7 @@ from worker.queue.leased_worker import LeasedWorker
 from worker.queue.metrics import BATCH_SIZE, INFERENCE, ONLY, Metrics
 from worker.queue.queues import GPU, PREDICT, TRY_PROMPTS, is_trial, is_urgent
 from worker.queue.retries import RetryLater
+from worker.queue.worker_list import DEVICE, MODEL, note_end
 
 logger = logging.getLogger(__name__)
 
@@ -44,14 +48,26 @@ class GpuWorker(LeasedWorker):
     """
 
     def __init__(
-        self, connection: "Connection", predictor: Predictor, trials: PromptTrials, model: ModelProcess
+        self,
+        connection: "Connection",
+        predictor: Predictor,
+        trials: PromptTrials,
+        model: ModelProcess,
+        says: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        """`says`: what it tells of itself to who lists the workers."""
         super().__init__(GPU, connection, {PREDICT: int, TRY_PROMPTS: int})
+        self._says = dict(says)
         self._predictor = predictor
         self._trials = trials
         self._model = model
         self._held: dict[int, tuple[Job, Execution]] = {}  # by row
         self._tried: dict[int, tuple[Job, Execution]] = {}  # by trial
+
+    def register_birth(self) -> None:
+        super().register_birth()  # type: ignore[no-untyped-call]
+        if self._says:
+            self.connection.hset(self.key, mapping=self._says)
 
     @property
     def horse_pid(self) -> int:
@@ -175,6 +191,7 @@ class GpuWorker(LeasedWorker):
     def _end(self, row_id: int, queue: Queue, result: Result) -> None:
         job, execution = self._held.pop(row_id)
         self._finalize(job, queue, execution, result)
+        note_end(self.connection, self.key, row_id)
 
     def _finalize(self, job: Job, queue: Queue, execution: Execution, result: Result) -> None:
         if isinstance(result, Exception):
@@ -213,7 +230,8 @@ def run(settings: Settings, loader: str | None = None) -> int:
             count = partial(_count_batch, context.metrics)
             batched = BatchedModel(model, settings.max_batch_tasks, settings.segment_timeout_s, count)
             with closing(Predictor(context, batched)) as predictor, closing(PromptTrials(context, batched)) as trials:
-                worker = GpuWorker(context.connection, predictor, trials, model)
+                says = {MODEL: weights_name(settings.model)[0], DEVICE: settings.device}
+                worker = GpuWorker(context.connection, predictor, trials, model, says)
                 model.start()
                 worker.work(logging_level="WARNING")
     except ModelLoadError as error:

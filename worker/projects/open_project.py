@@ -68,6 +68,7 @@ def open_project(settings: Settings, number: int) -> Iterator[OpenProject]:
     with Store.open(settings.database_url, settings.blob_url) as store:
         shown = str(found.get("model_version") or "")
         requests = ProjectRequests(settings, store, number, str(found["label_config"]), shown_version=shown)
+        store.projects.describe(requests.project, str(found.get("title") or ""), int(found.get("task_number") or 0))
         yield OpenProject(
             store=store,
             client=client,

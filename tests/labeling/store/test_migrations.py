@@ -17,7 +17,11 @@ REVISION_0010 = Path(__file__).parents[2] / "fixtures" / "store" / "revision_001
 NEWEST = max(file.name[:4] for file in Path(migrations.__file__).parent.glob("versions/0*.py"))
 TABLES = {"reviews": "annotations", "prediction_runs": "project_runs", "live_models": "active_models"}
 NEW_TABLES: dict[str, list[dict[str, Any]]] = {"actions": [], "prompt_trials": [], "prompt_trial_tasks": []}
-NEW_COLUMNS: dict[str, dict[str, Any]] = {"events": {"attempts": 0}}
+NEW_COLUMNS: dict[str, dict[str, Any]] = {
+    "events": {"attempts": 0},
+    "projects": {"title": None, "task_count": None},
+    "exclusions": {"who": None},
+}
 COLUMNS = {
     ("corrections", "review_id"): "annotation_row_id",
     ("prediction_runs", "wanted"): "requested",
