@@ -9,8 +9,8 @@ from labeling.errors import StoreError
 from labeling.settings import Settings
 from labeling.store import FinetuneRun, FinetuneSchedule, Project, Store
 from worker.context import JobContext
-from worker.finetune import scheduler as scheduling
-from worker.finetune.run import LEASE_S, check_trainable, drive
+from worker.finetune.progress import check_trainable
+from worker.finetune.turns import check_cron
 
 _ENDED = ("promoted", "refused", "failed", "stopped")
 
@@ -47,13 +47,16 @@ def request_run(
 
 def drive_here(context: JobContext, run: FinetuneRun, stop: threading.Event) -> FinetuneRun:
     """Work on what is requested until `run` has ended, here or in a scheduler that was faster, or `stop` is set."""
-    holder = scheduling.new_holder()
+    from worker.finetune.run import LEASE_S, drive  # a page asks for runs, and drives none
+    from worker.finetune.scheduler import TICK_S, new_holder
+
+    holder = new_holder()
     while run.status not in _ENDED and not stop.is_set():
         claimed = context.store.finetunes.claim(holder, LEASE_S)
         if claimed is not None:
             drive(context, claimed, holder, stop.is_set)
         else:
-            stop.wait(scheduling.TICK_S)
+            stop.wait(TICK_S)
         run = context.store.finetunes.get(run.id)
     return run
 
@@ -77,7 +80,7 @@ def change_schedule(
     """
     schedule = schedule_in_force(settings, store, project)
     if cron is not None:
-        schedule = replace(schedule, cron=scheduling.check_cron(cron) if cron else None)
+        schedule = replace(schedule, cron=check_cron(cron) if cron else None)
     if every is not None:
         schedule = replace(schedule, corrections=every or None)
     store.finetunes.set_schedule(project, schedule)

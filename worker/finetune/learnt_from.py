@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from argenseg_model.manifest import Manifest
 from labeling.gate import HeldOut
-from worker.finetune.manifests import LEFT_OUT
+
+LEFT_OUT = "left-out.json"  # beside the manifest: how much was left out, by the reason
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,9 @@ from labeling.versions import weights_name
 from worker.context import JobContext
 from worker.errors import WorkerError
 from worker.finetune.base_data import add_base_data
+from worker.finetune.learnt_from import LEFT_OUT
 
 logger = logging.getLogger(__name__)
-
-LEFT_OUT = "left-out.json"  # beside the manifest: how much was left out, by the reason
 
 _WITH_BASE_DATA = "with-base-data.jsonl"
 

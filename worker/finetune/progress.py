@@ -1,4 +1,4 @@
-"""How far a fine-tune run is, in words, as its files tell: for the command line, the demo and the report page."""
+"""How far a fine-tune run is, in words, as its files tell, and whether there can be one: for commands and pages."""
 
 import json
 from contextlib import suppress
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from labeling.settings import Settings
 from labeling.store import FinetuneRun
+from worker.errors import WorkerError
 from worker.finetune.learnt_from import LearntFrom
 
 _STATES = {
@@ -15,6 +16,15 @@ _STATES = {
     "failed": "failed",
     "stopped": "stopped",
 }
+
+
+def check_trainable(settings: Settings) -> None:
+    """WorkerError for a model of another family: training and measuring are ARGenSeg's."""
+    if settings.model_loader is not None:
+        raise WorkerError(
+            f"MODEL_LOADER ({settings.model_loader}) loads the active model: only ARGenSeg's own can be trained here. "
+            "Export the corrections (argenseg corrections export) and train it where it was made."
+        )
 
 
 def run_folder(settings: Settings, run: FinetuneRun) -> Path:

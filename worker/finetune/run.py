@@ -12,7 +12,6 @@ from argenseg_model.evaluation import ItemResult, read_rows
 from argenseg_model.manifest import Manifest
 from labeling.errors import LabelingError, StoreError
 from labeling.gate import GateRules, decide, find_too_few
-from labeling.settings import Settings
 from labeling.store import FinetuneRun, FinetuneStatus, Store
 from labeling.versions import weights_name
 from worker.context import JobContext
@@ -21,7 +20,7 @@ from worker.finetune.children import run_child
 from worker.finetune.learnt_from import LearntFrom, held_out
 from worker.finetune.leftovers import remove_leftovers
 from worker.finetune.manifests import build_manifest
-from worker.finetune.progress import run_folder
+from worker.finetune.progress import check_trainable, run_folder
 from worker.finetune.promotion import promote, promote_command
 from worker.finetune.report import write_refusal, write_report
 from worker.finetune.scenes_holdout import SCENES, write_scenes_holdout
@@ -97,15 +96,6 @@ class Hold:
         if any(is_urgent(job) for job in jobs):  # what is urgent is at the queue's front
             return True
         return bool(jobs) and time.monotonic() % BULK_CYCLE_S >= BULK_CYCLE_S * SHARE_BESIDE_BULK
-
-
-def check_trainable(settings: Settings) -> None:
-    """WorkerError for a model of another family: training and measuring are ARGenSeg's."""
-    if settings.model_loader is not None:
-        raise WorkerError(
-            f"MODEL_LOADER ({settings.model_loader}) loads the active model: only ARGenSeg's own can be trained here. "
-            "Export the corrections (argenseg corrections export) and train it where it was made."
-        )
 
 
 def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callable[[], bool]) -> None:

@@ -15,7 +15,7 @@ from labeling.settings import Settings
 from labeling.store import Annotation, Correction, CorrectionKind, Exclusion, FinetuneSchedule, Project, Store
 from worker.context import JobContext
 from worker.finetune import scheduler
-from worker.finetune.scheduler import FAILURES, check_cron, request_due
+from worker.finetune.turns import FAILURES, check_cron, request_due
 
 NIGHT = datetime(2026, 11, 23, 3, 0, 30, tzinfo=UTC)
 NIGHTLY = FinetuneSchedule("0 3 * * *", None)
