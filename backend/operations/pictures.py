@@ -18,7 +18,7 @@ from labeling.prompts.label_colours import label_colours
 from labeling.prompts.label_config import parse_label_config
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.settings import Settings
-from labeling.store import Project, ShownCorrection, Store
+from labeling.store import Project, ShownCorrection, Store, TrialTask
 
 JPEG = "image/jpeg"
 
@@ -81,6 +81,22 @@ class Illustrator:
         pair.paste(left, (0, 0))
         pair.paste(draw_change(picture, window, before, after), (size[0] + _GAP_PX, 0))
         return _jpeg(pair)
+
+    def of_trial(
+        self, project: Project, task: TrialTask, truth: CroppedMask | None, found: CroppedMask, box_px: int
+    ) -> bytes:
+        """A task's image with what a wording found: rightly, missed (as if removed), and too much (as if gained).
+
+        ImageFetchError, ImageError, LabelingError or StoreError tell why there is none.
+        """
+        reference = task.data.get(parse_label_config(project.label_config).image_key)
+        known = self.store.images.of_tasks(project, [task.task_id]).get(task.task_id)
+        sha256 = known.sha256 if known is not None and known.reference == reference else None
+        with self._decoded(self._content(project, task.task_id, reference, sha256)) as image:
+            _check_size(image, [found])
+            window = whole(*image.size)
+            picture = cut(image, window, fitted(window, box_px))
+        return _jpeg(draw_change(picture, window, truth, found))
 
     def _part(
         self, correction: ShownCorrection, masks: list[CroppedMask], window: Window, size: tuple[int, int]

@@ -10,7 +10,18 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, Unauthorized
 from backend.web import health, metrics, openapi, protocol, statistics_api, webhooks
 from backend.web.background import Background
 from backend.web.callers import guard
-from backend.web.pages import asks_for_html, corrections, finetune, layout, masks, pictures, quality, show, status
+from backend.web.pages import (
+    asks_for_html,
+    corrections,
+    finetune,
+    layout,
+    masks,
+    pictures,
+    prompts,
+    quality,
+    show,
+    status,
+)
 from backend.web.services import Services, WaitingRoom
 from labeling.errors import LabelingError
 from labeling.settings import Settings
@@ -41,6 +52,7 @@ def create_app(settings: Settings, store: Store, connection: "Connection") -> Fl
     app.register_blueprint(pictures.make_blueprint(services))
     app.register_blueprint(finetune.make_blueprint(services))
     app.register_blueprint(quality.make_blueprint(services))
+    app.register_blueprint(prompts.make_blueprint(services))
     app.register_error_handler(HTTPException, _say_error)
     app.register_error_handler(LabelingError, _say_outage)
     app.register_error_handler(Exception, _say_bug)

@@ -3,7 +3,6 @@
 Label Studio is asked, and images are fetched, in a thread, while the model works on what is there.
 """
 
-import base64
 import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -18,10 +17,9 @@ from argenseg_model.images import image_size
 from labeling.errors import LabelingError, StoreError
 from labeling.label_studio.images import fetch_image
 from labeling.prompts.label_config import parse_label_config
-from labeling.regions import one_bit_png
-from labeling.regions.cropped_mask import CroppedMask
 from labeling.store import PromptTrial, TrialMasks, TrialStatus, TrialTask
 from labeling.trials.annotated_tasks import annotated_tasks, read_task
+from labeling.trials.masks import write_png
 from labeling.trials.measures import found_mask, measure, truth_masks
 from labeling.trials.wordings import Wording, all_questions
 from worker.context import JobContext
@@ -185,8 +183,8 @@ class PromptTrials:
             measure(wording, mask, prepared.truth).to_json()
             for wording, mask in zip(_wordings(trial), found, strict=True)
         ]
-        drawn = _png(np.logical_or.reduce(prepared.truth)) if prepared.truth else None
-        masks = TrialMasks(drawn, tuple(map(_png, found)))
+        drawn = write_png(np.logical_or.reduce(prepared.truth)) if prepared.truth else None
+        masks = TrialMasks(drawn, tuple(map(write_png, found)))
         trials.save_task(prepared.task, seconds=seconds, measures=measures, masks=masks)
         return None
 
@@ -205,7 +203,3 @@ class PromptTrials:
 
 def _wordings(trial: PromptTrial) -> list[Wording]:
     return [Wording.from_json(each) for each in trial.wordings]
-
-
-def _png(mask: NDArray[np.bool_]) -> str:
-    return base64.b64encode(one_bit_png.encode(CroppedMask.of(mask))).decode()

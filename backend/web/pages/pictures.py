@@ -16,6 +16,7 @@ from argenseg_model.errors import ARGenSegError
 from backend.operations.pictures import JPEG, Illustrator
 from backend.web.services import Services
 from labeling.errors import LabelingError, StoreError
+from labeling.trials.masks import read_png
 
 SIZES = {"small": 480, "large": 1600}
 PAIR_SIZES = {"small": 300, "large": 800}
@@ -55,7 +56,7 @@ class _Drawn:
 
 
 def make_blueprint(services: Services) -> Blueprint:
-    """The routes /pictures/masks/SIZE/ID and /pictures/corrections/SIZE/ID."""
+    """The routes /pictures/masks/SIZE/ID, /pictures/corrections/SIZE/ID, /pictures/trials/SIZE/TRIAL/TASK/WORDING."""
     pages = Blueprint("pictures", __name__)
     store, illustrator = services.store, Illustrator(services.settings, services.store)
     drawn = _Drawn(_KEPT_BYTES)
@@ -94,6 +95,19 @@ def make_blueprint(services: Services) -> Blueprint:
         if correction is None:
             abort(404, f"There is no correction {number}, or no newer state of its annotation has it.")
         return answer(f"correction/{size}/{number}", lambda: illustrator.of_correction(correction, PAIR_SIZES[size]))
+
+    @pages.get(f"/pictures/trials/<any({','.join(SIZES)}):size>/<int(max={_LARGEST}):trial>/<int:task>/<int:wording>")
+    def of_trial(size: str, trial: int, task: int, wording: int) -> Response:
+        found = store.trials.masks(trial, task)  # also asked where the picture is kept: it may have been erased
+        if found is None or wording >= len(found[1].found):
+            abort(404, f"Trial {trial} has no such picture (any more).")
+        of_task, masks = found
+        truth = None if masks.truth is None else read_png(masks.truth)
+        project = store.trials.get(trial).project
+        return answer(
+            f"trial/{size}/{trial}/{task}/{wording}",
+            lambda: illustrator.of_trial(project, of_task, truth, read_png(masks.found[wording]), SIZES[size]),
+        )
 
     return pages
 
