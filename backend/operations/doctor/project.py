@@ -32,13 +32,16 @@ AnyCheck = Callable[[Settings, int | None], Iterator[Finding]]
 
 
 def of_project(check: ProjectCheck) -> AnyCheck:
-    """A check that has nothing to look at while no project is named."""
+    """A check that has nothing to look at while no project is named. LabelStudioError where there is none of this
+    number, which is one cause for all of them.
+    """
 
     @wraps(check)
     def look(settings: Settings, project: int | None) -> Iterator[Finding]:
         if project is None:
             yield skipped("Not looked at; argenseg doctor --project N does that.")
         else:
+            require_client(settings).get_project(project)
             yield from check(settings, project)
 
     return look

@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from backend.operations.doctor.findings import Finding, failure, ok, warning
+from backend.operations.projects.predict import reasons
 from labeling.settings import MEGABYTE, Settings
 from labeling.store import Store
 from labeling.store.blobs import BlobStore
@@ -20,6 +21,7 @@ _LEAST_FREE = 200 * MEGABYTE
 _LITTLE_FREE = 2000 * MEGABYTE
 _LONG_S = 120.0  # the sweeper looks every ten seconds
 _LATELY = timedelta(days=7)
+_SHOWN_REASONS = 3  # of a project
 _PROBE = b"argenseg doctor was here"
 
 
@@ -54,6 +56,12 @@ def database(settings: Settings) -> Iterator[Finding]:
             if lost:
                 yield warning(
                     f"{len(lost)} requested predictions have no job.", "Start argenseg up, or argenseg sweeper."
+                )
+        for project in store.projects.all():
+            for reason, tasks in reasons(store.progress.delayed_tasks(project))[:_SHOWN_REASONS]:
+                yield warning(
+                    f"{len(tasks)} tasks of project {project.project_id} are postponed: {reason}",
+                    "They go on by themselves when that is mended.",
                 )
         if failed := store.events.failures(_LATELY):
             yield warning(

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Select, or_, select, update
+from sqlalchemy import CursorResult, Select, case, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -137,6 +137,13 @@ class RequestStore:
         )
         with self.database.writing() as session:
             session.execute(waiting.values(error=reason))
+
+    def postpone(self, prediction_id: int, reason: str) -> None:
+        """It was begun, and cannot be done just now by no fault of its own: the attempt does not count."""
+        begun = update(PredictionRow).where(PredictionRow.id == prediction_id, PredictionRow.status == "requested")
+        fewer = case((PredictionRow.attempts > 0, PredictionRow.attempts - 1), else_=0)
+        with self.database.writing() as session:
+            session.execute(begun.values(error=reason, attempts=fewer))
 
     def cancel(self, prediction_ids: Sequence[int]) -> int:
         """Cancel requests for a version that is not to become active after all, unless they are computed or somebody
