@@ -81,5 +81,9 @@ class StoreError(LabelingError):
     """The database or the blob folder failed, or a row or blob is missing."""
 
 
+class StoreMissing(StoreError):
+    """There is no store where the settings look for it, and who only reads makes none."""
+
+
 class RefusedByStore(StoreError):
     """The database takes this value neither now nor later: not it is at fault, but what was to be stored."""

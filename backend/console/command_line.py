@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from labeling.settings import Settings
     from labeling.store import Project, Store
 
+NOTHING_TO_DO = 4
+"""Exit code of a command that found its work done. 0 is done, 1 failed, 2 a wrong command line, 3 refused."""
+
 _ENDLESS = 100_000  # columns
+
+
+class Refused(click.ClickException):
+    """It was not begun, and nothing was changed: the message says what would allow it."""
+
+    exit_code = 3
+
 
 label_studio_url_option = click.option("--label-studio-url", help="Label Studio's address (LABEL_STUDIO_URL).")
 api_key_option = click.option(
@@ -52,10 +62,10 @@ def start(*, log_level: str | None = None, **options: Any) -> Settings:
 
 @contextmanager
 def open_store(settings: Settings) -> Iterator[Store]:
-    """The settings' store, closed at the end. StoreError if it cannot be used."""
+    """The settings' store, closed at the end. StoreError if it cannot be used, StoreMissing if there is none."""
     from labeling.store import Store
 
-    with Store.open(settings.database_url, settings.blob_url) as store:
+    with Store.open(settings.database_url, settings.blob_url, must_exist=True) as store:
         yield store
 
 

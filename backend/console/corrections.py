@@ -141,7 +141,7 @@ def export(folder: Path, form: str, label_studio_url: str | None, api_key: str |
     if folder.exists() and any(folder.iterdir()):
         raise LabelingError(f"{folder} is not empty. Name a new folder.")
     settings = start(log_level="WARNING", label_studio_url=label_studio_url, api_key=api_key)
-    with JobContext.open(settings) as context:
+    with JobContext.open(settings, must_exist=True) as context:
         keeper = ImageKeeper(context.store, context.client, settings)
         wanted = _wanted(settings, options)
         if form == "manifest":
@@ -248,7 +248,7 @@ def sync(project: int | None, everything: bool, label_studio_url: str | None, ap
     from worker.reconcile import project_sync
 
     settings = start(log_level="WARNING", label_studio_url=label_studio_url, api_key=api_key)
-    with JobContext.open(settings) as context:
+    with JobContext.open(settings, must_exist=True) as context:
         for row in _projects(context, project):
             outcome = project_sync.sync_project(context, row, everything=everything)
             if outcome is None:

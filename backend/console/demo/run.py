@@ -17,6 +17,7 @@ from backend.console.demo.training_project import TISSUE, place_tissue, submit_h
 from backend.console.supervisor.embedded_redis import data_folder_lock
 from backend.console.supervisor.processes import Command, Supervisor
 from backend.console.supervisor.up import is_ready, start_services
+from backend.operations.running import announced
 from labeling.extras import install_command
 from labeling.settings import Settings, environment_of
 from labeling.store import Store
@@ -34,7 +35,11 @@ def run_demo(server: LabelStudioServer, settings: Settings, console: Console, *,
     """
     log_file = server.data_dir.parent / "logs" / "demo.log"
     started = time.monotonic()
-    with data_folder_lock(settings) as lock, Supervisor(log_file, echo=False).supervising() as supervisor:
+    with (
+        data_folder_lock(settings) as lock,
+        announced(settings),
+        Supervisor(log_file, echo=False).supervising() as supervisor,
+    ):
         console.print(f"Starting Label Studio and the model (the first start takes a minute). Log: {log_file}")
         supervisor.start(Command("studio", server.command, server.environment(), restarts=False))
         start_services(supervisor, settings, lock)

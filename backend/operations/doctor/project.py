@@ -103,7 +103,7 @@ def webhook(settings: Settings, project: int) -> Iterator[Finding]:
         yield failure(f"The webhook to {url} has a fault: {fault}.", mend)
     if len(hooks) > 1:
         yield warning(f"{len(hooks)} webhooks bring every event to us.", "Delete all but one in Settings > Webhooks.")
-    with Store.open(settings.database_url, settings.blob_url) as store:
+    with Store.open(settings.database_url, settings.blob_url, must_exist=True) as store:
         before = store.events.newest()
         client.change_project(project, title=client.get_project(project)["title"])
         began = time.monotonic()

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 
-from backend.operations.doctor.findings import Finding, failure, ok, warning
+from backend.operations.doctor.findings import Finding, failure, ok, skipped, warning
 from backend.operations.projects.predict import reasons
+from backend.operations.running import where_a_store_is
+from labeling.errors import StoreMissing
 from labeling.settings import MEGABYTE, Settings
 from labeling.store import Store
 from labeling.store.blobs import BlobStore
+from labeling.store.database import require_database
 from worker.errors import QueueUnreachable
 from worker.events.spool import spool_folder
 from worker.queue.connection import connect
@@ -29,8 +32,10 @@ def data_folder(settings: Settings) -> Iterator[Finding]:
     """Can it be written, and is there room?"""
     folder = settings.data_dir
     move = "Free some space, or set ARGENSEG_DATA_DIR to a folder on a larger disk."
+    if not folder.exists():
+        yield failure(f"There is no data folder {folder}.", where_a_store_is())
+        return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(_PROBE)
     except OSError as error:
@@ -45,7 +50,12 @@ def data_folder(settings: Settings) -> Iterator[Finding]:
 
 def database(settings: Settings) -> Iterator[Finding]:
     """Opened, migrated, and does anything lie about in it?"""
-    with Store.open(settings.database_url, settings.blob_url) as store:
+    try:
+        require_database(settings.database_url)
+    except StoreMissing as error:
+        yield failure(str(error), where_a_store_is())
+        return
+    with Store.open(settings.database_url, settings.blob_url, must_exist=True) as store:
         counts = store.progress.counts()
         revision = store.database.schema_revision()
         reported = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none"
@@ -78,10 +88,17 @@ def database(settings: Settings) -> Iterator[Finding]:
 
 def blobs(settings: Settings) -> Iterator[Finding]:
     """Can a mask be written, and read again?"""
-    store = BlobStore(settings.blob_url)
+    with suppress(StoreMissing):
+        require_database(settings.database_url)
+        yield _try_blobs(BlobStore(settings.blob_url))
+        return
+    yield skipped("Not looked at while there is no store.")
+
+
+def _try_blobs(store: BlobStore) -> Finding:
     read = store.get(store.put(_PROBE))
     is_same = read == _PROBE
-    yield ok("A blob was written and read.") if is_same else failure("A blob came back changed.", "Check BLOB_URL.")
+    return ok("A blob was written and read.") if is_same else failure("A blob came back changed.", "Check BLOB_URL.")
 
 
 def spool(settings: Settings) -> Iterator[Finding]:

@@ -104,6 +104,7 @@ def test_every_row_of_revision_0010_is_found_again_under_its_new_name(old_engine
         after = all_rows(connection)
     expected = {TABLES.get(name, name): [renamed(name, row) for row in rows] for name, rows in before.items()}
     assert all(expected.values()), "every table has rows"
+    assert [len(row["id"]) for row in after.pop("store_identity")] == [32]
     assert after == expected | NEW_TABLES
 
 

@@ -46,7 +46,7 @@ def only(findings: Iterable[Finding]) -> Finding:
     return finding
 
 
-def test_storage_that_works(settings: Settings) -> None:
+def test_storage_that_works(settings: Settings, store: Store) -> None:
     for check in (storage.data_folder, storage.database, storage.blobs, storage.spool):
         assert states(check(settings)) == ["ok"], check
 
