@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from labeling.errors import LabelingError
+from labeling.logs import log_about
 from worker.context import JobContext
 from worker.errors import QueueFull, QueueUnreachable
 from worker.events import spool
@@ -116,4 +117,6 @@ def _enqueue_lost(
             enqueue(context.connection, row_id)
         except QueueFull:
             return count
+        with log_about(prediction=row_id):
+            logger.info("its job had got lost, and is queued again")
     return len(lost)

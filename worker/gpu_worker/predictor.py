@@ -4,11 +4,13 @@ Images are fetched a few at a time, in threads, while the model works on those t
 for is urgent: as soon as its image is here it goes first, and alone; until then others' work goes on.
 """
 
+import contextvars
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from argenseg_model.errors import ARGenSegError
@@ -16,6 +18,7 @@ from argenseg_model.images import image_size
 from labeling.answers import build_answer, finds_more, image_window, questions, second_window
 from labeling.errors import DoubtfulImageError, ImageOutage, LabelingError, StoreError, UnknownHostError
 from labeling.label_studio.images import fetch_image
+from labeling.logs import log_about
 from labeling.prompts.focus import Window
 from labeling.prompts.label_config import parse_label_config
 from labeling.store import PredictionRequest
@@ -99,7 +102,9 @@ class Predictor:
         request = self._begin(row_id)
         if isinstance(request, str):
             return request
-        future = (self._urgent_pool if is_urgent else self._pool).submit(self._question, request)
+        with _log_about(request):
+            fetch = partial(contextvars.copy_context().run, self._question, request)
+        future = (self._urgent_pool if is_urgent else self._pool).submit(fetch)
         self._fetches[future] = _Begun(request, is_urgent)
         if is_urgent:
             wait([future], _TICK_S)
@@ -164,12 +169,17 @@ class Predictor:
         return [begun for begun in asked if any(begun.costed is costed for costed in batch)]
 
     def _begin(self, row_id: int) -> PredictionRequest | str:
-        store = self._context.store
-        request = store.requests.begin(row_id)
+        request = self._context.store.requests.begin(row_id)
         if request is None:
             return "nothing to do"
+        with _log_about(request):
+            return self._unless_too_late(request)
+
+    def _unless_too_late(self, request: PredictionRequest) -> PredictionRequest | str:
+        store = self._context.store
         if request.interactive and (
-            request.delivery == "push" or store.requests.waited_s(row_id) > self._context.settings.interactive_wait_s
+            request.delivery == "push"
+            or store.requests.waited_s(request.id) > self._context.settings.interactive_wait_s
         ):
             delay = f"{request.error} " if request.error else ""
             return self._fail(request, f"{delay}Nobody waits for this answer any more. Ask again.")
@@ -313,7 +323,12 @@ def _unless_store_fails(
     end: Callable[[PredictionRequest, Any], Result], request: PredictionRequest, what: Any
 ) -> Result:
     """What became of a row; the store's error if not even that can be written down: the row stays requested."""
-    try:
-        return end(request, what)
-    except StoreError as error:
-        return error
+    with _log_about(request):
+        try:
+            return end(request, what)
+        except StoreError as error:
+            return error
+
+
+def _log_about(request: PredictionRequest) -> AbstractContextManager[None]:
+    return log_about(project=request.project.project_id, task=request.task_id, prediction=request.id)

@@ -34,11 +34,8 @@ def up(settings: Settings, projects: Sequence[int] = ()) -> None:
     if projects:
         require_client(settings)
     log_file = settings.data_dir / "logs" / "argenseg.log"
-    with (
-        data_folder_lock(settings) as lock,
-        announced(settings),
-        Supervisor(log_file).supervising() as supervisor,
-    ):
+    services = Supervisor(log_file, log_format=settings.log_format)
+    with data_folder_lock(settings) as lock, announced(settings), services.supervising() as supervisor:
         start_services(supervisor, settings, lock)
         if supervisor.run_until(lambda: is_ready(settings), READY_S):
             for project in projects:

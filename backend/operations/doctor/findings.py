@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from labeling.credentials import hide_secrets, url_passwords
+from labeling.credentials import hide_secrets
 from labeling.errors import LabelingError, LabelStudioError
 from labeling.settings import Settings
 from worker.errors import WorkerError
@@ -114,16 +114,7 @@ class _Run:
 
 
 def _without_secrets(finding: Finding, settings: Settings) -> Finding:
-    known = [settings.label_studio_api_key, settings.basic_auth_pass]
-    secrets = [secret.get_secret_value() for secret in known if secret]
-    urls = (
-        settings.redis_url,
-        settings.database_url,
-        settings.blob_url,
-        settings.label_studio_url,
-        settings.backend_url,
-    )
-    secrets += [password for url in urls if url for password in url_passwords(url)]
+    secrets = settings.secrets()
 
     def clean(text: str) -> str:
         return " ".join(hide_secrets(text, secrets).split())
