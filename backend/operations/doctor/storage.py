@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 from backend.operations.doctor.findings import Finding, failure, ok, warning
 from labeling.settings import MEGABYTE, Settings
 from labeling.store import Store
+from labeling.store.base import in_pages
 from labeling.store.blobs import BlobStore
 from worker.errors import QueueUnreachable
 from worker.events.spool import spool_folder
@@ -48,20 +50,18 @@ def database(settings: Settings) -> Iterator[Finding]:
         revision = store.schema_revision()
         reported = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none"
         yield ok(f"Opened, at migration {revision}. Predictions: {reported}.")
-        waiting = set(store.requests.stale(_LONG_S))
         with suppress(QueueUnreachable, OSError):  # Redis has a check of its own
-            lost = waiting - live_rows(connect(settings), GPU, PREDICT) if waiting else set()
-            if lost:
-                yield warning(
-                    f"{len(lost)} requested predictions have no job.", "Start argenseg up, or argenseg sweeper."
-                )
+            live = live_rows(connect(settings), GPU, PREDICT)
+            pages = in_pages(partial(store.requests.stale, _LONG_S))
+            if lost := sum(row_id not in live for some in pages for row_id in some):
+                yield warning(f"{lost} requested predictions have no job.", "Start argenseg up, or argenseg sweeper.")
         if failed := store.events.failures(_LATELY):
             yield warning(
                 f"{len(failed)} events of the last week could not be processed, such as {failed[0].id} "
                 f"({failed[0].action}): {failed[0].reason}",
                 "They are kept. What annotators submitted is read again from Label Studio (RECONCILE_INTERVAL_S).",
             )
-        if late := len(store.events.unprocessed(_LONG_S)):
+        if late := store.events.count_unprocessed(_LONG_S):
             yield warning(
                 f"{late} events of Label Studio are stored and not processed.",
                 "Start argenseg up, or argenseg publisher.",

@@ -15,7 +15,7 @@ from labeling.store.database import Database
 
 REVISION_0010 = Path(__file__).parents[2] / "fixtures" / "store" / "revision_0010.sql"
 TABLES = {"reviews": "annotations", "prediction_runs": "project_runs", "live_models": "active_models"}
-NEW_COLUMNS: dict[str, dict[str, Any]] = {"events": {"attempts": 0}}
+NEW_COLUMNS: dict[str, dict[str, Any]] = {"events": {"attempts": 0}, "task_images": {"kept": False}}
 COLUMNS = {
     ("corrections", "review_id"): "annotation_row_id",
     ("prediction_runs", "wanted"): "requested",
@@ -155,7 +155,7 @@ def test_a_database_opens_where_it_was_left(database_url: str) -> None:
     for revision in ("0010", "head", "head"):
         database.migrate(revision)
     with database.reading() as session:
-        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0012"
+        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0018"
     database.engine.dispose()
 
 
