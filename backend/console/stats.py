@@ -37,7 +37,7 @@ def stats(project: int | None, since: datetime | None, as_json: bool, as_csv: bo
     with open_store(settings) as store:
         if project is not None and store.projects.find(project, url) is None:
             raise LabelingError(f"Project {project} is not known: no prediction and no event of it was ever seen.")
-        statistics = compute_statistics(store.annotations.find(wanted), blind_share=settings.blind_share)
+        statistics = compute_statistics(store.annotations.stream(wanted), blind_share=settings.blind_share)
     if as_json:
         click.echo(json.dumps(asdict(statistics)))
     elif as_csv:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 from backend.operations.doctor.findings import Finding, failure, ok, skipped, warning
 from backend.operations.projects.predict import reasons
@@ -13,6 +14,7 @@ from backend.operations.running import where_a_store_is
 from labeling.errors import StoreMissing
 from labeling.settings import MEGABYTE, Settings
 from labeling.store import Store
+from labeling.store.base import in_pages
 from labeling.store.blobs import BlobStore
 from labeling.store.database import require_database
 from worker.errors import QueueUnreachable
@@ -60,13 +62,11 @@ def database(settings: Settings) -> Iterator[Finding]:
         revision = store.database.schema_revision()
         reported = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none"
         yield ok(f"Opened, at migration {revision}. Predictions: {reported}.")
-        waiting = set(store.requests.stale(_LONG_S))
         with suppress(QueueUnreachable, OSError):  # Redis has a check of its own
-            lost = waiting - live_rows(connect(settings), GPU, PREDICT) if waiting else set()
-            if lost:
-                yield warning(
-                    f"{len(lost)} requested predictions have no job.", "Start argenseg up, or argenseg sweeper."
-                )
+            live = live_rows(connect(settings), GPU, PREDICT)
+            pages = in_pages(partial(store.requests.stale, _LONG_S))
+            if lost := sum(row_id not in live for some in pages for row_id in some):
+                yield warning(f"{lost} requested predictions have no job.", "Start argenseg up, or argenseg sweeper.")
         for project in store.projects.all():
             for reason, tasks in reasons(store.progress.delayed_tasks(project))[:_SHOWN_REASONS]:
                 yield warning(
@@ -79,7 +79,7 @@ def database(settings: Settings) -> Iterator[Finding]:
                 f"({failed[0].action}): {failed[0].reason}",
                 "They are kept. What annotators submitted is read again from Label Studio (RECONCILE_INTERVAL_S).",
             )
-        if late := len(store.events.unprocessed(_LONG_S)):
+        if late := store.events.count_unprocessed(_LONG_S):
             yield warning(
                 f"{late} events of Label Studio are stored and not processed.",
                 "Start argenseg up, or argenseg publisher.",

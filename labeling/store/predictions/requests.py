@@ -180,9 +180,12 @@ class RequestStore:
                 session.execute(run.values(requested=ProjectRunRow.requested - count))
             return [row_id for row_id, _ in cancelled]
 
-    def stale(self, older_than_s: float) -> list[int]:
-        """Ids of rows that have been requested, and not begun, for longer than this: their jobs may be lost."""
-        return unchanged_rows(self.database, "requested", older_than_s)
+    def stale(self, older_than_s: float, *, after: int = 0, limit: int | None = None) -> list[int]:
+        """Ids of rows that have been requested, and not begun, for longer than this: their jobs may be lost.
+
+        Those larger than `after`, in order; there may be as many as there are tasks.
+        """
+        return unchanged_rows(self.database, "requested", older_than_s, after=after, limit=limit)
 
     def requested_tasks(self, project: Project, task_ids: Collection[int]) -> set[int]:
         """Those of these tasks that were ever requested, of whatever version and whatever became of it."""

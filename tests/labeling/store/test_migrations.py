@@ -21,6 +21,7 @@ NEW_COLUMNS: dict[str, dict[str, Any]] = {
     "events": {"attempts": 0},
     "projects": {"title": None, "task_count": None},
     "exclusions": {"who": None},
+    "task_images": {"kept": False},
 }
 COLUMNS = {
     ("corrections", "review_id"): "annotation_row_id",
