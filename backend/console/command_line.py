@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NOTHING_TO_DO = 4
 """Exit code of a command that found its work done. 0 is done, 1 failed, 2 a wrong command line, 3 refused."""
 
-_ENDLESS = 100_000  # columns
+_WIDTH = 100  # columns, where no terminal says how many it has
 
 
 class Refused(click.ClickException):
@@ -96,14 +96,24 @@ def plain_console(*, width: int | None = None, stderr: bool = False) -> Console:
     return Console(width=width, stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
-def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print cells as they are (None is empty), never cut: folded in a terminal, else a row is a line."""
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, if_empty: str = "") -> None:
+    """Print cells as they are (None is empty), never cut but folded: at the terminal's width, elsewhere at 100 columns.
+
+    Programs take --json or --csv instead. Without rows `if_empty` is printed, which says what would fill the table.
+    """
+    from rich.box import SIMPLE_HEAD
     from rich.table import Column, Table
 
-    table = Table(*(Column(header, overflow="fold") for header in headers))
+    rows = list(rows)
+    if not rows and if_empty:
+        click.echo(if_empty)
+        return
+    table = Table(
+        *(Column(header, overflow="fold") for header in headers), box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
+    )
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    width = None if sys.stdout.isatty() else _ENDLESS
+    width = None if sys.stdout.isatty() else _WIDTH
     plain_console(width=width).print(table)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from labeling.corrections.blind_slice import is_blind
 from labeling.corrections.intervals import Figure, median, median_ratio, share
+from labeling.corrections.slips import is_slip
 from labeling.store import AnnotationRecord, CorrectionKind, CorrectionRecord
 
 CALIBRATION_BINS = 10
@@ -22,7 +23,8 @@ _KINDS: tuple[CorrectionKind, ...] = ("accepted", "edited", "deleted", "added")
 class Row:
     """One label, prompt, version and ISO week ("2026-W47").
 
-    Of the regions that were predicted: `accepted` unedited, `edited`, `deleted`. Of the regions that were submitted:
+    Of the regions that were predicted: `accepted` as they were, `edited`, `deleted`; a change that nobody sees
+    (`is_slip`) counts as accepted, and `unchanged` is the raw share, to the pixel. Of the regions that were submitted:
     `added`. `iou` and `boundary_iou` are medians over edited regions. `false_positives`: of the annotations in which
     the label is not for certain (all regions can be read, none of the label is excluded), those where it was predicted.
     `lead_time_s`: median per annotation that the label was asked in.
@@ -35,6 +37,7 @@ class Row:
     week: str
     annotations: int
     accepted: Figure
+    unchanged: Figure
     edited: Figure
     deleted: Figure
     added: Figure
@@ -130,17 +133,23 @@ class _Outcomes:
 
 @dataclass
 class _Regions:
-    """Kinds of regions (an index into _KINDS) and their tasks, and of edited ones how far they were moved."""
+    """Kinds of regions (an index into _KINDS) and their tasks, and of edited ones how far they were moved; a slip is
+    accepted, and not unchanged.
+    """
 
     kinds: bytearray = field(default_factory=bytearray)
     tasks: "array[int]" = field(default_factory=_longs)
     ious: "array[float]" = field(default_factory=_doubles)
     boundary_ious: "array[float]" = field(default_factory=_doubles)
+    unchanged: _Outcomes = field(default_factory=_Outcomes)
 
     def add(self, item: CorrectionRecord, task: int) -> None:
-        self.kinds.append(_KINDS.index(item.kind))
+        kind = "accepted" if item.kind == "edited" and _is_slip(item) else item.kind
+        self.kinds.append(_KINDS.index(kind))
         self.tasks.append(task)
-        if item.kind == "edited":
+        if item.kind != "added":
+            self.unchanged.add(item.kind == "accepted", task)
+        if kind == "edited":
             self.ious.append(item.iou)
             self.boundary_ious.append(item.boundary_iou)
 
@@ -184,6 +193,7 @@ class _Tally:
             week=week,
             annotations=self.annotations,
             accepted=self.regions.share("accepted", _PREDICTED),
+            unchanged=self.regions.unchanged.share(),
             edited=self.regions.share("edited", _PREDICTED),
             deleted=self.regions.share("deleted", _PREDICTED),
             added=self.regions.share("added", _FINAL),
@@ -192,6 +202,10 @@ class _Tally:
             false_positives=self.absent.share(),
             lead_time_s=median(self.lead_times_s),
         )
+
+
+def _is_slip(item: CorrectionRecord) -> bool:
+    return is_slip(iou=item.iou, changed_pixels=item.changed_pixels, label_before=item.label_before, label=item.label)
 
 
 def _task(project_id: int, task_id: int | None) -> int:
