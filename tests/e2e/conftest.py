@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Route, sync_playwright
 
 from argenseg_model.starter import STARTER_DIR
 from backend.console.demo.label_studio import PASSWORD, USER, LabelStudioServer, find_label_studio, free_ports
@@ -74,12 +74,21 @@ def running_demo(folder: Path, port: int, backend_port: int) -> Iterator[Running
 
 
 @pytest.fixture(scope="session")
-def browser_context(demo: RunningDemo) -> Iterator[BrowserContext]:
-    """Chromium, logged in to the demo's Label Studio; requests to anywhere but that and the backend are dropped."""
+def browser() -> Iterator[Browser]:
+    """Chromium."""
     names = ("chromium", "chromium-browser", "google-chrome")
     program = next((found for name in names if (found := shutil.which(name))), None)
     if program is None:
         cannot_run("Chromium is not installed: install the package 'chromium'.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, headless=True, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def browser_context(demo: RunningDemo, browser: Browser) -> Iterator[BrowserContext]:
+    """Logged in to the demo's Label Studio; requests to anywhere but that and the backend are dropped."""
 
     def only_loopback(route: Route) -> None:
         if route.request.url.startswith((demo.label_studio.url, demo.backend_url, "data:", "blob:")):
@@ -87,14 +96,11 @@ def browser_context(demo: RunningDemo) -> Iterator[BrowserContext]:
         else:
             route.abort()
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, headless=True, args=CHROMIUM_FLAGS)
-        context = browser.new_context(viewport={"width": 1500, "height": 950})
-        context.set_default_timeout(60_000)
-        context.route("**/*", only_loopback)
-        log_in(context, demo.label_studio.url)
-        yield context
-        browser.close()
+    context = browser.new_context(viewport={"width": 1500, "height": 950})
+    context.set_default_timeout(60_000)
+    context.route("**/*", only_loopback)
+    log_in(context, demo.label_studio.url)
+    yield context
 
 
 def log_in(context: BrowserContext, url: str) -> None:

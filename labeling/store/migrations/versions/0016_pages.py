@@ -1,4 +1,4 @@
-"""What pages show of a project, who left something out, and indices for their lists."""
+"""What pages show of a project, and who left something out."""
 
 import sqlalchemy as sa
 from alembic import op
