@@ -98,7 +98,7 @@ def interrupt_the_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "is_ready", lambda _: True)
     monkeypatch.setattr(LabelStudioServer, "is_up", lambda _: True)
     for step in ("import_images", "create_view", "connect_backend"):
-        monkeypatch.setattr(SampleProject, step, lambda *_: None)
+        monkeypatch.setattr(SampleProject, step, lambda *_, **__: None)
     monkeypatch.setattr(SampleProject, "task_count", lambda _: 12)
     monkeypatch.setattr(SampleProject, "model_version", lambda _: "starter · 1")
     monkeypatch.setattr(SampleProject, "retrieve_predictions", interrupt)
