@@ -9,6 +9,7 @@ from labeling.offers import shown_regions, without_known
 from labeling.prompts.interaction import read_interaction
 from labeling.prompts.label_config import LabelConfig, parse_label_config
 
+_MAX_CHARACTERS = 200
 _ABSENT, _KNOWN, _LATE = "nothing found", "is there already", "no answer in time, press Add again"
 
 
@@ -30,7 +31,7 @@ def for_page(message: PredictRequest, answer: Any, model_version: str) -> Any:
     found = answer.get("result") or []
     offered = without_known(found, shown_regions(message.tasks[0]), config)
     if not offered:
-        reason = _KNOWN if found else str(answer.get("error") or _ABSENT)
+        reason = _KNOWN if found else str(answer.get("error") or _ABSENT)[:_MAX_CHARACTERS]
         offered = [_text_field(context, config, reason)]
     return {**answer, "result": offered}
 
