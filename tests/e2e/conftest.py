@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Route, sync_playwright
 
 from argenseg_model.starter import STARTER_DIR
 from backend.console.demo.label_studio import PASSWORD, USER, LabelStudioServer, find_label_studio, free_ports
+from backend.console.demo.run import ALL_THERE
 from labeling.store import Store
 from tests.conftest import cannot_run
 from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo
@@ -122,7 +123,7 @@ def artifacts() -> Path:
 
 
 def _wait_for_welcome(process: "subprocess.Popen[bytes]", folder: Path) -> None:
-    """Read the demo's output until it says that Ctrl-C stops it; then keep reading, so that it never blocks."""
+    """Read the demo's output until it says that all is there; then keep reading, so that it never blocks."""
     assert process.stdout is not None
     output, lines = process.stdout, []
     ready = threading.Event()
@@ -130,7 +131,7 @@ def _wait_for_welcome(process: "subprocess.Popen[bytes]", folder: Path) -> None:
     def read() -> None:
         for line in output:
             lines.append(line.decode(errors="replace"))
-            if "Ctrl-C stops" in lines[-1]:
+            if ALL_THERE in lines[-1]:
                 ready.set()
         ready.set()
 
