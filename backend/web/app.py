@@ -16,9 +16,11 @@ from backend.web.pages import (
     finetune,
     layout,
     masks,
+    models,
     pictures,
     prompts,
     quality,
+    schedule,
     show,
     status,
 )
@@ -52,6 +54,8 @@ def create_app(settings: Settings, store: Store, connection: "Connection") -> Fl
     app.register_blueprint(pictures.make_blueprint(services))
     app.register_blueprint(finetune.make_blueprint(services))
     app.register_blueprint(quality.make_blueprint(services))
+    app.register_blueprint(models.make_blueprint(services))
+    app.register_blueprint(schedule.make_blueprint(services))
     app.register_blueprint(prompts.make_blueprint(services))
     app.register_error_handler(HTTPException, _say_error)
     app.register_error_handler(LabelingError, _say_outage)

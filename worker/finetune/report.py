@@ -67,6 +67,16 @@ def write_report(
             for side, rows in (("live", live_rows), ("candidate", candidate_rows))
         },
     }
+    most_changed = _most_changed(folder, live_rows, candidate_rows)
+    report["most_changed"] = [
+        {
+            "number": each.number,
+            "prompt": each.live.prompt,
+            "live_iou": each.live.iou,
+            "candidate_iou": each.candidate.iou,
+        }
+        for each in most_changed
+    ]
     losses, ious = _curves(folder / "log.jsonl")
     measured = _Measured(
         live=live,
@@ -75,10 +85,7 @@ def write_report(
         figures=tuple(_figures(report["figures"])),
         losses=losses,
         ious=ious,
-        most_changed=tuple(
-            tuple(_pictures(folder, (live, candidate), item))
-            for item in _most_changed(folder, live_rows, candidate_rows)
-        ),
+        most_changed=tuple(tuple(_pictures(folder, (live, candidate), item)) for item in most_changed),
     )
     title = f"{candidate}: {'passed the gate' if verdict.passed else 'did not pass the gate'}"
     _write(folder, report, title, verdict, learnt_from, measured)

@@ -18,7 +18,6 @@ NAVIGATION = (
     ("Models", "models.page"),
     ("Schedule", "schedule.page"),
     ("Prompts", "prompts.page"),
-    ("Fine-tuning", "finetune.page"),
 )
 """Titles and endpoints in their order; those that this application does not have are not shown."""
 
