@@ -227,10 +227,14 @@ def _count(tallies: dict[tuple[str | None, str, str | None, str], _Tally], annot
     for item in annotation.corrections:
         of_label = prompts.get(item.label, [])
         if item.prompt is not None:
-            tally_of((item.label_before, item.prompt, item.model_version, week)).regions.add(item, _task(number, item.task_id))
+            tally_of((item.label_before, item.prompt, item.model_version, week)).regions.add(
+                item, _task(number, item.task_id)
+            )
         else:
             prompt = of_label[0] if len(of_label) == 1 else "(several)"
-            tally_of((item.label, prompt, annotation.model_version, week)).regions.add(item, _task(number, item.task_id))
+            tally_of((item.label, prompt, annotation.model_version, week)).regions.add(
+                item, _task(number, item.task_id)
+            )
 
 
 @dataclass

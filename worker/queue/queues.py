@@ -98,9 +98,7 @@ def _enqueue(
     return job
 
 
-def _put_job(
-    queue: Queue, function: str, row_id: int, pipeline: Pipeline, *, front: bool = False
-) -> AllowListedJob:
+def _put_job(queue: Queue, function: str, row_id: int, pipeline: Pipeline, *, front: bool = False) -> AllowListedJob:
     """Into a pipeline: by itself RQ asks Redis twice for each."""
     job = queue.enqueue_call(
         function,
