@@ -152,7 +152,7 @@ def export(folder: Path, form: str, label_studio_url: str | None, api_key: str |
         if form == "manifest":
             made_of = DataSetOptions(wanted.project_id, wanted.label_studio_url, wanted=wanted)
             made = build_data_set(context.store, keeper, folder, made_of)
-            click.echo(f"{len(made.manifest.items)} items, {made.digest[:12]}, in {folder / 'manifest.jsonl'}")
+            click.echo(f"{made.lineage['items']} items, {made.digest[:12]}, in {folder / 'manifest.jsonl'}")
             for side in made.sides:
                 click.echo(side)
             for reason, count in sorted(made.left_out.items()):

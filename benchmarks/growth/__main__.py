@@ -99,10 +99,8 @@ def run(settings: Settings, step: str) -> dict[str, float]:
         print(f"{step} failed", flush=True)
         return dict.fromkeys(("done", "seconds", "own", "mib"), math.nan)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    print(
-        f"    {step:18} {result['done']:9,} {result['own']:9.2f} s ({result['seconds']:.2f} by the clock) {result['mib']:7.0f} MiB",
-        flush=True,
-    )
+    times = f"{result['own']:9.2f} s ({result['seconds']:.2f} by the clock)"
+    print(f"    {step:18} {result['done']:9,} {times} {result['mib']:7.0f} MiB", flush=True)
     return result
 
 
@@ -110,9 +108,8 @@ def show(tasks: int, corrections: int, measured: Measured, before: tuple[int, Me
     """A row for each step: against the size before, and against n log n."""
     n, smaller = tasks + corrections, before[1] if before else {}
     expected = n * math.log(n) / (before[0] * math.log(before[0])) if before else math.nan
-    print(
-        f"\n| {tasks:,} tasks, {corrections:,} corrections | did | s | x | n log n | by the clock | MiB | beside nothing |"
-    )
+    print(f"\n| {tasks:,} tasks, {corrections:,} corrections", end="")
+    print(" | did | s | x | n log n | by the clock | MiB | beside nothing |")
     print("|---|---|---|---|---|---|---|---|")
     for step, found in measured.items():
         factor = found["own"] / smaller[step]["own"] if step in smaller else math.nan

@@ -99,7 +99,7 @@ def annotate(store: Store, project: Project, tasks: int, corrections: int) -> No
 
     def image(task: int) -> dict[str, Any]:
         facts = {"id": task, "project_row_id": project.id, "task_id": task, "reference": f"/data/{task}.png"}
-        return facts | {"sha256": images[task - 1], "width": SIDE, "height": SIDE}
+        return facts | {"sha256": images[task - 1], "width": SIDE, "height": SIDE, "kept": True}
 
     def region(task: int) -> dict[str, Any]:
         facts = {"id": task, "prediction_id": task, "region_id": "r0", "label": "nucleus", "prompt": "every nucleus"}

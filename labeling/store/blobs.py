@@ -51,6 +51,22 @@ class BlobStore:
             ) from error
         return digest
 
+    def put_file(self, path: Path) -> str:
+        """Store a file's content and return its digest; no more than some of it is in memory."""
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if not self.holds(digest):
+            try:
+                self._filesystem.makedirs(self._path(digest).rsplit("/", 1)[0], exist_ok=True)
+                unfinished = f"{self._path(digest)}.{uuid.uuid4().hex}.part"
+                self._filesystem.put_file(str(path), unfinished)
+                self._filesystem.mv(unfinished, self._path(digest))
+            except OSError as error:
+                raise StoreError(
+                    f"A blob could not be written: {error}. Check BLOB_URL and its free space.", is_transient=True
+                ) from error
+        return digest
+
     def get(self, digest: str) -> bytes:
         """The bytes behind a digest; StoreError if they are missing or are not those that were stored."""
         try:

@@ -140,15 +140,16 @@ class TaskImageStore:
         with self.database.reading() as session:
             return session.scalar(query) or 0
 
-    def note_kept(self, project: Project, image: TaskImage) -> None:
-        """The file of a task's image is kept; nothing happens if the task shows another one by now."""
-        known = update(TaskImageRow).where(
-            TaskImageRow.project_row_id == project.id,
-            TaskImageRow.task_id == image.task_id,
-            TaskImageRow.sha256 == image.sha256,
-        )
+    def note_kept(self, project: Project, images: Iterable[TaskImage]) -> None:
+        """The files of these tasks' images are kept; not if a task shows another one by now."""
         with self.database.writing() as session:
-            session.execute(known.values(kept=True))
+            for image in images:
+                known = update(TaskImageRow).where(
+                    TaskImageRow.project_row_id == project.id,
+                    TaskImageRow.task_id == image.task_id,
+                    TaskImageRow.sha256 == image.sha256,
+                )
+                session.execute(known.values(kept=True))
 
     def keep_of_task(self, project: Project, image: TaskImage, content: bytes, width: int, height: int) -> bool:
         """Keep the file of a task's image; False, and nothing is kept, if the task shows another image by now, or was

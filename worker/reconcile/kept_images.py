@@ -26,9 +26,6 @@ def keep_images(context: JobContext, stop: threading.Event) -> int:
             if stop.is_set() or time.monotonic() > until:
                 return kept
             try:
-                if image.sha256 is not None and context.store.images.holds(image.sha256):
-                    context.store.images.note_kept(project, image)
-                    continue
                 keeper.fetch(project, image)
             except (LabelingError, ARGenSegError, OSError) as error:
                 logger.info("project %d: task %d: its image is not kept: %s", project.project_id, image.task_id, error)
@@ -38,9 +35,11 @@ def keep_images(context: JobContext, stop: threading.Event) -> int:
 
 
 def _to_keep(store: Store, project: Project) -> Iterator[TaskImage]:
-    """By task from a random one on, and around: some may never be had, and must not keep the others from being tried."""
+    """From a random task on, and around: some may never be had, and must not keep others from being tried."""
     first = random.randint(0, store.images.newest_task(project))
     for after, until in ((first, None), (0, first)):
         while images := store.images.to_keep(project, after=after, until=until, limit=_IMAGES_AT_A_TIME):
-            yield from images
+            kept = [image for image in images if image.sha256 is not None and store.images.holds(image.sha256)]
+            store.images.note_kept(project, kept)
+            yield from (image for image in images if image not in kept)
             after = images[-1].task_id
