@@ -52,3 +52,25 @@ def try_prompts(
     is_ours = model is not None or device is not None  # a worker has its own
     if is_ours or not try_by_worker(settings, number, label_name, texts, limit, as_json=as_json):
         try_in_project(settings, number, label_name, texts, limit, model=model, as_json=as_json)
+
+
+@prompts.command("names")
+@click.option("--project", "number", type=int, help="Those of this project's live version.")
+@click.option("--model", help="A folder, or 'starter' (default: the live version).")
+def show_names(number: int | None, model: str | None) -> None:
+    """The names that a model was taught, how else they may be said, and the words that may stand beside them.
+
+    Example: argenseg prompts names --project 3
+    """
+    from labeling.prompts.known import known_names
+    from worker.projects.active_model import active_model_of
+
+    settings = command_line.start(log_level="WARNING")
+    model = model or active_model_of(settings, number)
+    known = known_names(settings, model)
+    if not known.names:
+        click.echo(f"{model} keeps no list of what it was taught: any words may be asked.")
+        return
+    rows = [(name, ", ".join(dict.fromkeys(forms))) for name, forms in known.names.items()]
+    command_line.print_table(("name", "asked as"), rows)
+    click.echo(f"Words that may stand beside them: {', '.join(sorted(known.words))}.")

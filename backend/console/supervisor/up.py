@@ -12,6 +12,7 @@ from backend.console.supervisor.embedded_redis import data_folder_lock, find_red
 from backend.console.supervisor.processes import Command, Supervisor
 from backend.operations.listening import open_socket
 from backend.operations.projects.connection import basic_authorization, connect_backend
+from backend.operations.projects.label_notes import label_notes
 from backend.operations.running import announced
 from labeling.credentials import hide_passwords
 from labeling.settings import Settings, environment_of
@@ -39,8 +40,11 @@ def up(settings: Settings, projects: Sequence[int] = ()) -> None:
         start_services(supervisor, settings, lock)
         if supervisor.run_until(lambda: is_ready(settings), READY_S):
             for project in projects:
-                for change in connect_backend(require_client(settings), project, settings.public_backend_url, settings):
-                    supervisor.say(f"project {project}: {change}")
+                client, said = require_client(settings), f"project {project}: "
+                for change in connect_backend(client, project, settings.public_backend_url, settings):
+                    supervisor.say(f"{said}{change}")
+                for note in label_notes(settings, client, project):
+                    supervisor.say(f"{said}{note}")
             url = hide_passwords(settings.public_backend_url)
             supervisor.say(f"ready: connect Label Studio to {url} (model {settings.model}, log {log_file})")
         supervisor.run_until(lambda: False)

@@ -156,6 +156,31 @@ def test_an_image_that_cannot_be_had_fails_at_once(context: JobContext, store: S
     assert segmenter.calls == []
 
 
+def test_nothing_found_of_a_word_that_was_not_taught_is_no_answer(
+    context: JobContext, store: Store, want: Want, tmp_path: Path
+) -> None:
+    """Neither pushed nor given to who waits; what was found is, and so is that a known thing is not there."""
+    dark, config = plain_picture(0), tmp_path / "config.json"
+    config.write_text('{"known_names": {"cells": ["cell", "cells"]}, "known_words": ["all"]}')
+    context = replace(context, settings=context.settings.model_copy(update={"model": str(tmp_path)}))
+    for delivery in ("push", "sync"):
+        unknown = want("all cells", "alle Hunde", task_id=1, image=dark, delivery=delivery)
+        assert predict(context, Threshold(), unknown.id) == "failed"
+        assert "'alle', 'hunde'; it knows, for example, cells" in (store.predictions.get(unknown.id).error or "")
+        assert store.predictions.deliver_now(unknown.id) is None
+    assert live_rows(context.connection, PUBLISH, PUBLISH_PREDICTION) == set()
+    assert predict(context, Threshold(), want("all cells", task_id=2, image=dark).id) == "ready"
+    assert predict(context, Threshold(), want("alle Hunde", task_id=3).id) == "ready"  # something was found
+    config.write_text("{}")  # a model that cannot say what it knows
+    assert predict(context, Threshold(), want("alle Hunde", task_id=4, image=dark).id) == "ready"
+
+
+def plain_picture(grey: int) -> str:
+    buffer = io.BytesIO()
+    Image.new("L", (40, 30), grey).save(buffer, "PNG")
+    return "data:image/png;base64," + b64encode(buffer.getvalue()).decode()
+
+
 def test_a_label_config_that_became_unusable_fails_with_advice(context: JobContext, store: Store, want: Want) -> None:
     wanted = want()
     store.projects.upsert(LABEL_STUDIO_URL, 5, "<View><Header value='none'/></View>")
