@@ -127,7 +127,7 @@ def _installed_version() -> str:
 def main() -> None:
     """A labeling assistant for Label Studio: ARGenSeg draws masks from text prompts, and every correction is kept.
 
-    Example: argenseg segment photo.jpg --prompt "every cell" --out masks
+    Example: argenseg segment cells.png --prompt "all nuclei" --out masks
     """
 
 
