@@ -9,7 +9,7 @@ from backend.console import command_line
 def prompts() -> None:
     """Find the words that a label's prompt should have.
 
-    Example: argenseg prompts try --project 3 --prompt "every cell" --prompt "cell nuclei; dark nuclei"
+    Example: argenseg prompts try --project 3 --prompt "all nuclei" --prompt "cell nuclei; every cell"
     """
 
 
@@ -42,7 +42,7 @@ def try_prompts(
     with a 95 % interval; F1 of its objects, at IoU 0.5; false positives are tasks without the label in which something
     was found. Every prompt of a wording is a question to the model, and so is what the label excludes.
 
-    Example: argenseg prompts try --project 3 --label nucleus --prompt "every nucleus" --prompt "dark purple nuclei"
+    Example: argenseg prompts try --project 3 --label nucleus --prompt "every nucleus" --prompt "all cells"
     """
     from backend.console.prompt_trial import try_by_worker, try_in_project
 

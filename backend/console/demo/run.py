@@ -40,7 +40,7 @@ def run_demo(
     """
     log_file = server.data_dir.parent / "logs" / "demo.log"
     services = Supervisor(log_file, echo=False, log_format=settings.log_format)
-    samples = [each for each in (NUCLEI, TISSUE, photographs()) if each is not None]
+    samples = [NUCLEI, TISSUE, *photographs()]
     with (
         data_folder_lock(settings) as lock,
         announced(settings),

@@ -5,6 +5,7 @@ fine-tune runs.
 import io
 import json
 import os
+import re
 import signal
 import tempfile
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from backend.console.demo.training_project import TISSUE, place_tissue, true_ann
 from backend.console.demo.welcome import open_browser, welcome
 from labeling.datasets.perceptual_hash import NEAR_BITS, distances, perceptual_hash
 from labeling.datasets.splits import HashedImage, place_images
+from labeling.prompts.known import known_names, unknown_notes, unknown_prompts
 from labeling.prompts.label_config import parse_label_config
 from labeling.regions.kinds import draw_regions, region_dict
 from labeling.settings import Settings
@@ -58,17 +60,19 @@ def test_real_pictures_come_out_of_packages_and_nobody_knows_their_truth() -> No
 
 def test_without_the_packages_the_demo_has_its_drawn_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "find_spec", lambda _: None)
-    assert missing_packages() == ["mahotas", "skimage", "sklearn"] and photographs() is None
+    assert missing_packages() == ["mahotas", "skimage", "sklearn"] and photographs() == []
     assert replace(NUCLEI).ids == [each.id for each in pictures.CULTURES]
 
 
 def test_photographs_are_shown_with_the_names_that_the_starter_draws() -> None:
     if missing_packages():
         pytest.skip(f"not installed: {missing_packages()}")
-    shown = photographs()
-    assert shown is not None
-    (control,) = parse_label_config(shown.label_config).controls
-    assert [label.label for label in control.labels] == ["Galaxy or star"] and shown.ids == ["hubble"]
+    assert [sample.ids for sample in photographs()] == [["coins"], ["china"]]
+    for sample in (NUCLEI, TISSUE, *photographs()):
+        config = parse_label_config(sample.label_config)
+        (typed,) = re.findall(r"such as: (.+?) \(Auto", sample.label_config)
+        names = known_names(Settings(), "starter")
+        assert unknown_notes(names, config) == [] and unknown_prompts(names, [typed]) == {}
 
 
 def test_the_open_tasks_come_first_and_the_holdout_is_enough_for_the_gate() -> None:
