@@ -22,6 +22,7 @@ from labeling.logs import log_about
 from labeling.prompts.focus import Window
 from labeling.prompts.known import known_names, why_nothing_was_found
 from labeling.prompts.label_config import parse_label_config
+from labeling.prompts.task_values import task_text
 from labeling.store import PredictionRequest
 from worker.context import JobContext
 from worker.errors import ModelCrashed, ModelLoadError, ModelOutOfMemory, QueueFull, QueueUnreachable, WorkerError
@@ -198,8 +199,8 @@ class Predictor:
     def _question(self, request: PredictionRequest) -> CostedQuestion:
         """Runs in a thread."""
         config = parse_label_config(request.project.label_config)
-        reference = request.task_data.get(config.image_key)
-        if not isinstance(reference, str) or not reference:
+        reference = task_text(request.task_data, config.image_key)
+        if reference is None:
             raise LabelingError(f"The task has no image: its data has no text under {config.image_key!r}.")
         asked = questions(request.plan)
         context = self._context

@@ -19,6 +19,7 @@ from backend.operations.projects.connection import (
 from labeling.label_studio.images import fetch_image
 from labeling.prompts.known import known_names, unknown_notes
 from labeling.prompts.label_config import LabelConfig, parse_label_config
+from labeling.prompts.task_values import task_text
 from labeling.settings import Settings
 from labeling.store import Store
 from worker.projects.active_model import active_model_of, model_of_version
@@ -136,8 +137,8 @@ def image(settings: Settings, project: int) -> Iterator[Finding]:
         yield skipped(f"Project {project} has no tasks.")
         return
     task = page.tasks[0]
-    reference = task["data"].get(config.image_key)
-    if not isinstance(reference, str) or not reference:
+    reference = task_text(task["data"], config.image_key)
+    if reference is None:
         yield failure(f"Task {task['id']} has no image under {config.image_key!r}.", _image_advice(config))
         return
     began = time.monotonic()

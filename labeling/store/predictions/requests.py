@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from labeling.errors import StoreError
 from labeling.prompts.plan import PromptPlan
+from labeling.prompts.task_values import task_value
 from labeling.store.base import utc_now
 from labeling.store.database import Database
 from labeling.store.predictions.records import Delivery, PredictionRequest, TaskRequest
@@ -249,7 +250,7 @@ def _existing_request(session: Session, row: PredictionRow) -> PredictionRow | N
 def _shows_another_image(existing: PredictionRow, row: PredictionRow, image_key: str) -> bool:
     """Whether the existing row was computed, or is just now, of another image than the task's."""
     is_begun = existing.result is not None or (existing.status == "requested" and existing.attempts > 0)
-    return is_begun and existing.task_data.get(image_key) != row.task_data.get(image_key)
+    return is_begun and task_value(existing.task_data, image_key) != task_value(row.task_data, image_key)
 
 
 def _retire(session: Session, row: PredictionRow) -> None:
