@@ -201,7 +201,7 @@ def test_who_sees_the_live_backends_version_is_told_of_pinning(
 
 def test_a_cancelled_run_is_resumed_with_its_options(argenseg: Argenseg, project: OpenProject) -> None:
     code, reported = argenseg("predict", "--project", "5", "--resume")
-    assert code == 1 and "nothing to resume" in reported
+    assert code == 4 and "nothing to resume" in reported
     argenseg("predict", "--project", "5", "--limit", "2", "--only-unlabeled", "--pin", "--no-wait")
     project.store.requests.begin(project.store.requests.stale(-1)[0])
     assert argenseg("predict", "--project", "5", "--cancel")[1].startswith("1 tasks are taken back.")
