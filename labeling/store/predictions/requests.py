@@ -14,7 +14,7 @@ from labeling.prompts.plan import PromptPlan
 from labeling.prompts.task_values import task_value
 from labeling.store.base import utc_now
 from labeling.store.database import Database
-from labeling.store.predictions.records import Delivery, PredictionRequest, TaskRequest
+from labeling.store.predictions.records import SENT_STATUSES, Delivery, PredictionRequest, TaskRequest
 from labeling.store.predictions.rows import change_row, get_row, prediction_request, rows_where, unchanged_rows
 from labeling.store.predictions.tables import PredictionRow
 from labeling.store.project_runs import ProjectRunRow
@@ -115,6 +115,16 @@ class RequestStore:
                 )
                 for task in tasks
             ]
+
+    def retire(self, project: Project, model_version: str, task_ids: Sequence[int]) -> None:
+        """What was sent of this version for these tasks is not what a new request for them asks: it is computed anew.
+
+        What was predicted stays, for corrections of it.
+        """
+        same = _same_requests(project.id, task_ids, model_version).where(PredictionRow.status.in_(SENT_STATUSES))
+        with self.database.writing() as session:
+            for row in session.scalars(same).all():
+                _retire(session, row)
 
     def begin(self, prediction_id: int) -> PredictionRequest | None:
         """Count an attempt and return the row if it is still requested; None if there is nothing to do any more."""
