@@ -10,13 +10,14 @@ VENV := .venv/bin
 READY := .venv/.installed
 DEV_READY := .venv/.installed-dev
 LABEL_STUDIO_READY := .venv-label-studio/.installed-$(LABEL_STUDIO_VERSION)
+LABEL_STUDIO_PREPARED := .venv-label-studio/.prepared-$(LABEL_STUDIO_VERSION)
 LABEL_STUDIO_ML_VERSION := 1.0.9
 LABEL_STUDIO_ML_READY := .venv-label-studio-ml/.installed-$(LABEL_STUDIO_ML_VERSION)
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-demo: $(READY) $(LABEL_STUDIO_READY) ## start Label Studio with pre-annotated microscope images; CHECK=1 verifies and stops
+demo: $(READY) $(LABEL_STUDIO_PREPARED) ## start Label Studio with pre-annotated microscope images; CHECK=1 verifies and stops
 	$(VENV)/argenseg demo $(if $(filter-out 0,$(CHECK)),--check)
 
 test: lint types floors pytest ## everything CI runs
@@ -31,7 +32,7 @@ types: $(DEV_READY) ## mypy, strict on labeling, worker and backend
 floors: $(DEV_READY) ## import-linter: imports go down only
 	$(VENV)/lint-imports
 
-pytest: $(DEV_READY) $(LABEL_STUDIO_READY) $(LABEL_STUDIO_ML_READY) browser ## all tests, the end-to-end ones last
+pytest: $(DEV_READY) $(LABEL_STUDIO_PREPARED) $(LABEL_STUDIO_ML_READY) browser ## all tests, the end-to-end ones last
 	$(VENV)/python -m pytest
 
 test-fast: $(DEV_READY) ## the tests that need no Label Studio and no browser
@@ -74,6 +75,11 @@ $(LABEL_STUDIO_READY):
 	.venv-label-studio/bin/python -m pip install --quiet 'label-studio==$(LABEL_STUDIO_VERSION)'
 	touch $@
 
+# Its empty database, which takes it a minute: each demo begins with a copy.
+$(LABEL_STUDIO_PREPARED): $(LABEL_STUDIO_READY) | $(READY)
+	$(VENV)/argenseg demo --prepare
+	touch $@
+
 # label-studio-ml pins Flask 1.1.2: without its dependencies, in an environment of its own that sees ours too.
 $(LABEL_STUDIO_ML_READY): $(READY)
 	[ -x .venv-label-studio-ml/bin/python ] || $(VENV)/python -m venv .venv-label-studio-ml
@@ -84,12 +90,24 @@ $(LABEL_STUDIO_ML_READY): $(READY)
 	echo "import site; site.addsitedir('$$ours')" > "$$theirs/argenseg.pth"
 	touch $@
 
+docs: $(DEV_READY) ## the documents as a site, in site/; a broken link is a failure
+	NO_MKDOCS_2_WARNING=1 $(VENV)/mkdocs build --strict
+
+dist: $(READY) ## a wheel with the starter in it, into dist/ (docs/operations.md: without a network)
+	rm -rf build dist
+	$(VENV)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	rm -rf build *.egg-info
+	@ls -sh dist
+
+release: $(READY) ## VERSION=0.2.0: that version everywhere, CHANGELOG closed, one commit, one tag; pushes and uploads nothing
+	$(VENV)/python -m recipes.release "$(VERSION)"
+
 bench: $(READY) ## the quick benchmarks: ratios of one run (benchmarks/README.md)
 	PYTHONPATH=. OMP_NUM_THREADS=1 $(VENV)/python -m benchmarks.official_way --turns 1
 	PYTHONPATH=. $(VENV)/python benchmarks/busy_neighbour.py --turns 1
 	PYTHONPATH=. OMP_NUM_THREADS=1 $(VENV)/python benchmarks/brush_rle.py
 
 clean: ## remove the demo's data and the caches (the environments stay)
-	rm -rf .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
+	rm -rf .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist site *.egg-info
 
-.PHONY: help demo test lint types floors pytest test-fast test-faults test-gpu docker-test constraints browser bench clean
+.PHONY: help demo test lint types floors pytest test-fast test-faults test-gpu docker-test constraints browser docs dist release bench clean

@@ -79,13 +79,22 @@ class Choice:
         return np.isin(labels, chosen) & (labels > 0)
 
 
+def says_only(prompt: str, form: str) -> bool:
+    """Whether a prompt says nothing beside a name's `form` but words that change nothing ("all", "the", "find")."""
+    return all(word in _PLAIN for word in _words_beside(prompt, form))
+
+
+def _words_beside(prompt: str, form: str) -> list[str]:
+    words = re.sub(rf"(?<!\w){re.escape(form.lower())}(?!\w)", " ", prompt.lower())
+    return re.findall(r"\w+(?:-\w+)*", words)
+
+
 def choice_of(prompt: str, form: str) -> Choice | None:
     """The choice that a prompt makes among the objects of a kind, which it names by `form`; None if it makes none, or
     if it holds a word that does more than choose ("red", "beside")."""
-    words = re.sub(rf"(?<!\w){re.escape(form.lower())}(?!\w)", " ", prompt.lower())
-    is_rest = _EXCEPT.search(words) is not None
+    is_rest = _EXCEPT.search(prompt.lower()) is not None
     sides, order, count = [], None, 1
-    found = re.findall(r"\w+(?:-\w+)*", words)
+    found = _words_beside(prompt, form)
     for word in found:
         if word in _NUMBERS:
             count = _NUMBERS[word]

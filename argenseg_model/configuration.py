@@ -82,8 +82,11 @@ class ARGenSegConfig(PreTrainedConfig):
             "tile" (overlapping tiles at the image's own resolution; smaller images are squashed).
         tile_overlap: overlap in pixels of neighbouring tiles.
         autocontrast: stretch each image's grey range before tiling (share cut at both ends), 0 for never.
-        least_score: an answer with a lower score gets an empty mask (`SegmentationResult.score`), 0 for none; not in
-            the release.
+        least_score: an answer with a lower certainty gets an empty mask (`SegmentationResult.certainty`), 0 for none;
+            not in the release.
+        least_scores: the same for some kinds of prompt (score_calibration.KINDS).
+        score_curves: what makes a score of a certainty (`score_calibration`): kind of prompt and "drawn" or "empty" ->
+            weights; None where the certainty itself is the score.
         decode_temperature: a picture's finest scale is drawn from the mean of its codes, weighted by probability at
             this temperature; 0 (the release): from the likeliest code alone. Where a model wavers between codes,
             thresholding their mean comes nearer to the truth than any of them.
@@ -124,6 +127,8 @@ class ARGenSegConfig(PreTrainedConfig):
     tile_overlap: int = 0
     autocontrast: Number = 0.0
     least_score: Number = 0.0
+    least_scores: dict[str, Number] | None = None
+    score_curves: dict[str, list[Number]] | None = None
     decode_temperature: Number = 0.0
     mask_resize_steps: list[int] | tuple[int, ...] = (512, 256)
     image_position_code: bool = False
@@ -158,7 +163,10 @@ class ARGenSegConfig(PreTrainedConfig):
             "image_mean is finite, image_std positive": all(math.isfinite(mean) for mean in self.image_mean)
             and all(0 < std < math.inf for std in self.image_std),
             "0 <= autocontrast < 0.5": 0 <= self.autocontrast < 0.5,
-            "0 <= least_score <= 1": 0 <= self.least_score <= 1,
+            "0 <= least_score <= 1": all(0 <= least <= 1 for least in (self.least_score, *self._least_by_kind())),
+            "score_curves have three finite weights each": all(
+                len(curve) == 3 and all(map(math.isfinite, curve)) for curve in (self.score_curves or {}).values()
+            ),
             "decode_temperature is finite and not negative": 0 <= self.decode_temperature < math.inf,
             "mask_resize_steps are positive": min(self.mask_resize_steps, default=0) > 0,
             "0 <= phi_ratio <= 1": 0 <= vqvae.phi_ratio <= 1,
@@ -173,6 +181,9 @@ class ARGenSegConfig(PreTrainedConfig):
         for requirement, is_met in requirements.items():
             if not is_met:
                 raise ValueError(f"the configuration breaks the rule: {requirement}")
+
+    def _least_by_kind(self) -> list[float]:
+        return [float(least) for least in (self.least_scores or {}).values()]
 
     def get_text_config(self, *args: Any, **kwargs: Any) -> Any:
         return self.text_config

@@ -146,21 +146,15 @@ class Manifest:
     @staticmethod
     def write(path: str | Path, items: Iterable[ManifestItem]) -> "Manifest":
         """Write the file whole or not at all; its images are the caller's. ManifestError as for `read`."""
-        path = Path(path)
-        written = []
-        check = _Consistency(path)
-        with replace_file(path) as partial, partial.open("wb") as file:
-            for number, item in enumerate(items, 1):
-                check.add(number, item)
-                file.write(_line(item))
-                written.append(item)
-        return Manifest(path.absolute().parent, tuple(written))
+        written: list[ManifestItem] = []
+        write_items(path, (written.append(item) or item for item in items))  # type: ignore[func-returns-value]
+        return Manifest(Path(path).absolute().parent, tuple(written))
 
     def digest(self) -> str:
         """SHA-256 (hex) of all lines. Images count by their paths: name them by their content."""
         digest = hashlib.sha256()
         for item in self.items:
-            digest.update(_line(item))
+            digest.update(line_of(item))
         return digest.hexdigest()
 
     def split(self, split: Split) -> "Manifest":
@@ -175,6 +169,16 @@ class Manifest:
         if not path.is_file():
             raise ManifestError(f"{path}: the manifest names this image, but there is no such file")
         return path
+
+
+def write_items(path: str | Path, items: Iterable[ManifestItem]) -> None:
+    """`Manifest.write` of more items than fit into memory."""
+    path = Path(path)
+    check = _Consistency(path)
+    with replace_file(path) as partial, partial.open("wb") as file:
+        for number, item in enumerate(items, 1):
+            check.add(number, item)
+            file.write(line_of(item))
 
 
 class _Consistency:
@@ -218,7 +222,8 @@ def _read_items(lines: Any, path: Path) -> Iterator[ManifestItem]:
         yield item
 
 
-def _line(item: ManifestItem) -> bytes:
+def line_of(item: ManifestItem) -> bytes:
+    """The item as the file has it."""
     return _ITEM.dump_json(item) + b"\n"
 
 

@@ -93,22 +93,28 @@ def _images_of(source: str, written: Sequence[Path]) -> list[str]:
 
 
 class ResumeError(ARGenSegError):
-    """What lies in the output folder is not the beginning of this run."""
+    """What lies in the output folder is not the beginning of this run, or nobody said what is to become of it."""
 
 
 Finished = Mapping[tuple[str, str, str | None], ResultLine]
 """Lines of an earlier run by image, prompt and mask."""
 
 
-def begin_run(out: Path, run: Mapping[str, str], resume: bool) -> Finished:
+def begin_run(out: Path, run: Mapping[str, str], *, resume: bool = False, overwrite: bool = False) -> Finished:
     """Note in `out` (made if need be) what its results are made with, and return those of an earlier run to keep.
 
     Nothing is kept unless `resume`. A line is kept when its mask is there and not older than its image; those of a run
     that was killed count too.
-    Raises ResumeError when the earlier run was not `run`, OSError when `out` cannot be written.
+    Raises ResumeError when the earlier run was not `run`, or has results and neither `resume` nor `overwrite` is said;
+    OSError when `out` cannot be written.
     """
-    out.mkdir(parents=True, exist_ok=True)
     results, note = out / RESULTS, out / RUN
+    if not (resume or overwrite) and (results.exists() or partial_path(results).exists()):
+        raise ResumeError(
+            f"{out} holds results of an earlier run, which this one would drop. Name another folder, or give --resume"
+            " (keep what is finished) or --overwrite (begin again)"
+        )
+    out.mkdir(parents=True, exist_ok=True)
     written = json.dumps(run, indent=2) + "\n"
     is_same = note.is_file() and note.read_text(encoding="utf-8", errors="replace") == written
     finished: dict[tuple[str, str, str | None], ResultLine] = {}
@@ -118,7 +124,9 @@ def begin_run(out: Path, run: Mapping[str, str], resume: bool) -> Finished:
         with replace_file(results) as partial:  # the next run may be killed as well
             partial.write_text("".join(map(_as_json, finished.values())), encoding="utf-8")
     elif resume and results.exists():
-        raise ResumeError(f"{out} was not made with this model and template; leave out --resume to start afresh")
+        raise ResumeError(
+            f"{out} was not made with this model and template; give --overwrite instead of --resume to start afresh"
+        )
     elif not is_same:  # its results must not be taken for this run's, should this one be killed
         results.unlink(missing_ok=True)
         partial_path(results).unlink(missing_ok=True)

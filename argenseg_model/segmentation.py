@@ -20,6 +20,7 @@ from argenseg_model.known_names import Known, KnownNames
 from argenseg_model.prefix_cache import PrefixCache, prefix_key, stack_row, unstack_rows
 from argenseg_model.processing import Tile, cut_tiles, image_to_pixels, merge_tiles, picture_to_uint8
 from argenseg_model.prompting import build_prompt
+from argenseg_model.score_calibration import chance, curve_of, evidence, kind_of
 
 ImageLike = str | Path | bytes | Image.Image | np.ndarray
 ROWS_PER_BATCH = 64
@@ -38,11 +39,13 @@ class SegmentationResult:
 
     Attributes:
         prompt: the prompt as given.
-        mask: (H, W) bool at the upright original size; empty where the score is below the model's `least_score`.
-        score: 0..1, geometric mean of the token probabilities where something was drawn (everywhere if nothing
-            was); uncalibrated.
+        mask: (H, W) bool at the upright original size; empty where the certainty is below the model's `least_score`.
+        score: 0..1, the chance that the mask's IoU with the truth is at least 0.75, where the model's configuration
+            says how to tell it (`score_curves`); else the certainty.
         probability: (H, W) float32 in [0, 1], the grey value of the generated picture, also where the mask was emptied.
         tokens: (tiles, tokens_per_mask) codes of the generated picture(s).
+        certainty: 0..1, geometric mean of the token probabilities where something was drawn (everywhere if nothing
+            was).
     """
 
     prompt: str
@@ -50,6 +53,7 @@ class SegmentationResult:
     score: float
     probability: np.ndarray
     tokens: np.ndarray
+    certainty: float
 
 
 class SegmentationMixin:
@@ -90,19 +94,38 @@ class SegmentationMixin:
         self.prefix_cache.begin_call()
         of_images = _prompts_by_image(prompts, len(images))
         if not self.config.measures_words:
-            return self._answer(images, of_images, template)
+            return [[self._scored(result, None) for result in results]
+                    for results in self._answer(images, of_images, template)]  # fmt: skip
         plans = [[self._plan(prompt) for prompt in of_image] for of_image in of_images]
         found = self._answer(images, [[*dict.fromkeys(kind for kind, _ in plan)] for plan in plans], template)
         return [
-            _chosen(image, of_image, plan, results)
+            [
+                self._scored(result, choice)
+                for result, (_, choice) in zip(_chosen(image, of_image, plan, results), plan, strict=True)
+            ]
             for image, of_image, plan, results in zip(images, of_images, plans, found, strict=True)
         ]
 
+    def _scored(self, result: SegmentationResult, choice: Choice | None) -> SegmentationResult:
+        """The result with the score that its model's curves give, if it has any for this kind of prompt."""
+        if not self.config.score_curves:
+            return result
+        kind = kind_of(result.prompt, self.knows(result.prompt), choice)
+        curve = curve_of(self.config.score_curves, kind, result.mask)
+        if curve is None:
+            return result
+        return replace(result, score=chance(curve, evidence(result.certainty, result.probability, result.mask)))
+
+    def _least_certainty(self, prompt: str) -> float:
+        """Below which an answer to the prompt is empty."""
+        least = self.config.least_scores or {}
+        return float(least.get(kind_of(prompt, self.knows(prompt), None), self.config.least_score) if least
+                     else self.config.least_score)  # fmt: skip
+
     def _plan(self, prompt: str) -> tuple[str, Choice | None]:
         """What is asked for a prompt: all of a kind, of which some objects are then chosen, or the prompt itself."""
-        known = self.knows(prompt)
-        choice = choice_of(prompt, known.forms[0]) if len(known.forms) == 1 else None
-        return (f"all {known.names[0]}", choice) if choice else (prompt, None)
+        choice = self.choice(prompt)
+        return (f"all {self.knows(prompt).names[0]}", choice) if choice else (prompt, None)
 
     def _answer(
         self, images: Sequence[ImageLike], prompts: list[list[str]], template: str
@@ -119,6 +142,11 @@ class SegmentationMixin:
     def knows(self, prompt: str) -> Known:
         """What of a prompt's words the model was taught: an unknown word is not the same as an absent thing."""
         return KnownNames(self.config.known_names or {}, frozenset(self.config.known_words or ())).look_up(prompt)
+
+    def choice(self, prompt: str) -> Choice | None:
+        """Which objects of a known name a prompt chooses, where they are measured (`measures_words`)."""
+        known = self.knows(prompt)
+        return choice_of(prompt, known.forms[0]) if self.config.measures_words and len(known.forms) == 1 else None
 
     def check_tokenizer(self) -> None:
         """Raises TokenizerError where there is none, or another model's."""
@@ -152,7 +180,8 @@ class SegmentationMixin:
     def _begin(self, image: Image.Image, prompts: list[str], template: str) -> "_Answer":
         ids = [self._ids(prompt, template) for prompt in prompts]
         tiles, crops, size = cut_tiles(image, self.config)
-        return _Answer(prompts, ids, tiles, crops, size, image.size, float(self.config.least_score))
+        least = [self._least_certainty(prompt) for prompt in prompts]
+        return _Answer(prompts, ids, tiles, crops, size, image.size, least)
 
     def _decode(self, batch: "list[_Block]", prefix_ids: list[int], is_kept: bool) -> None:
         """Decode the rows of some blocks together and add them to their answers."""
@@ -242,7 +271,7 @@ class SegmentationMixin:
         for part, prompts in asked.items():
             crop = image.crop((part.x, part.y, part.x + part.width, part.y + part.height))
             ids = [self._ids(prompt, template) for prompt in prompts]
-            closer[part] = _Answer(list(prompts), ids, [Tile(0, 0, 0)], [crop], crop.size, crop.size, 0.0)
+            closer[part] = _Answer(list(prompts), ids, [Tile(0, 0, 0)], [crop], crop.size, crop.size, [0.0] * len(ids))
         prefix_ids = self._prefix_ids(template)
         most = CPU_ROWS_PER_BATCH if self.device.type == "cpu" else ROWS_PER_BATCH
         for batch in _batches(closer.values(), most):
@@ -284,10 +313,10 @@ class _Answer:
         crops: list[Image.Image],
         size: tuple[int, int],
         out: tuple[int, int],
-        least_score: float,
+        least_scores: list[float],
     ) -> None:
         self.prompts, self.ids, self.tiles, self.crops, self.size, self.out = prompts, ids, tiles, crops, size, out
-        self.least_score = least_score
+        self.least_scores = least_scores
         self.rows: list[list[tuple[np.ndarray, np.ndarray, tuple[float, int]]]] = [[] for _ in prompts]
 
     def probabilities(self) -> list[np.ndarray]:
@@ -299,7 +328,7 @@ class _Answer:
         """Where a prompt's answer, seen as a whole, deserves a closer look; nowhere if it is empty or doubtful."""
         _, _, score = self.rows[prompt][0]
         thick = self.thickness(prompt)
-        if most < 2 or not thick or _merge_scores([score]) < self.least_score:
+        if most < 2 or not thick or _merge_scores([score]) < self.least_scores[prompt]:
             return []
         return parts_to_see(probability > 0.5, thick, most)
 
@@ -312,9 +341,9 @@ class _Answer:
 
     def _result(self, prompt: int, probability: np.ndarray) -> SegmentationResult:
         _, codes, scores = zip(*self.rows[prompt], strict=True)
-        score = _merge_scores(list(scores))
-        mask = (probability > 0.5) & (score >= self.least_score)
-        return SegmentationResult(self.prompts[prompt], mask, score, probability, np.stack(codes))
+        certainty = _merge_scores(list(scores))
+        mask = (probability > 0.5) & (certainty >= self.least_scores[prompt])
+        return SegmentationResult(self.prompts[prompt], mask, certainty, probability, np.stack(codes), certainty)
 
 
 @dataclass(frozen=True)

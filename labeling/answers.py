@@ -23,6 +23,8 @@ from labeling.regions.kinds import ONE_OBJECT_KINDS, most_regions
 
 logger = logging.getLogger(__name__)
 
+ALIKE_IOU = 0.5  # from here on two masks are one thing drawn twice: less than half of them both is the one's alone
+
 
 class Answer(Protocol):
     """The model's answer to one question: `mask` bool (height, width) of the upright image, `score` 0..1.
@@ -112,7 +114,7 @@ def build_answer(
                 score=found.score,
                 tolerance=found.item.options.tolerance,
             )
-            for found in _resolve_overlaps(objects)
+            for found in _resolve_overlaps(_best_of_alike(objects))
         ),
         model_version,
         width,
@@ -213,6 +215,18 @@ def _score_objects(
         open_labels[mask] = 0
     scores = np.array([answer.score for answer in answers])
     return scores @ won / np.maximum(won.sum(axis=0), 1), held.argmax(axis=0)
+
+
+def _best_of_alike(objects: Sequence[_Object]) -> list[_Object]:
+    """Without those with overlaps="best" that are about the same as a more certain one of these."""
+    kept: list[tuple[int, CroppedMask]] = []
+    contested = [index for index, found in enumerate(objects) if found.item.options.overlaps == "best"]
+    for index in sorted(contested, key=lambda index: -objects[index].score):
+        shape = objects[index].shape.trimmed()
+        if all(shape.iou(other) < ALIKE_IOU for _, other in kept):
+            kept.append((index, shape))
+    left_out = set(contested) - {index for index, _ in kept}
+    return [found for index, found in enumerate(objects) if index not in left_out]
 
 
 def _resolve_overlaps(objects: Sequence[_Object]) -> list[_Object]:

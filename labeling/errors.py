@@ -1,5 +1,7 @@
 """What can go wrong on this floor, one class per kind. Every message says what the person can do about it."""
 
+_REFUSALS = frozenset({400, 404, 409, 410, 413, 422})
+
 
 class LabelingError(Exception):
     """Base of all errors of `labeling`. `is_transient` is true where trying again later may help."""
@@ -26,7 +28,29 @@ class RegionError(LabelingError):
 
 
 class ImageFetchError(LabelingError):
-    """A task's image could not be fetched."""
+    """A task's image could not be fetched: by its own fault, or where it is transient perhaps by its host's.
+
+    `status` is what a host answered, `asked` the last URL that was tried, if it came so far.
+    """
+
+    def __init__(self, message: str, *, is_transient: bool = False, status: int | None = None) -> None:
+        super().__init__(message, is_transient=is_transient)
+        self.status = status
+        self.asked: str | None = None
+
+
+class ImageOutage(ImageFetchError):
+    """Not the image is at fault: whoever keeps it does not answer well, or we cannot store it. It may last long."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, is_transient=True)
+
+
+class DoubtfulImageError(ImageFetchError):
+    """Label Studio answers us well but for this image: a few tries tell whether that stays so."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, is_transient=True)
 
 
 class UnknownHostError(ImageFetchError):
@@ -34,15 +58,31 @@ class UnknownHostError(ImageFetchError):
 
 
 class LabelStudioError(LabelingError):
-    """Label Studio refused a call or could not be reached. `status` is its HTTP status, if it answered."""
+    """Label Studio refused a call or could not be reached. `status` is its HTTP status, if it was Label Studio that
+    answered, as far as can be told: a web page in place of JSON has none.
 
-    def __init__(self, message: str, *, status: int | None = None, is_transient: bool = False) -> None:
-        super().__init__(message, is_transient=is_transient)
+    `reason` is the message without `what` was asked for: the same for all that fails for one reason.
+    """
+
+    def __init__(self, reason: str, *, what: str = "", status: int | None = None, is_transient: bool = False) -> None:
+        super().__init__(f"{what}: {reason}" if what else reason, is_transient=is_transient)
+        self.reason = reason
         self.status = status
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether it may be about what was asked, as of a task that is gone. All else is an outage: Label Studio, the
+        token or what is between us is at fault, and the same will be taken when that is over.
+        """
+        return self.status in _REFUSALS
 
 
 class StoreError(LabelingError):
     """The database or the blob folder failed, or a row or blob is missing."""
+
+
+class StoreMissing(StoreError):
+    """There is no store where the settings look for it, and who only reads makes none."""
 
 
 class RefusedByStore(StoreError):

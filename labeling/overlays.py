@@ -146,7 +146,7 @@ def _blend(
     outlined = kinds
     for part, of in (joined or {}).items():
         outlined = np.where(outlined == part, of, outlined)
-    edge = _edges(outlined, max(1, max(kinds.shape) // 640))
+    edge = _edges(outlined, max(scale, max(kinds.shape) // 640))
     opacity = np.where(edge, 1.0, np.concatenate(([0.0], fills[1:]))[kinds]).astype(np.float32)
     colour = palette[kinds] * opacity[..., None]
     if scale > 1:

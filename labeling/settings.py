@@ -10,8 +10,10 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from labeling.credentials import url_passwords
 from labeling.errors import SettingsError
 from labeling.extras import install_command, missing_for_url
+from labeling.logs import LogFormat
 
 MEGABYTE = 10**6
 DEFAULT_LABEL_STUDIO_URL = "http://localhost:8080"  # the key of projects while LABEL_STUDIO_URL is not set
@@ -108,6 +110,7 @@ class Settings(BaseSettings):
     threads: int = Field(8, validation_alias="THREADS", ge=3)
     backend_url: str | None = Field(None, validation_alias="BACKEND_URL")  # None: from host and port
     log_level: str = Field("INFO", validation_alias="LOG_LEVEL")
+    log_format: LogFormat = Field("text", validation_alias="LOG_FORMAT")
     basic_auth_user: str | None = Field(None, validation_alias="BASIC_AUTH_USER")
     basic_auth_pass: SecretStr | None = Field(None, validation_alias="BASIC_AUTH_PASS")
 
@@ -150,6 +153,11 @@ class Settings(BaseSettings):
             raise ValueError(f"it is one of {', '.join(LOG_LEVELS)}")
         return level.upper()
 
+    @field_validator("log_format", mode="before")
+    @classmethod
+    def _log_format(cls, log_format: str) -> str:
+        return log_format.lower()
+
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, url: str | None) -> str | None:
@@ -163,6 +171,12 @@ class Settings(BaseSettings):
         if extra := missing_for_url(url):
             raise ValueError(f"{url.partition(':')[0]}:// needs more than is installed: {install_command(extra)}")
         return url
+
+    def secrets(self) -> list[str]:
+        """What no log, page or answer may show: the key, the password, and the passwords of URLs."""
+        given = [secret.get_secret_value() for secret in (self.label_studio_api_key, self.basic_auth_pass) if secret]
+        urls = (self.redis_url, self.database_url, self.blob_url, self.label_studio_url, self.backend_url)
+        return given + [password for url in urls if url for password in url_passwords(url)]
 
     @property
     def installation_url(self) -> str:

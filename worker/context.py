@@ -24,9 +24,9 @@ class JobContext:
 
     @classmethod
     @contextmanager
-    def open(cls, settings: Settings) -> Iterator["JobContext"]:
-        """The context of a worker process. StoreError if the store cannot be used."""
-        with Store.open(settings.database_url, settings.blob_url) as store:
+    def open(cls, settings: Settings, *, must_exist: bool = False) -> Iterator["JobContext"]:
+        """The context of a worker process. StoreError if the store cannot be used, StoreMissing if it `must_exist`."""
+        with Store.open(settings.database_url, settings.blob_url, must_exist=must_exist) as store:
             yield cls(settings, store, LabelStudioClient.from_settings(settings), connect(settings, retries=20))
 
     @cached_property

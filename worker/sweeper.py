@@ -7,12 +7,14 @@ that could not be stored or enqueued. Any number of copies may run.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 from labeling.errors import LabelingError
+from labeling.logs import log_about
+from labeling.store.base import in_pages
 from worker.context import JobContext
-from worker.errors import QueueFull, QueueUnreachable
+from worker.errors import QueueUnreachable
 from worker.events import spool
 from worker.events.process import process_event
 from worker.queue.heartbeats import SWEEPER, Heartbeat
@@ -23,9 +25,7 @@ from worker.queue.queues import (
     PUBLISH_PREDICTION,
     TRY_PROMPTS,
     WORKED_BY,
-    enqueue_prediction,
-    enqueue_publish,
-    enqueue_trial,
+    enqueue_rows,
     live_rows,
     requeue_due_retries,
 )
@@ -35,11 +35,7 @@ logger = logging.getLogger(__name__)
 
 RETRY_TICK_S = 1.0
 SWEEP_INTERVAL_S = 10.0
-_ENQUEUE: dict[str, Callable[..., object]] = {
-    PREDICT: enqueue_prediction,
-    TRY_PROMPTS: enqueue_trial,
-    PUBLISH_PREDICTION: enqueue_publish,
-}
+ROWS_AT_A_TIME = 1000
 STALE_S = 30.0  # longer than a request waits for its result, and than a webhook takes to be processed
 
 
@@ -53,12 +49,14 @@ def sweep(context: JobContext, stale_s: float = STALE_S, *, on_tick: Callable[[]
     parts: list[Callable[[], int]] = [
         lambda: _drain_spool(context, on_tick),
         lambda: _process_events(context, stale_s, on_tick),
-        lambda: _enqueue_lost(context, store.requests.stale(stale_s), GPU, PREDICT, on_tick),
-        lambda: _enqueue_lost(context, store.trials.stale(stale_s), GPU, TRY_PROMPTS, on_tick),
+        lambda: _enqueue_lost(context, partial(store.requests.stale, stale_s), GPU, PREDICT, on_tick),
+        lambda: _enqueue_lost(context, partial(store.trials.stale, stale_s), GPU, TRY_PROMPTS, on_tick),
     ]
     if context.client is not None:
         parts.append(
-            lambda: _enqueue_lost(context, store.predictions.unpublished(stale_s), PUBLISH, PUBLISH_PREDICTION, on_tick)
+            lambda: _enqueue_lost(
+                context, partial(store.predictions.unpublished, stale_s), PUBLISH, PUBLISH_PREDICTION, on_tick
+            )
         )
     return sum(_attempt(part) for part in parts)
 
@@ -98,22 +96,29 @@ def _drain_spool(context: JobContext, on_tick: Callable[[], None]) -> int:
 
 
 def _process_events(context: JobContext, stale_s: float, on_tick: Callable[[], None]) -> int:
-    event_ids = context.store.events.unprocessed(stale_s)
-    for event_id in event_ids:
-        on_tick()
-        process_event(context, event_id)
-    return len(event_ids)
+    count = 0
+    for some in in_pages(partial(context.store.events.unprocessed, stale_s), ROWS_AT_A_TIME):
+        for event_id in some:
+            on_tick()
+            process_event(context, event_id)
+        count += len(some)
+    return count
 
 
 def _enqueue_lost(
-    context: JobContext, row_ids: Iterable[int], queue_name: str, function: str, on_tick: Callable[[], None]
+    context: JobContext, find: Callable[..., list[int]], queue_name: str, function: str, on_tick: Callable[[], None]
 ) -> int:
-    lost = sorted(set(row_ids) - live_rows(context.connection, queue_name, function)) if row_ids else []
-    enqueue = _ENQUEUE[function]
-    for count, row_id in enumerate(lost):
+    """Until the queue is full: of a large project there are more requests than it takes."""
+    count, live = 0, None
+    for some in in_pages(find, ROWS_AT_A_TIME):
         on_tick()
-        try:
-            enqueue(context.connection, row_id)
-        except QueueFull:
-            return count
-    return len(lost)
+        live = live_rows(context.connection, queue_name, function) if live is None else live
+        lost = [row_id for row_id in some if row_id not in live]
+        queued = enqueue_rows(context.connection, queue_name, function, lost)
+        for row_id in lost[:queued]:
+            with log_about(prediction=row_id):
+                logger.info("its job (%s) had got lost, and is queued again", function)
+        count += queued
+        if queued < len(lost):
+            break
+    return count

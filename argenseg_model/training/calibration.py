@@ -25,7 +25,7 @@ def choose_least_score(model: ARGenSeg, scenes: int) -> float:
         some = samples[start : start + _SCENES_AT_ONCE]
         results = model.segment([sample.image for sample in some], [[sample.prompt] for sample in some])
         for sample, [result] in zip(some, results, strict=True):
-            scores.append(result.score)
+            scores.append(result.certainty)
             kept.append(iou(result.mask, sample.mask))
     absent = np.array([not sample.mask.any() for sample in samples])
     return best_threshold(np.array(scores), np.array(kept), absent, MOST)

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import click
 
-from labeling.errors import LabelingError
+from backend.console.command_line import Refused
+from labeling.errors import LabelingError, SettingsError, StoreMissing
 from labeling.extras import require_extra
 from worker.errors import WorkerError
 
@@ -76,6 +77,10 @@ class CommandTable(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except StoreMissing as error:
+            raise Refused(f"{error} {_where_a_store_is()}") from error
+        except SettingsError as error:
+            raise Refused(str(error)) from error
         except (LabelingError, WorkerError) as error:
             raise click.ClickException(str(error)) from error
 
@@ -102,6 +107,12 @@ class CommandTable(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
+
+
+def _where_a_store_is() -> str:
+    from backend.operations.running import where_a_store_is
+
+    return where_a_store_is()
 
 
 def _installed_version() -> str:

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from labeling.settings import Settings
     from labeling.store import Project, Store
 
-_ENDLESS = 100_000  # columns
+NOTHING_TO_DO = 4
+"""Exit code of a command that found its work done. 0 is done, 1 failed, 2 a wrong command line, 3 refused."""
+
+_WIDTH = 100  # columns, where no terminal says how many it has
+
+
+class Refused(click.ClickException):
+    """It was not begun, and nothing was changed: the message says what would allow it."""
+
+    exit_code = 3
+
 
 label_studio_url_option = click.option("--label-studio-url", help="Label Studio's address (LABEL_STUDIO_URL).")
 api_key_option = click.option(
@@ -52,10 +62,10 @@ def start(*, log_level: str | None = None, **options: Any) -> Settings:
 
 @contextmanager
 def open_store(settings: Settings) -> Iterator[Store]:
-    """The settings' store, closed at the end. StoreError if it cannot be used."""
+    """The settings' store, closed at the end. StoreError if it cannot be used, StoreMissing if there is none."""
     from labeling.store import Store
 
-    with Store.open(settings.database_url, settings.blob_url) as store:
+    with Store.open(settings.database_url, settings.blob_url, must_exist=True) as store:
         yield store
 
 
@@ -86,14 +96,24 @@ def plain_console(*, width: int | None = None, stderr: bool = False) -> Console:
     return Console(width=width, stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
-def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print cells as they are (None is empty), never cut: folded in a terminal, else a row is a line."""
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, if_empty: str = "") -> None:
+    """Print cells as they are (None is empty), never cut but folded: at the terminal's width, elsewhere at 100 columns.
+
+    Programs take --json or --csv instead. Without rows `if_empty` is printed, which says what would fill the table.
+    """
+    from rich.box import SIMPLE_HEAD
     from rich.table import Column, Table
 
-    table = Table(*(Column(header, overflow="fold") for header in headers))
+    rows = list(rows)
+    if not rows and if_empty:
+        click.echo(if_empty)
+        return
+    table = Table(
+        *(Column(header, overflow="fold") for header in headers), box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
+    )
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    width = None if sys.stdout.isatty() else _ENDLESS
+    width = None if sys.stdout.isatty() else _WIDTH
     plain_console(width=width).print(table)
 
 

@@ -20,9 +20,11 @@ def connect(
     Example: argenseg connect --project 3
     """
     from backend.operations.projects.connection import connect_backend
+    from backend.operations.running import beside_running
     from worker.projects.open_project import require_client
 
-    settings = start(log_level="ERROR", label_studio_url=label_studio_url, api_key=api_key, backend_url=backend_url)
+    given = start(log_level="ERROR", label_studio_url=label_studio_url, api_key=api_key, backend_url=backend_url)
+    settings = beside_running(given)
     client, url = require_client(settings), settings.public_backend_url
     for project in projects:
         changes = connect_backend(client, project, url, settings)

@@ -80,8 +80,13 @@ def list_command(as_json: bool, as_csv: bool, **options: Any) -> None:
     elif as_csv:
         echo_csv([asdict(item) for item in found])
     else:
-        headers = ("project", "task", "annotation", "region", "label", "what", "IoU", "boundary", "pixels", "by", "at")
-        print_table(headers, map(_shown, found))
+        headers = ("project", "task", "annotation", "region", "label", "what", "IoU", "edges", "pixels", "who", "when")
+        print_table(
+            headers,
+            map(_shown, found),
+            if_empty="No correction fits. They come when annotations are submitted in Label Studio; what webhooks"
+            " missed is found by: argenseg corrections sync",
+        )
         click.echo(f"{len(found)} corrections")
         if others:
             click.echo(f"There are projects of {', '.join(others)}. Did Label Studio move? argenseg corrections move")
@@ -141,13 +146,13 @@ def export(folder: Path, form: str, label_studio_url: str | None, api_key: str |
     if folder.exists() and any(folder.iterdir()):
         raise LabelingError(f"{folder} is not empty. Name a new folder.")
     settings = start(log_level="WARNING", label_studio_url=label_studio_url, api_key=api_key)
-    with JobContext.open(settings) as context:
+    with JobContext.open(settings, must_exist=True) as context:
         keeper = ImageKeeper(context.store, context.client, settings)
         wanted = _wanted(settings, options)
         if form == "manifest":
             made_of = DataSetOptions(wanted.project_id, wanted.label_studio_url, wanted=wanted)
             made = build_data_set(context.store, keeper, folder, made_of)
-            click.echo(f"{len(made.manifest.items)} items, {made.digest[:12]}, in {folder / 'manifest.jsonl'}")
+            click.echo(f"{made.lineage['items']} items, {made.digest[:12]}, in {folder / 'manifest.jsonl'}")
             for side in made.sides:
                 click.echo(side)
             for reason, count in sorted(made.left_out.items()):
@@ -202,7 +207,7 @@ def exclusions(project: int) -> None:
         found = store.exclusions.of_project(_project(store, project, settings.installation_url))
     by_person = [each for each in found if each.reason != TASK_DELETED]
     rows = ((each.scope, each.value, "deleted" if each.erased else "excluded", each.reason) for each in by_person)
-    print_table(("what", "number", "how", "why"), rows)
+    print_table(("what", "number", "how", "why"), rows, if_empty="Nothing was excluded or deleted by anybody.")
     if len(found) > len(by_person):
         click.echo(f"and {len(found) - len(by_person)} tasks that were deleted in Label Studio")
 
@@ -248,7 +253,7 @@ def sync(project: int | None, everything: bool, label_studio_url: str | None, ap
     from worker.reconcile import project_sync
 
     settings = start(log_level="WARNING", label_studio_url=label_studio_url, api_key=api_key)
-    with JobContext.open(settings) as context:
+    with JobContext.open(settings, must_exist=True) as context:
         for row in _projects(context, project):
             outcome = project_sync.sync_project(context, row, everything=everything)
             if outcome is None:
@@ -297,7 +302,7 @@ def _shown(item: CorrectionRecord) -> list[object]:
         label = f"{item.label_before} → {label}"
     overlaps = [f"{item.iou:.3f}", f"{item.boundary_iou:.3f}"] if item.kind == "edited" else ["", ""]
     row = [item.project_id, item.task_id, item.annotation_id, item.region_id, label, item.kind, *overlaps]
-    return [*row, item.changed_pixels, item.annotator_id, f"{item.at:%Y-%m-%d %H:%M}"]
+    return [*row, item.changed_pixels, item.annotator_id, f"{item.at:%Y-%m-%d}"]
 
 
 def _other_addresses(settings: Settings, store: Store) -> list[str]:

@@ -34,12 +34,14 @@ def doctor(
     """
     from backend.operations.doctor.checks import all_checks, settings_finding
     from backend.operations.doctor.findings import Finding, run_checks
+    from backend.operations.running import beside_running
 
     try:
-        settings = command_line.start(log_level="CRITICAL", label_studio_url=label_studio_url, api_key=api_key)
+        given = command_line.start(log_level="CRITICAL", label_studio_url=label_studio_url, api_key=api_key)
     except SettingsError as error:
         findings = [Finding("failure", str(error), "Correct these environment variables.", "settings")]
     else:
+        settings = beside_running(given)  # which may listen elsewhere than this shell's PORT says
         findings = [settings_finding(settings), *run_checks(all_checks(settings, number, with_model), settings)]
     is_well = all(finding.state != "failure" for finding in findings)
     if as_json:

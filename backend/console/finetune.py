@@ -55,7 +55,7 @@ def finetune(
     from worker.context import JobContext
 
     settings = start(log_level=None)
-    with JobContext.open(settings) as context:
+    with JobContext.open(settings, must_exist=True) as context:
         found = None if project is None else known_project(settings, context.store, project)
         if stop:
             click.echo(f"{context.store.finetunes.stop(found)} runs were asked to stop.")

@@ -74,7 +74,8 @@ def _tell_schedules(settings: Settings, store: Store) -> str:
 
 def _print_runs(settings: Settings, runs: list[FinetuneRun]) -> None:
     headers = ("run", "project", "status", "made", "from", "begun", "said")
-    print_table(headers, (_run_row(settings, run) for run in runs))
+    empty = "No run was asked for yet: argenseg finetune --project N --from-corrections"
+    print_table(headers, (_run_row(settings, run) for run in runs), if_empty=empty)
 
 
 def _run_row(settings: Settings, run: FinetuneRun) -> tuple[object, ...]:

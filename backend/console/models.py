@@ -30,7 +30,10 @@ def list_models() -> None:
     settings = start(log_level="WARNING")
     with open_store(settings) as store:
         headers = ("version", "learnt from", "state", "active for", "IoU before → after", "made")
-        print_table(headers, [_model_row(store, version) for version in store.models.all()])
+        rows = [_model_row(store, version) for version in store.models.all()]
+        print_table(
+            headers, rows, if_empty="No version was fine-tuned yet: argenseg finetune --project N --from-corrections"
+        )
         if store.models.active() is None:
             click.echo(f"By default {settings.model} is active (ARGENSEG_MODEL).")
 

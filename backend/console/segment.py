@@ -10,6 +10,7 @@ import click
 from argenseg_model.errors import ARGenSegError, PromptError
 from argenseg_model.prompting import QUESTIONS, prompt_words
 from argenseg_model.threads import be_a_good_neighbour
+from backend.console.command_line import Refused
 
 if TYPE_CHECKING:
     from argenseg_model.segment_files import ResultLine
@@ -27,11 +28,13 @@ The output folder then holds
   run.json                   what the results were made with
 
 \b
+A folder that holds results is refused, unless --resume or --overwrite is given.
 With --resume an image is left as it is when all its prompts have a result in DIR, made with the same model and
 template, and its masks are there and not older than it; also after a run that was killed. Errors are tried again.
 
 An image that cannot be read is reported and skipped. Exit code: 0 when all images were segmented, 1 when some were
-not, or the model could not be loaded; 2 for a wrong command line; 130 after Ctrl-C, when --resume goes on.
+not, or the model could not be loaded; 2 for a wrong command line; 3 when the folder was refused; 130 after Ctrl-C, when
+--resume goes on.
 """
 
 _INTERRUPTED = 130  # a shell's exit code after Ctrl-C
@@ -63,6 +66,7 @@ def _prompts_with_words(
 @click.option("--fast", is_flag=True, help="Draw in bfloat16 where this processor is faster at it (measured first); "
               "an edge may move by a pixel.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Keep what an earlier, interrupted run finished in DIR.")
+@click.option("--overwrite", is_flag=True, help="Drop the results of an earlier run in DIR.")
 def segment(
     sources: tuple[str, ...],
     prompts: tuple[str, ...],
@@ -72,8 +76,11 @@ def segment(
     out: Path,
     fast: bool,
     resume: bool,
+    overwrite: bool,
 ) -> None:
     """Segment images by text prompts and write the masks as PNG files."""
+    if resume and overwrite:
+        raise click.UsageError("--resume and --overwrite exclude each other.")
     be_a_good_neighbour()
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -101,6 +108,15 @@ def segment(
             progress.advance(task)
 
         try:
+            run = {"model": model, "fingerprint": fingerprint(model), "template": template}
+            finished = begin_run(out, run, resume=resume, overwrite=overwrite)  # before the model: it may be refused
+        except ResumeError as error:
+            raise Refused(f"{error}.") from error
+        except ARGenSegError as error:
+            raise click.ClickException(str(error)) from error
+        except OSError as error:
+            raise click.ClickException(f"cannot write to {out}: {error}") from error
+        try:
             segmenter = ARGenSeg.from_pretrained(model, device=device)
         except ARGenSegError as error:
             raise click.ClickException(str(error)) from error
@@ -108,10 +124,7 @@ def segment(
             choose_decode_precision(segmenter.image_tokenizer)
         progress.update(task, description="Segmenting")
         try:
-            run = {"model": model, "fingerprint": fingerprint(model), "template": template}
-            segment_files(segmenter, images, prompts, out, template, report, begin_run(out, run, resume))
-        except ResumeError as error:
-            raise click.ClickException(str(error)) from error
+            segment_files(segmenter, images, prompts, out, template, report, finished)
         except OSError as error:
             raise click.ClickException(f"cannot write to {out}: {error}") from error
         except KeyboardInterrupt:

@@ -22,7 +22,7 @@ from labeling.errors import StoreError
 from labeling.settings import Settings
 from labeling.store import backup as tables
 from labeling.store.blobs import BlobStore
-from labeling.store.database import Database
+from labeling.store.database import Database, require_database
 from worker.events.spool import spool_folder
 
 _FORMAT = 1
@@ -46,7 +46,10 @@ class BackupSummary:
 
 
 def write_backup(settings: Settings, stream: IO[bytes]) -> BackupSummary:
-    """Write a backup to a stream, as of one moment; the installation may go on working. StoreError if a part fails."""
+    """Write a backup to a stream, as of one moment; the installation may go on working. StoreError if a part fails,
+    StoreMissing if there is nothing to back up.
+    """
+    require_database(settings.database_url)
     with (
         _database(settings) as database,
         GzipFile(fileobj=stream, mode="wb", compresslevel=1) as packed,
@@ -174,6 +177,7 @@ def _files(archive: tarfile.TarFile) -> Iterator[tuple[PurePosixPath, IO[bytes]]
         if file is None or path.is_absolute() or ".." in path.parts:
             raise StoreError(f"The backup holds {member.name!r}, which is no file of ours. Nothing was restored.")
         yield path, file
+        archive.members.clear()  # of a stream nobody asks for what was before
 
 
 def _read_manifest(members: Iterator[tuple[PurePosixPath, IO[bytes]]]) -> dict[str, Any]:

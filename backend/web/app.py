@@ -39,7 +39,7 @@ def create_app(settings: Settings, store: Store, connection: "Connection") -> Fl
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.strict_slashes = False  # /webhook/ is /webhook
-    services = Services(settings, store, connection, Background(), WaitingRoom(settings.threads))
+    services = Services(settings, store, connection, Background(), WaitingRoom(settings.threads), store.identity())
     app.extensions["argenseg"] = services
     layout.set_up(app)
     app.register_blueprint(health.make_blueprint(services))

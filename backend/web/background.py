@@ -1,5 +1,6 @@
 """Work that an answer to Label Studio must not wait for, or not for long: a few threads behind a bounded queue."""
 
+import contextvars
 import logging
 import threading
 import time
@@ -70,7 +71,8 @@ class Background:
 
     def _run(self, pool: _Pool, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         """In a place that was taken, and is given back when it is over."""
-        future = pool.threads.submit(function, *args, **kwargs)
+        as_here = partial(contextvars.copy_context().run, function)  # what the log says it is about
+        future = pool.threads.submit(as_here, *args, **kwargs)
         future.add_done_callback(partial(self._done, pool, function.__name__))
         return future
 

@@ -33,7 +33,7 @@ def services() -> Services:
     """This process's services, as the environment sets them: label-studio-ml makes a new model for every request."""
     settings = read_settings()
     store = Store.open(settings.database_url, settings.blob_url)
-    return Services(settings, store, connect(settings), Background(), WaitingRoom(settings.threads))
+    return Services(settings, store, connect(settings), Background(), WaitingRoom(settings.threads), store.identity())
 
 
 class ARGenSegBackend(LabelStudioMLBase):  # type: ignore[misc]  # label-studio-ml is untyped, and mostly not there

@@ -116,7 +116,7 @@ def _histogram(histogram: Histogram, sums: Sums) -> Metric:
 def _of_the_store(store: Store, default: str) -> Iterator[Metric]:
     counts = dict.fromkeys(_STATUSES, 0) | store.progress.counts()
     yield _gauges("argenseg_predictions", "Predictions by what became of them so far.", "status", counts)
-    waiting = len(store.events.unprocessed(older_than_s=0))
+    waiting = store.events.count_unprocessed(older_than_s=0)
     yield _gauge("argenseg_events_waiting", "Webhook events that are stored and not yet followed.", waiting)
     active = GaugeMetricFamily(
         "argenseg_model_info", "The active version of each project.", labels=["project", "version"]

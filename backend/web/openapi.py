@@ -67,7 +67,9 @@ def describe() -> dict[str, Any]:
         "info": {"title": "ARGenSeg for Label Studio", "version": "1"},
         "paths": {
             "/": {"get": _asks("The model and how many predictions there are", _json(status=_TEXT, model=_TEXT))},
-            "/health": {"get": _asks("Whether the backend answers", _json(status=_TEXT, model_class=_TEXT))},
+            "/health": {
+                "get": _asks("Whether the backend answers", _json(status=_TEXT, model_class=_TEXT, store=_TEXT))
+            },
             "/live": {"get": _asks("Whether the process lives", _json(live={"type": "boolean"}))},
             "/ready": {
                 "get": _asks("Whether an event can be kept", _schema(state))

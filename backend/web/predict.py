@@ -8,9 +8,11 @@ import logging
 from typing import Any
 
 from backend.web.double_opens import JUST_NOW_S, LIMIT_S, is_shown_without
+from backend.web.page_answer import for_page
 from backend.web.services import Services
 from labeling.errors import LabelConfigError, StoreError
 from labeling.label_studio.messages import PredictRequest
+from labeling.logs import log_about
 from labeling.store import PredictionRequest
 from worker.errors import QueueUnreachable
 from worker.projects.asked import record_asked
@@ -27,6 +29,12 @@ NOT_YET: list[Any] = []  # a task's result when it has none to show
 
 def predict_tasks(services: Services, message: PredictRequest) -> list[Any]:
     """One result for each task, in their order: a prediction, or `[]`."""
+    only_task = message.tasks[0].id if len(message.tasks) == 1 else None
+    with log_about(project=message.project, task=only_task):
+        return _predict_tasks(services, message)
+
+
+def _predict_tasks(services: Services, message: PredictRequest) -> list[Any]:
     nothing = [NOT_YET for _ in message.tasks]
     try:
         asked = record_asked(services.settings, services.store, message)
@@ -35,7 +43,14 @@ def predict_tasks(services: Services, message: PredictRequest) -> list[Any]:
         return nothing
     if asked.to_push:  # after the answer; the sweeper finds those that are not queued
         services.background.submit(enqueue_requests, services.connection, asked.to_push)
-    return [answer_now(services, row) for row in asked.awaited] or nothing
+    return [_answer(services, message, row) for row in asked.awaited] or nothing
+
+
+def _answer(services: Services, message: PredictRequest, row: PredictionRequest | None) -> Any:
+    if row is None:
+        return NOT_YET
+    with log_about(project=row.project.project_id, task=row.task_id, prediction=row.id):
+        return for_page(message, answer_now(services, row), row.model_version)
 
 
 def answer_now(services: Services, row: PredictionRequest | None) -> Any:
@@ -56,6 +71,7 @@ def answer_now(services: Services, row: PredictionRequest | None) -> Any:
         logger.warning("Task %d: %s", row.task_id, error)
         return NOT_YET
     if delivered is None:
+        logger.info("not ready in time; %s", "its answer is lost" if row.interactive else "it is pushed later")
         return NOT_YET
     sent, is_again = delivered.prediction, delivered.sent_s_ago is not None and delivered.sent_s_ago < JUST_NOW_S
     may_be_shown = is_again and not row.interactive
@@ -63,6 +79,7 @@ def answer_now(services: Services, row: PredictionRequest | None) -> Any:
         return NOT_YET
     if delivered.sent_s_ago is None:
         services.background.submit(_count, services, row)
+    logger.info("answered with %d regions", len(sent.result or []))
     return {"result": sent.result, "score": sent.score, "model_version": sent.model_version}
 
 

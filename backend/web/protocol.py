@@ -31,7 +31,7 @@ def make_blueprint(services: Services) -> Blueprint:
 
     @protocol.get("/health")
     def health() -> Response:
-        return jsonify(status="UP", model_class="ARGenSeg")
+        return jsonify(status="UP", model_class="ARGenSeg", store=services.store_identity)
 
     @protocol.post("/setup")
     def setup() -> Response:

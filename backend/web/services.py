@@ -36,7 +36,8 @@ class WaitingRoom:
 class Services:
     """The parts of the web process. All of them may be used by all of its threads.
 
-    `reported_models` is the model behind what /setup reported last, by project number.
+    `store_identity`: the store's own name. `reported_models` is the model behind what /setup reported last, by
+    project number.
     """
 
     settings: Settings
@@ -44,6 +45,7 @@ class Services:
     connection: "Connection"
     background: Background
     waiting_room: WaitingRoom
+    store_identity: str = ""
     reported_models: dict[int, str] = field(default_factory=dict)
 
     @cached_property

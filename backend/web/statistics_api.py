@@ -22,6 +22,6 @@ def make_blueprint(services: Services) -> Blueprint:
                 abort(404, "This project is not known: no prediction and no event of it was ever seen.")
         wanted = CorrectionFilter(number, label_studio_url=url)
         share = services.settings.blind_share
-        return jsonify(asdict(compute_statistics(services.store.annotations.find(wanted), blind_share=share)))
+        return jsonify(asdict(compute_statistics(services.store.annotations.stream(wanted), blind_share=share)))
 
     return statistics

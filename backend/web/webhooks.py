@@ -13,6 +13,8 @@ from werkzeug.exceptions import BadRequest, ServiceUnavailable
 
 from backend.web.messages import read_json
 from backend.web.services import Services
+from labeling.label_studio.messages import named_ids
+from labeling.logs import log_about
 from worker.events.spool import spool_folder, write_event
 from worker.queue.queues import enqueue_event
 
@@ -31,7 +33,8 @@ def make_blueprint(services: Services) -> Blueprint:
         action = payload.get("action")
         if not isinstance(action, str) or not action:
             raise BadRequest('The body must name what happened under "action".')
-        take_event(services, action, payload)
+        with log_about(**named_ids(payload)):
+            take_event(services, action, payload)
         return jsonify(status="ok"), 201
 
     return webhooks
@@ -54,6 +57,7 @@ def keep_event(services: Services, action: str, payload: dict[str, Any]) -> int 
         _STORE_S, services.store.events.record, action, payload, label_studio_url=url, idempotency_key=key
     )
     if event_id is not None:
+        logger.info("%s is kept as event %d", action, event_id)
         return event_id
     logger.warning("The event %s goes to the spool folder: the store did not take it.", action)
     try:

@@ -63,6 +63,11 @@ class Panel:
 
 BOX = Box(35, 3, 15, 26)
 PICTURES: dict[str, list[Panel]] = {
+    "prompts": [  # of the README
+        Panel("all cats", "BrushLabels", 'instances="true"', 'value="cell" prompt="all cats"'),
+        Panel("all nuclei", "BrushLabels", 'instances="true" min_area="20"'),
+        Panel("the largest nucleus", "BrushLabels", label='value="cell" prompt="the largest nucleus"'),
+    ],
     "kinds": [
         Panel("PolygonLabels", "PolygonLabels"),
         Panel("BrushLabels, BitmaskLabels", "BrushLabels"),

@@ -26,22 +26,8 @@ def match_regions(
     value = np.zeros((len(before), len(after)))
     for row, (label, _) in enumerate(before):
         for column, (other_label, _) in enumerate(after):
-            iou = _iou(first[row], second[column])
+            iou = first[row].iou(second[column])
             if iou >= MIN_IOU:
                 value[row, column] = iou + (_SAME_LABEL if label == other_label else 0)
     rows, columns = linear_sum_assignment(value, maximize=True)
     return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if value[row, column] > 0]
-
-
-def _iou(first: CroppedMask, second: CroppedMask) -> float:
-    """Of trimmed masks, looking only at where their crops meet: masks that lie apart cost nothing."""
-    top, left = max(first.top, second.top), max(first.left, second.left)
-    bottom = min(first.top + first.crop.shape[0], second.top + second.crop.shape[0])
-    right = min(first.left + first.crop.shape[1], second.left + second.crop.shape[1])
-    if top >= bottom or left >= right or (first.height, first.width) != (second.height, second.width):
-        return 0.0
-    one, other = (
-        mask.crop[top - mask.top : bottom - mask.top, left - mask.left : right - mask.left] for mask in (first, second)
-    )
-    common = int(np.count_nonzero(one & other))
-    return common / (int(np.count_nonzero(first.crop)) + int(np.count_nonzero(second.crop)) - common)

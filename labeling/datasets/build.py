@@ -1,7 +1,8 @@
 """Make an immutable data set of the corrections: a manifest, its images beside it, and where it all comes from."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -10,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from argenseg_model.errors import ARGenSegError
-from argenseg_model.manifest import Manifest, ManifestItem, encode_mask
+from argenseg_model.manifest import Manifest, ManifestItem, encode_mask, line_of, write_items
 from labeling.datasets.agreement import agreed
 from labeling.datasets.evidence import WEIGHTS, Evidence, LeftOut, evidence_of
+from labeling.datasets.gathered import Gathered
 from labeling.datasets.images import ANOTHER_IMAGE, ImageKeeper, KeptImage
 from labeling.datasets.splits import HOLDOUT_SHARE, place_images
 from labeling.errors import ImageFetchError, LabelingError, StoreError
@@ -39,9 +41,14 @@ class DataSet:
     """A data set on disk. `left_out` counts the reasons why annotations, labels and prompts are not in it."""
 
     digest: str
-    manifest: Manifest
+    path: Path
     left_out: dict[str, int]
     lineage: dict[str, Any] = field(repr=False)
+
+    @property
+    def manifest(self) -> Manifest:
+        """Its items, read from its file: all at once."""
+        return Manifest.read(self.path)
 
     @property
     def sides(self) -> list[str]:
@@ -65,8 +72,8 @@ def build_data_set(
 
     Only submitted annotations count, in their newest state: no prediction that nobody submitted, no skipped task. The
     same corrections and exclusions make the same digest. StoreError if the store fails; a transient ImageFetchError if
-    an image cannot be had just now: an outage must not make a set smaller. `on_tick` is called for each annotation,
-    item and image; what it raises ends this.
+    an image cannot be had just now: an outage must not make a set smaller. `on_tick` is called for each annotation
+    and item; what it raises ends this.
     """
     wanted = options.wanted
     whole = replace(
@@ -79,37 +86,63 @@ def build_data_set(
         with_excluded=True,
     )
     left_out: Counter[str] = Counter()
-    answers, images = _collect(store, keeper, store.annotations.find(whole), wanted.label, left_out, on_tick)
-    sides = store.datasets.place_images(
-        lambda known: place_images(known, [images[sha256].hashed for sha256 in sorted(images)], options.holdout_share)
-    )
-    items: list[ManifestItem] = []
-    for (sha256, prompt), evidence in sorted(answers.items()):
-        on_tick()
-        item = _item(store, images[sha256], sides[sha256], prompt, evidence)
-        if isinstance(item, str):
-            left_out[item] += 1
-        else:
-            items.append(item)
-    for sha256 in sorted({Path(item.image).stem for item in items}):
-        on_tick()
-        _write_image(store, folder / _image_name(images[sha256]), sha256)
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest = Manifest.write(folder / "manifest.jsonl", items)
-    digest = manifest.digest()
+    path, seen = folder / "manifest.jsonl", _Seen()
+    with Gathered.begin() as gathered:
+        _collect(store, keeper, store.annotations.stream(whole), wanted.label, gathered, left_out, on_tick)
+        sides = store.datasets.place_images(
+            lambda known: place_images(known, list(gathered.images()), options.holdout_share)
+        )
+
+        def items() -> Iterator[ManifestItem]:
+            for image, prompt, evidence in gathered.answers():
+                on_tick()
+                item = _item(store, image, sides[image.hashed.sha256], prompt, evidence)
+                if isinstance(item, str):
+                    left_out[item] += 1
+                else:
+                    _write_image(store, folder / item.image, image.hashed.sha256)
+                    seen.add(item)
+                    yield item
+
+        folder.mkdir(parents=True, exist_ok=True)
+        write_items(path, items())
+        annotations = gathered.annotations()
     lineage = {
         "options": asdict(options),
-        "annotations": sorted({evidence.annotation for each in answers.values() for evidence in each}),
+        "annotations": annotations,
         "left_out": dict(sorted(left_out.items())),
         "exclusions": sorted({reason for reason in left_out if reason.startswith("excluded")}),
         "weights": WEIGHTS,
-        "images": {side: len({item.image for item in items if item.split == side}) for side in ("train", "holdout")},
-        "groups": {side: len({item.group for item in items if item.split == side}) for side in ("train", "holdout")},
-        "items": len(items),
-        "holdout": manifest.split("holdout").digest(),
+        "images": {side: seen.images[side] for side in ("train", "holdout")},
+        "groups": {side: len(seen.groups[side]) for side in ("train", "holdout")},
+        "items": seen.items,
+        "holdout": seen.holdout.hexdigest(),
     }
-    store.datasets.save(digest, (folder / "manifest.jsonl").read_bytes(), options.parent_digest, lineage)
-    return DataSet(digest, manifest, dict(left_out), lineage)
+    digest = seen.all.hexdigest()
+    store.datasets.save(digest, path, options.parent_digest, lineage)
+    return DataSet(digest, path, dict(left_out), lineage)
+
+
+@dataclass
+class _Seen:
+    """What is known of the items that were written: their number, digests as of `Manifest.digest`, images, groups."""
+
+    items: int = 0
+    all: Any = field(default_factory=hashlib.sha256)
+    holdout: Any = field(default_factory=hashlib.sha256)
+    images: Counter[str] = field(default_factory=Counter)
+    last_image: str = ""
+    groups: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def add(self, item: ManifestItem) -> None:
+        line = line_of(item)
+        self.items += 1
+        self.all.update(line)
+        if item.split == "holdout":
+            self.holdout.update(line)
+        self.images[item.split] += item.image != self.last_image  # all items of an image come together
+        self.last_image = item.image
+        self.groups[item.split].add(item.group)
 
 
 def _collect(
@@ -117,13 +150,11 @@ def _collect(
     keeper: ImageKeeper,
     annotations: Iterable[AnnotationRecord],
     label: str | None,
+    gathered: Gathered,
     left_out: Counter[str],
     on_tick: Callable[[], None],
-) -> tuple[dict[tuple[str, str], list[Evidence]], dict[str, KeptImage]]:
-    """Evidence by image content and prompt, and the images, which are fetched once for each task."""
-    answers: dict[tuple[str, str], list[Evidence]] = {}
-    images: dict[str, KeptImage] = {}
-    tasks: dict[tuple[int, int], KeptImage | str] = {}
+) -> None:
+    """Gather evidence, and the images, which are fetched once for each task."""
     for annotation in annotations:
         on_tick()
         found = list(evidence_of(annotation))
@@ -131,20 +162,18 @@ def _collect(
         left_out.update(each.reason for each in found if isinstance(each, LeftOut))
         if not usable or annotation.task_id is None:
             continue
-        key = annotation.project.id, annotation.task_id
-        if key not in tasks:
-            tasks[key] = _find_image(store, keeper, annotation, annotation.task_id)
-        image = tasks[key]
+        image = gathered.image_of(annotation.project.id, annotation.task_id)
+        if image is None:
+            image = _find_image(store, keeper, annotation, annotation.task_id)
+            gathered.note_task(annotation.project.id, annotation.task_id, image)
         if isinstance(image, str):
             left_out[image] += len(usable)
             continue
         if not image.was_annotated_in(annotation):
             left_out[ANOTHER_IMAGE] += len(usable)
             continue
-        images[image.hashed.sha256] = image
         for each in usable:
-            answers.setdefault((image.hashed.sha256, each.prompt), []).append(each)
-    return answers, images
+            gathered.add(image.hashed.sha256, each)
 
 
 def _find_image(store: Store, keeper: ImageKeeper, annotation: AnnotationRecord, task_id: int) -> KeptImage | str:

@@ -8,9 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from labeling.datasets.perceptual_hash import NEAR_BITS, distances
+from labeling.datasets.perceptual_hash import HashTable
 from labeling.store import ImageSplit
 
 HOLDOUT_SHARE = 0.2
@@ -33,25 +31,28 @@ def place_images(
     image of a group alone: repeated, or on another machine, it is the same.
     """
     placed = {each.sha256: each for each in known}
+    order = list(placed)  # as in the table
+    table = HashTable([each.perceptual_hash for each in known])
     changed: dict[str, ImageSplit] = {}
     for image in images:
         if image.sha256 in placed:
             continue
-        others = list(placed.values())
-        near = distances(image.perceptual_hash, [each.perceptual_hash for each in others]) <= NEAR_BITS
-        alike = [others[index] for index in np.flatnonzero(near)]
+        alike = [placed[order[number]] for number in table.near(image.perceptual_hash)]
         sides = {each.side for each in alike}
         if not alike:
             group, side = f"p-{image.sha256[:16]}", _draw(image.sha256, holdout_share)
         elif len(sides) == 1 and "quarantine" not in sides:
             group, side = alike[0].group, alike[0].side
             merged = {each.group for each in alike} - {group}
-            for each in [other for other in others if other.group in merged]:
+            joining = [other for other in placed.values() if other.group in merged] if merged else []
+            for each in joining:
                 placed[each.sha256] = changed[each.sha256] = replace(each, group=group)
         else:
             group, side = f"q-{image.sha256[:16]}", "quarantine"
         new = ImageSplit(image.sha256, image.perceptual_hash, group, side)
         placed[image.sha256] = changed[image.sha256] = new
+        order.append(image.sha256)
+        table.add(image.perceptual_hash)
     return list(changed.values())
 
 

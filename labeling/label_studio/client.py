@@ -1,6 +1,8 @@
 """Label Studio's API, as far as we call it. Answers are plain dicts; failures are LabelStudioErrors without secrets."""
 
 import json
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +15,26 @@ import httpx
 from labeling.credentials import hide_passwords
 from labeling.errors import LabelStudioError
 from labeling.label_studio.addresses import environment_proxy
-from labeling.label_studio.connections import certificate_advice, make_transport
+from labeling.label_studio.connections import REFUSAL_BYTES, certificate_advice, make_transport, time_limit
+from labeling.label_studio.refusals import is_json, is_page, told
 from labeling.label_studio.tokens import LabelStudioAuth
 from labeling.predictions import Prediction
 from labeling.settings import Settings
 
+MAX_ANSWER_BYTES = 256_000_000  # a hundred tasks with images of 2 MB in their data
 _MAX_REASON_CHARACTERS = 300
-_NOT_FOUND = 404
+_NOT_FOUND, _SERVER_FAULT = 404, 500
+_OF_SERVERS = (413, 429)  # which the web server before Label Studio says for it
+_CALL_LIMIT_S = 60.0  # of one call with its exchange of tokens, however busy it keeps us
+_JUDGE_LIMIT_S = 10.0
+_JUDGED_FOR_S = 5.0
+_OTHER_SERVER = "Check LABEL_STUDIO_URL, and what is between it and us: a login, a proxy, a repair."
+_ADVICE = {
+    401: "It refuses the token: check LABEL_STUDIO_API_KEY. Legacy tokens are off by default, a personal access token "
+    "always works.",
+    403: "The token's user lacks the right: use one of a user who may edit the project.",
+    404: "It does not exist, or the token's user does not see it.",
+}
 
 Shape = TypeVar("Shape", dict[str, Any], list[Any])
 
@@ -36,10 +51,11 @@ class LabelStudioClient:
     """One Label Studio. Made without a connection: a server that is down or a wrong token shows at the first call.
 
     `api_key` is a legacy token, or a personal access token, which is exchanged for short-lived ones as needed. `auth`
-    puts it on requests: for this Label Studio only.
+    puts it on requests: for this Label Studio only. A call may wait `timeout_s` for each part of its answer, `limit_s`
+    for the whole.
     """
 
-    def __init__(self, url: str, api_key: str, timeout_s: float = 30.0) -> None:
+    def __init__(self, url: str, api_key: str, timeout_s: float = 30.0, limit_s: float = _CALL_LIMIT_S) -> None:
         self.url = url.rstrip("/")
         try:
             proxy = environment_proxy(httpx.URL(self.url))
@@ -47,6 +63,9 @@ class LabelStudioClient:
             reason = "" if "@" in self.url else f" ({error})"  # which may quote a part of the password
             raise LabelStudioError(f"LABEL_STUDIO_URL is malformed{reason}. Check it.") from None
         self.auth = LabelStudioAuth(self.url, api_key)
+        self._limit_s = max(limit_s, timeout_s)
+        self._judging, self._judged_until = threading.Lock(), 0.0  # of time.monotonic()
+        self._fault: LabelStudioError | None = None
         self._http = httpx.Client(timeout=timeout_s, auth=self.auth, transport=make_transport(proxy), trust_env=False)
 
     @classmethod
@@ -173,8 +192,8 @@ class LabelStudioClient:
         try:
             return self._read(dict, f"/api/annotations/{annotation_id}/", what=what)
         except LabelStudioError as error:
-            if error.status != _NOT_FOUND:
-                raise
+            if error.status != _NOT_FOUND or self.fault() is not None:
+                raise  # a deletion is final: somebody else's 404 is none
             return None
 
     def get_project(self, project_id: int) -> dict[str, Any]:
@@ -213,21 +232,37 @@ class LabelStudioClient:
 
         `what` begins the error's message ("Project 3 could not be read"), `request` is httpx's (params, json, files).
         """
-        with self._errors(what):
-            answer = self._http.request(method, f"{self.url}{path}", **request)
-            if answer.is_success:
-                return answer.json() if answer.content else None
-        raise self._refusal(what, answer.status_code, answer.text)
+        with (
+            self._errors(what),
+            time_limit(self._limit_s),
+            self._http.stream(method, f"{self.url}{path}", **request) as answer,
+        ):
+            body = self._body(answer)
+            if answer.is_success and not is_page(body):
+                return json.loads(body) if body else None
+        raise self._refusal(what, answer, body)
+
+    def fault(self) -> LabelStudioError | None:
+        """What keeps Label Studio from answering us at all; None where its API takes our token just now.
+
+        The judge where another answer is doubtful. Asked at most once in some seconds, for all threads together.
+        """
+        with self._judging:
+            if time.monotonic() >= self._judged_until:
+                self._fault = self._ask_for_fault()
+                self._judged_until = time.monotonic() + _JUDGED_FOR_S
+            return self._fault
 
     def server_time(self) -> datetime | None:
         """What time it is for Label Studio, to the second; None if it does not say."""
         with self._errors("Label Studio's clock could not be read"):
-            date: str | None = self._http.get(f"{self.url}/health").headers.get("Date")
+            with time_limit(self._limit_s), self._http.stream("GET", f"{self.url}/health") as answer:
+                date: str | None = answer.headers.get("Date")
             return None if date is None else parsedate_to_datetime(date)
 
     def authorization(self) -> str:
         """The Authorization header's value for files behind Label Studio's login. Never send it to another origin."""
-        with self._errors("Label Studio gave no access token"):
+        with self._errors("Label Studio gave no access token"), time_limit(self._limit_s):
             return self.auth.header(self._http)
 
     def _read(self, kind: type[Shape], path: str, *, what: str, **options: Any) -> Shape:
@@ -238,34 +273,73 @@ class LabelStudioClient:
                 raise TypeError(f"it is no {kind.__name__}")
             return answer
 
+    def _ask_for_fault(self) -> LabelStudioError | None:
+        try:
+            with time_limit(_JUDGE_LIMIT_S):
+                self._read(dict, "/api/current-user/whoami", what="Label Studio could not be asked who we are")
+        except LabelStudioError as error:
+            if error.status != _NOT_FOUND:
+                return error
+            text = f"{hide_passwords(self.url)} is no Label Studio: it answers 404 for its API. {_OTHER_SERVER}"
+            return LabelStudioError(text, status=_NOT_FOUND)
+        return None
+
+    def _body(self, answer: httpx.Response) -> bytes:
+        """Whole if it is JSON, else its first bytes. ValueError if it is larger than any that is honest."""
+        is_document = answer.is_success and "html" not in answer.headers.get("Content-Type", "")
+        size, chunks = 0, []
+        for chunk in answer.iter_bytes():
+            size += len(chunk)
+            chunks.append(chunk)
+            if size > (MAX_ANSWER_BYTES if is_document else REFUSAL_BYTES):
+                break
+        body = b"".join(chunks)
+        if is_document and size > MAX_ANSWER_BYTES and not is_page(body):
+            raise ValueError(f"it has more than {MAX_ANSWER_BYTES // 1_000_000} MB")
+        return body
+
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
         try:
             yield
         except httpx.HTTPError as error:
-            reason = self._safe(str(error) or type(error).__name__)
+            is_late = isinstance(error, httpx.TimeoutException)
+            told = "it takes too long" if is_late else self._safe(str(error) or type(error).__name__)
             raise LabelStudioError(
-                f"{what}: {hide_passwords(self.url)} does not answer ({reason}). "
+                f"{hide_passwords(self.url)} does not answer ({told}). "
                 f"Is Label Studio running, and is LABEL_STUDIO_URL right?{certificate_advice(error)}",
+                what=what,
                 is_transient=True,
             ) from None
-        except (ValueError, TypeError, KeyError) as error:  # such as a page that is no JSON
+        except (ValueError, TypeError, KeyError) as error:
             raise LabelStudioError(
-                f"{what}: the answer of {hide_passwords(self.url)} is not Label Studio's ({self._safe(str(error))}). "
-                "Check LABEL_STUDIO_URL, and what is between it and us."
+                f"The answer of {hide_passwords(self.url)} is not Label Studio's ({self._safe(str(error))}). "
+                f"{_OTHER_SERVER}",
+                what=what,
             ) from None
 
-    def _refusal(self, what: str, status: int, reason: str) -> LabelStudioError:
-        advice = {
-            301: "It moved: set LABEL_STUDIO_URL to where it redirects to.",
-            302: "It moved: set LABEL_STUDIO_URL to where it redirects to.",
-            308: "It moved: set LABEL_STUDIO_URL to where it redirects to.",
-            401: "Check LABEL_STUDIO_API_KEY: legacy tokens are off by default, a personal access token always works.",
-            403: "The token's user lacks the right: use one of a user who may edit the project.",
-            404: "It does not exist, or the token's user does not see it.",
-        }.get(status, "Its log may tell more.")
-        message = f"{what}: Label Studio answered {status} ({self._safe(reason)}). {advice}"
-        return LabelStudioError(message, status=status, is_transient=status == 429 or status >= 500)
+    def _refusal(self, what: str, answer: httpx.Response, body: bytes) -> LabelStudioError:
+        """Who answers, and what to do: a web page is nothing that Label Studio's API says of itself."""
+        status, reason = answer.status_code, self._safe(told(body))
+        us, is_label_studios = (
+            hide_passwords(self.url),
+            status >= _SERVER_FAULT or status in _OF_SERVERS or is_json(body),
+        )
+        if answer.has_redirect_location:
+            where = self._safe(str(answer.headers["Location"]))
+            text = (
+                f"{us} redirects to {where}. If that is a login, it keeps programs out; else set LABEL_STUDIO_URL to "
+            )
+            text += "where it moved."
+        elif not is_label_studios or answer.is_success:
+            what_came = f"{'a web page' if is_page(body) else 'a text'}{f' ({reason})' if reason else ''}"
+            text = f"{us} answers {status} with {what_came} instead of JSON. {_OTHER_SERVER}"
+        else:
+            text = f"Label Studio answered {status}{f' ({reason})' if reason else ''}. "
+            text += _ADVICE.get(status, "Its log may tell more.")
+        is_transient = status == 429 or status >= _SERVER_FAULT
+        told_status = status if is_label_studios and not answer.is_success else None
+        return LabelStudioError(text, what=what, status=told_status, is_transient=is_transient)
 
     def _safe(self, text: str) -> str:
         return self.auth.without_tokens(text)[:_MAX_REASON_CHARACTERS]

@@ -1,22 +1,29 @@
 """How this machine reaches others, as its administrator set it, and how a request is kept to its time."""
 
 import logging
+import math
 import os
-import socket
 import ssl
-import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import httpx
 
 from labeling.errors import SettingsError
 
 for _name in ("httpx", "httpcore"):  # they log whole URLs and headers, and thereby signed links and cookies
     logging.getLogger(_name).setLevel(logging.WARNING)
+
+ONLY_BEGINNING = "only_beginning"  # an extension of requests whose answer is short, whatever it is
+REFUSAL_BYTES = 1 << 16  # what is read of an answer that is no success
+_WRITTEN_BYTES = 1 << 16  # at a time: a server may take what we send as slowly as it answers
+_end: ContextVar[float] = ContextVar("_end", default=math.inf)  # of time.monotonic()
 
 
 @cache
@@ -41,12 +48,14 @@ def tls_context() -> ssl.SSLContext:
 
 
 def make_transport(proxy: str | None) -> httpx.HTTPTransport:
-    """Connections through this proxy, or straight ones."""
-    context = tls_context()
-    if proxy is None:
-        return httpx.HTTPTransport(verify=context)
-    is_secure = proxy.lower().startswith("https:")
-    return httpx.HTTPTransport(verify=context, proxy=httpx.Proxy(proxy, ssl_context=context if is_secure else None))
+    """Connections through this proxy, or straight ones. An answer that is no success is cut after its first words."""
+    context, through = tls_context(), None
+    if proxy is not None:
+        is_secure = proxy.lower().startswith("https:")
+        through = httpx.Proxy(proxy, ssl_context=context if is_secure else None)
+    transport = _Transport(verify=context, proxy=through)
+    transport._pool._network_backend = _TimedNetwork()  # httpcore's option, which httpx does not hand on
+    return transport
 
 
 def certificate_advice(error: httpx.HTTPError) -> str:
@@ -56,51 +65,85 @@ def certificate_advice(error: httpx.HTTPError) -> str:
     return " Set REQUESTS_CA_BUNDLE to the certificates of your organisation, if it is one of its own."
 
 
-class Deadline:
-    """Ends a request's connections when time is up, whatever it is doing then.
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """No request of this thread lasts longer than the block may: httpx.TimeoutException then, whatever it is doing.
 
     httpx's own limits are for one read each: a server that sends a byte a second, in the headers or in the handshake,
-    would hold us for hours. `trace` is for the extension of that name of the requests to be watched.
+    would hold us for hours. Of limits within each other the nearest counts. Only for `make_transport`'s connections.
     """
+    end = time.monotonic() + seconds
+    before = _end.set(min(end, _end.get()))
+    try:
+        yield
+    finally:
+        _end.reset(before)
 
-    def __init__(self, seconds: float) -> None:
-        self._sockets: list[socket.socket] = []
-        self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._timer = threading.Timer(seconds, self._end)
-        self._timer.daemon = True
 
-    @property
-    def is_over(self) -> bool:
-        """Whether time was up."""
-        return self._over.is_set()
+def _left(timeout: float | None) -> float | None:
+    """What one step on the network may take: its own limit, or what is left of the block's, if that is less."""
+    if _end.get() == math.inf:
+        return timeout
+    left = max(_end.get() - time.monotonic(), 0.001)  # 0 would mean not to wait at all, which is another error
+    return left if timeout is None else min(left, timeout)
 
-    @contextmanager
-    def running(self) -> Iterator["Deadline"]:
-        """Time runs from here to the end of the block."""
-        self._timer.start()
-        try:
-            yield self
-        finally:
-            self._timer.cancel()
-            with self._lock:
-                for connected in self._sockets:
-                    connected.close()
-                self._sockets.clear()
 
-    def trace(self, event: str, info: dict[str, Any]) -> None:
-        """httpcore's hook: keep hold of every socket that the request connects."""
-        if event == "connection.connect_tcp.complete":
-            # our own handle on the connection: TLS takes over the original one
-            connected = info["return_value"].get_extra_info("socket").dup()
-            with self._lock:
-                self._sockets.append(connected)
-            if self.is_over:
-                self._end()
+class _TimedStream(httpcore.NetworkStream):
+    """A connection of which each step heeds the time limit of whoever uses it just then."""
 
-    def _end(self) -> None:
-        self._over.set()
-        with self._lock:
-            for connected in self._sockets:
-                with suppress(OSError):
-                    connected.shutdown(socket.SHUT_RDWR)
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(buffer), _WRITTEN_BYTES):
+            self._stream.write(buffer[start : start + _WRITTEN_BYTES], _left(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return _TimedStream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _TimedNetwork(httpcore.SyncBackend):
+    """What opens such connections."""
+
+    def connect_tcp(self, host: str, port: int, timeout: float | None = None, *args: Any, **more: Any) -> _TimedStream:
+        return _TimedStream(super().connect_tcp(host, port, _left(timeout), *args, **more))
+
+
+class _Transport(httpx.HTTPTransport):
+    """httpx reads whole what is answered before it tries another login: a 401 of 200 MB would be in our memory."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        is_cut = not response.is_success or request.extensions.get(ONLY_BEGINNING)
+        if is_cut and isinstance(response.stream, httpx.SyncByteStream):
+            response.stream = _Beginning(response.stream)
+        return response
+
+
+class _Beginning(httpx.SyncByteStream):
+    """The first bytes of a body."""
+
+    def __init__(self, stream: httpx.SyncByteStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        size = 0
+        for chunk in self._stream:
+            size += len(chunk)
+            yield chunk
+            if size >= REFUSAL_BYTES:
+                return
+
+    def close(self) -> None:
+        self._stream.close()

@@ -7,10 +7,10 @@ from typing import Any
 
 import httpx
 
-from labeling.errors import ImageFetchError, LabelStudioError
+from labeling.errors import DoubtfulImageError, ImageFetchError, LabelStudioError
 from labeling.label_studio.addresses import check_host_for_proxy, environment_proxy, public_addresses
 from labeling.label_studio.client import LabelStudioClient
-from labeling.label_studio.connections import Deadline, certificate_advice, make_transport
+from labeling.label_studio.connections import certificate_advice, make_transport
 from labeling.settings import Settings
 
 _FILE_PATHS = ("/data/", "/storage-data/", "/tasks/", "/projects/")  # of Label Studio, behind its login
@@ -30,32 +30,50 @@ _ADVICE_ELSEWHERE = {  # of hosts that get no token
 
 
 def download(url: httpx.URL, client: LabelStudioClient | None, settings: Settings) -> Iterator[bytes]:
-    """The content behind a URL, in chunks, at most `settings.max_image_bytes` in `settings.image_timeout_s`.
+    """The content behind a URL, in chunks, at most `settings.max_image_bytes`; to be consumed within a `time_limit`.
 
-    Redirects are followed by hand: each host is checked again, and gets the token only if it is Label Studio's.
+    Redirects are followed by hand: each host is checked again, and gets the token only if it is Label Studio's. An
+    ImageFetchError names the last URL that was `asked`.
     """
-    with Deadline(settings.image_timeout_s).running() as deadline:
-        try:
-            for _ in range(_MAX_REDIRECTS + 1):
-                with _get(_route(url, client, settings), settings.image_timeout_s, deadline) as response:
-                    if not response.has_redirect_location:
-                        yield from _read(response, url, client, settings.max_image_bytes)
-                        break
-                    url = url.join(response.headers["location"])
-            else:
-                raise ImageFetchError(f"The image's URL on {url.host} redirects without end. Check the task's data.")
-        except httpx.InvalidURL as error:
-            raise ImageFetchError(f"The image's URL is malformed ({error}). Check the task's data.") from None
-        except httpx.HTTPError as error:
-            if deadline.is_over or isinstance(error, httpx.TimeoutException):
-                raise _too_slow(url, settings) from None
-            reason = str(error) or type(error).__name__
-            message = f"The image on {url.host} could not be read: {reason}.{certificate_advice(error)}"
-            raise ImageFetchError(message, is_transient=True) from None
-        except LabelStudioError as error:
-            raise ImageFetchError(str(error), is_transient=error.is_transient) from error
-        if deadline.is_over:  # a body that ends with the connection looks whole
-            raise _too_slow(url, settings)
+    try:
+        for _ in range(_MAX_REDIRECTS + 1):
+            with _errors(url, settings), _get(_route(url, client, settings), settings.image_timeout_s) as response:
+                if not response.has_redirect_location:
+                    yield from _read(response, url, client, settings.max_image_bytes)
+                    return
+                following = url.join(response.headers["location"])
+            url = following
+        raise DoubtfulImageError(f"The image's URL on {url.host} redirects without end. Check the task's data.")
+    except ImageFetchError as error:
+        error.asked = str(url)
+        raise
+
+
+def answers_at_all(url: httpx.URL, settings: Settings) -> bool:
+    """Whether its host answers, no matter what, but that it is out of order."""
+    try:
+        with _errors(url, settings), _get(_route(url, None, settings), settings.image_timeout_s) as response:
+            return response.status_code < 500
+    except ImageFetchError:
+        return False
+
+
+@contextmanager
+def _errors(url: httpx.URL, settings: Settings) -> Iterator[None]:
+    """What goes wrong on the way, as ImageFetchErrors."""
+    try:
+        yield
+    except httpx.InvalidURL as error:
+        raise ImageFetchError(f"The image's URL is malformed ({error}). Check the task's data.") from None
+    except httpx.TimeoutException:
+        late = f"The image on {url.host} took longer than {settings.image_timeout_s:g} s. Raise IMAGE_TIMEOUT_S."
+        raise ImageFetchError(late, is_transient=True) from None
+    except httpx.HTTPError as error:
+        reason = str(error) or type(error).__name__
+        message = f"The image on {url.host} could not be read: {reason}.{certificate_advice(error)}"
+        raise ImageFetchError(message, is_transient=True) from None
+    except LabelStudioError as error:
+        raise ImageFetchError(str(error), is_transient=True) from error
 
 
 def too_large(max_bytes: int) -> ImageFetchError:
@@ -83,8 +101,9 @@ def _route(url: httpx.URL, client: LabelStudioClient | None, settings: Settings)
         raise ImageFetchError("The image's URL must begin with http:// or https:// and a host. Check the task's data.")
     proxy = environment_proxy(url)
     if client is not None and is_label_studios(url, client):
-        path = url.path.removeprefix(httpx.URL(client.url).path.rstrip("/"))
-        return _Route(url, [url.host], proxy, client.auth if path.startswith(_FILE_PATHS) else None)
+        below = httpx.URL(client.url).path.rstrip("/")
+        is_file = url.path.startswith(tuple(below + path for path in _FILE_PATHS))
+        return _Route(url, [url.host], proxy, client.auth if is_file else None)
     allow_private = settings.allow_private_image_hosts
     if proxy is not None:
         check_host_for_proxy(url, allow_private=allow_private)
@@ -98,8 +117,8 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 
 
 @contextmanager
-def _get(route: _Route, timeout_s: float, deadline: Deadline) -> Iterator[httpx.Response]:
-    extensions: dict[str, Any] = {"trace": deadline.trace}
+def _get(route: _Route, timeout_s: float) -> Iterator[httpx.Response]:
+    extensions: dict[str, Any] = {}
     if route.proxy is None:  # with one, the name would be expected of the proxy's certificate
         extensions["sni_hostname"] = route.url.host  # the certificate must be the name's
     with httpx.Client(transport=make_transport(route.proxy), timeout=timeout_s, trust_env=False) as http:
@@ -114,7 +133,7 @@ def _get(route: _Route, timeout_s: float, deadline: Deadline) -> Iterator[httpx.
                 response = http.send(request, stream=True, auth=route.auth)
                 break
             except (httpx.ConnectError, httpx.ConnectTimeout):
-                if host == route.hosts[-1] or deadline.is_over:
+                if host == route.hosts[-1]:
                     raise
         with closing(response):
             yield response
@@ -127,7 +146,8 @@ def _read(
         status = response.status_code
         advice = (_ADVICE if is_label_studios(url, client) else _ADVICE_ELSEWHERE).get(status, "")
         message = f"The image could not be read: {url.host} answered {status}. {advice}".rstrip()
-        raise ImageFetchError(message, is_transient=status == 429 or status >= 500)
+        is_transient = status == 429 or status >= 500 or (status == 401 and is_label_studios(url, client))
+        raise ImageFetchError(message, is_transient=is_transient, status=status)
     if int(response.headers.get("Content-Length", "0")) > max_bytes:
         raise too_large(max_bytes)
     size = 0
@@ -136,10 +156,3 @@ def _read(
         if size > max_bytes:
             raise too_large(max_bytes)
         yield chunk
-
-
-def _too_slow(url: httpx.URL, settings: Settings) -> ImageFetchError:
-    return ImageFetchError(
-        f"The image on {url.host} took longer than {settings.image_timeout_s:g} s. Raise IMAGE_TIMEOUT_S.",
-        is_transient=True,
-    )

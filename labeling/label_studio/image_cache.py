@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from filelock import FileLock
 
-from labeling.errors import ImageFetchError
+from labeling.errors import ImageOutage
 
 _KEPT_SHARE = 0.9  # of the quota is what is left after cleaning up, so that the next image does not clean up again
 _UNFINISHED_S = 3600.0  # after which a download's file is that of a process that was killed
@@ -26,7 +26,7 @@ _UNFINISHED_S = 3600.0  # after which a download's file is that of a process tha
 
 class ImageCache:
     """At most `max_bytes` of images, those used longest ago removed first, but none that was used in the last `busy_s`:
-    somebody may be about to open it. Errors of the disk are ImageFetchErrors.
+    somebody may be about to open it. Errors of the disk are ImageOutages.
     """
 
     def __init__(self, folder: Path, max_bytes: int, busy_s: float) -> None:
@@ -128,6 +128,4 @@ class ImageCache:
             yield
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
-            raise ImageFetchError(
-                f"The image could not be stored: {reason}. Check ARGENSEG_DATA_DIR.", is_transient=True
-            ) from error
+            raise ImageOutage(f"Images cannot be stored: {reason}. Check ARGENSEG_DATA_DIR.") from error

@@ -10,12 +10,15 @@ import httpx
 
 from argenseg_model.errors import ImageError
 from argenseg_model.images import image_size
-from labeling.errors import ImageFetchError
+from labeling.errors import DoubtfulImageError, ImageFetchError
 from labeling.label_studio.client import LabelStudioClient
+from labeling.label_studio.connections import time_limit
 from labeling.label_studio.downloads import download, too_large
 from labeling.label_studio.image_cache import ImageCache
+from labeling.label_studio.image_faults import judge
 from labeling.settings import Settings
 
+_BEGINNING_BYTES = 512
 _CLOUD_SCHEMES = ("s3", "s3s", "gs", "azure-blob", "azure_spi")
 
 
@@ -43,7 +46,13 @@ def fetch_image(
         raise ImageFetchError(f"Images cannot be fetched by {scheme}: URLs. Use http(s), cloud storage or an upload.")
     url = _absolute_url(reference, client)
     known = cache.find(str(url), settings.image_reuse_s)
-    return known or cache.add(download(url, client, settings), check, str(url))
+    if known:
+        return known
+    try:
+        with time_limit(settings.image_timeout_s):
+            return cache.add(download(url, client, settings), check, str(url))
+    except ImageFetchError as error:
+        raise judge(error, url, client, settings) from error
 
 
 def image_cache(settings: Settings) -> ImageCache:
@@ -93,11 +102,22 @@ def _check_image(path: Path, max_pixels: int) -> None:
         width, height = image_size(path)
     except ImageError as error:
         reason = str(error).removeprefix(f"{path}: ")
-        raise ImageFetchError(
-            f"What the task's URL returned is no image that can be used: it {reason}. Open it in a browser to see it."
+        is_text = _is_text(path)
+        reason = "is a text or a web page" if is_text else reason
+        message = f"What the task's URL returned is no image that can be used: it {reason}."
+        raise (DoubtfulImageError if is_text else ImageFetchError)(
+            f"{message} Open it in a browser to see it."
         ) from None
     if width * height > max_pixels:
         raise ImageFetchError(
             f"The image has {width} x {height} pixels, more than the {max_pixels:,} allowed. "
             "Scale it down or raise MAX_IMAGE_PIXELS."
         )
+
+
+def _is_text(path: Path) -> bool:
+    """Whether it begins like a web page or JSON: words, which no picture begins with."""
+    with path.open("rb") as file:
+        beginning = file.read(_BEGINNING_BYTES)
+    text = beginning.decode("utf-8", "ignore")  # its last character may be cut
+    return bool(beginning) and len(text.encode()) > len(beginning) - 4 and text.replace("\n", "").isprintable()

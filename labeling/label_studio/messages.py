@@ -34,6 +34,9 @@ class Task(Message):
 
     id: RowId
     data: dict[str, Any]
+    drafts: Any = None  # when a page asks: what its annotator has not submitted yet, saved every five seconds
+    annotations: Any = None
+    predictions: Any = None
 
 
 class SetupRequest(Message):
@@ -88,3 +91,10 @@ class TasksCreated(ProjectUpdated):
     """The webhook TASKS_CREATED."""
 
     tasks: list[Task]
+
+
+def named_ids(payload: dict[str, Any]) -> dict[str, int]:
+    """The project and the task that a webhook's payload names, for the log: whatever else is wrong with it."""
+    named = {name: payload.get(name) for name in ("project", "task")}
+    ids = {name: what.get("id") if isinstance(what, dict) else what for name, what in named.items()}
+    return {name: number for name, number in ids.items() if isinstance(number, int)}

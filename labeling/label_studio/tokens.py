@@ -4,6 +4,7 @@ A legacy token is sent as it is. A personal access token is sent only to be exch
 access token, which lives 300 s. It is exchanged again shortly before those end, and once when Label Studio answers 401.
 """
 
+import math
 import threading
 import time
 from collections.abc import Generator
@@ -14,9 +15,11 @@ import jwt
 
 from labeling.credentials import hide_secrets
 from labeling.errors import LabelStudioError
+from labeling.label_studio.connections import ONLY_BEGINNING
+from labeling.label_studio.refusals import is_page, told
 
 _RENEW_BEFORE_S = 30.0
-_MAX_REASON_CHARACTERS = 300
+_REFUSED = (400, 401, 403)
 _ADVICE = "Make a personal access token in Label Studio (Account & Settings), and set LABEL_STUDIO_API_KEY to it."
 
 Flow = Generator[httpx.Request, httpx.Response, None]
@@ -74,10 +77,8 @@ class LabelStudioAuth(httpx.Auth):
         """The access token, exchanged if it ends soon or is the one that Label Studio `rejected`."""
         with self._lock:
             if self._access_token in (None, rejected) or time.monotonic() >= self._renew_at:
-                if self._claims.get("exp", float("inf")) < time.time():
-                    raise LabelStudioError(f"The personal access token has expired. {_ADVICE}", status=401)
-                body, limits = {"refresh": self._api_key}, request.extensions
-                response = yield httpx.Request("POST", self._refresh_url, json=body, extensions=limits)
+                body, extensions = {"refresh": self._api_key}, {**request.extensions, ONLY_BEGINNING: True}
+                response = yield httpx.Request("POST", self._refresh_url, json=body, extensions=extensions)
                 response.read()
                 self._accept(response)
             return self._access_token or ""
@@ -90,12 +91,16 @@ class LabelStudioAuth(httpx.Auth):
             claims = {}
         if not claims:
             status = response.status_code
-            reason = self.without_tokens(response.text)[:_MAX_REASON_CHARACTERS]
+            is_transient = status == 429 or status >= 500
+            reason = self.without_tokens(told(response.content))
+            advice = _ADVICE if status in _REFUSED and not is_page(response.content) else "Check LABEL_STUDIO_URL."
+            if status in _REFUSED and self._claims.get("exp", math.inf) < time.time():  # our clock may be wrong: tried
+                advice = f"By this machine's clock it has expired. {advice}"
             raise LabelStudioError(
                 f"Label Studio gave no access token for the personal access token: it answered {status} ({reason}). "
-                f"{_ADVICE if status in (400, 401, 403) else 'Check LABEL_STUDIO_URL.'}",
-                status=status,
-                is_transient=status == 429 or status >= 500,
+                f"{advice}",
+                status=401 if status in _REFUSED else status if is_transient else None,
+                is_transient=is_transient,
             )
         # by the server's own clock where it tells when it made the token: ours may be wrong
         lives_s = claims.get("exp", 0.0) - claims.get("iat", time.time())

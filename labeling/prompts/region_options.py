@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from labeling.errors import LabelConfigError
 
-Overlaps = Literal["keep", "score"]
+Overlaps = Literal["keep", "score", "best"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,8 @@ class RegionOptions:
     """`instances`: one region for each object, touching ones are split. `min_area` (px): smaller objects are left out.
 
     `tolerance` (px): how far a polygon's outline may move. `score_threshold` (0..1): answers below it are left out.
-    `overlaps`: "score" gives each pixel to the most certain region of those with the same option.
+    `overlaps`: "score" gives each pixel to the most certain region of those with the same option; "best" keeps only the
+    most certain of those that are about the same, whatever their labels.
     """
 
     instances: bool = False
@@ -69,7 +70,9 @@ def _overlaps(text: str) -> Overlaps:
         return "keep"
     if text == "score":
         return "score"
-    raise ValueError('give "score" (each pixel to the most certain region) or "keep"')
+    if text == "best":
+        return "best"
+    raise ValueError('give "score" (each pixel to the most certain region), "best" (one of those alike) or "keep"')
 
 
 _ATTRIBUTES = {

@@ -57,6 +57,20 @@ class CroppedMask:
         crop = drawn[:, columns[0] : columns[-1] + 1].copy()
         return replace(self, crop=crop, top=self.top + int(rows[0]), left=self.left + int(columns[0]))
 
+    def iou(self, other: Self) -> float:
+        """Intersection over union of two trimmed masks; 0 where they lie apart, or on images of different sizes."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        bottom = min(self.top + self.crop.shape[0], other.top + other.crop.shape[0])
+        right = min(self.left + self.crop.shape[1], other.left + other.crop.shape[1])
+        if top >= bottom or left >= right or (self.height, self.width) != (other.height, other.width):
+            return 0.0
+        mine, its = (
+            mask.crop[top - mask.top : bottom - mask.top, left - mask.left : right - mask.left]
+            for mask in (self, other)
+        )
+        common = int(np.count_nonzero(mine & its))
+        return common / (int(np.count_nonzero(self.crop)) + int(np.count_nonzero(other.crop)) - common)
+
     def full(self) -> NDArray[np.bool_]:
         """The mask (height, width)."""
         mask = np.zeros((self.height, self.width), np.bool_)

@@ -19,6 +19,7 @@ from labeling.store.database import Database
 TABLES, BLOBS = "tables", "blobs"  # folders in the archive
 
 _REVISIONS = "alembic_version"
+_NOT_COPIED = frozenset({_REVISIONS, "store_identity"})  # a restored store is another one
 _ROWS_AT_A_TIME = 500
 _PART_BYTES = 8 * 1024**2  # of one file of a table: that much is held in memory, and the largest row
 
@@ -28,6 +29,7 @@ def add_bytes(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     info = tarfile.TarInfo(name)
     info.size, info.mode = len(content), 0o600
     archive.addfile(info, io.BytesIO(content))
+    archive.members.clear()  # which tarfile keeps, and nobody asks a stream for
 
 
 def write_tables(archive: tarfile.TarFile, connection: Connection) -> dict[str, int]:
@@ -121,10 +123,10 @@ class TableReader:
 
 
 def _tables(connection: Connection) -> list[Table]:
-    """All tables but Alembic's, those that others refer to first."""
+    """All tables that hold what people did, those that others refer to first."""
     metadata = MetaData()
     metadata.reflect(connection)
-    tables = [table for table in metadata.sorted_tables if table.name != _REVISIONS]
+    tables = [table for table in metadata.sorted_tables if table.name not in _NOT_COPIED]
     for column in (column for table in tables for column in table.columns):
         if isinstance(column.type, JSON):
             column.type.none_as_null = True

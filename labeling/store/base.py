@@ -1,5 +1,6 @@
 """The tables. Times are UTC; masks are named by the SHA-256 of their PNG in the blob folder."""
 
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -23,6 +24,14 @@ class UtcDateTime(TypeDecorator[datetime]):
 def utc_now() -> datetime:
     """The default of every time column."""
     return datetime.now(UTC)
+
+
+def in_pages(find: Callable[..., list[int]], size: int = 1000) -> Iterator[list[int]]:
+    """What `find` finds, some ids at a time, each larger than those before: it takes `after` and `limit`."""
+    after = 0
+    while some := find(after=after, limit=size):
+        yield some
+        after = some[-1]
 
 
 class Base(DeclarativeBase):

@@ -30,7 +30,7 @@ class BlobStore:
             self._filesystem, root = fsspec.url_to_fs(url)
         except (ImportError, ValueError) as error:
             raise StoreError(f"The blob folder cannot be used: {error}. Check BLOB_URL.") from error
-        self._root = str(root).rstrip("/")
+        self.root = str(root).rstrip("/")
         self._is_local = isinstance(self._filesystem, fsspec.get_filesystem_class("file"))
 
     def put(self, content: bytes) -> str:
@@ -49,6 +49,22 @@ class BlobStore:
             raise StoreError(
                 f"A blob could not be written: {error}. Check BLOB_URL and its free space.", is_transient=True
             ) from error
+        return digest
+
+    def put_file(self, path: Path) -> str:
+        """Store a file's content and return its digest; no more than some of it is in memory."""
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if not self.holds(digest):
+            try:
+                self._filesystem.makedirs(self._path(digest).rsplit("/", 1)[0], exist_ok=True)
+                unfinished = f"{self._path(digest)}.{uuid.uuid4().hex}.part"
+                self._filesystem.put_file(str(path), unfinished)
+                self._filesystem.mv(unfinished, self._path(digest))
+            except OSError as error:
+                raise StoreError(
+                    f"A blob could not be written: {error}. Check BLOB_URL and its free space.", is_transient=True
+                ) from error
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -71,13 +87,24 @@ class BlobStore:
             raise StoreError(f"Blobs cannot be looked at: {error}. Check BLOB_URL.", is_transient=True) from error
 
     def digests(self) -> Iterator[str]:
-        """The digests of all blobs, in no order; what else lies in the folder is left out."""
+        """The digests of all blobs, in no order; what else lies in the folder is left out.
+
+        They are listed a folder at a time, a 256th of them.
+        """
+        for folder in self._listed(self.root):
+            for path in self._listed(folder):
+                name = path.rsplit("/", 1)[-1]
+                if _DIGEST.fullmatch(name):
+                    yield name
+
+    def _listed(self, folder: str) -> list[str]:
         try:
-            paths = self._filesystem.find(self._root) if self._filesystem.exists(self._root) else []
+            self._filesystem.invalidate_cache(folder)  # a bucket's listings would be kept in memory
+            return [str(path) for path in self._filesystem.ls(folder, detail=False)]
+        except (FileNotFoundError, NotADirectoryError):  # a bucket's folder is there while something is in it
+            return []
         except OSError as error:
             raise StoreError(f"Blobs cannot be looked at: {error}. Check BLOB_URL.", is_transient=True) from error
-        names = (path.rsplit("/", 1)[-1] for path in paths)
-        return (name for name in names if _DIGEST.fullmatch(name))
 
     def delete(self, digest: str) -> None:
         """Forget a blob; nothing happens if there is none."""
@@ -111,7 +138,7 @@ class BlobStore:
             return CroppedMask(_is_drawn(image.crop(box)), top, left, image.height, image.width)
 
     def _path(self, digest: str) -> str:
-        return f"{self._root}/{digest[:2]}/{digest}"
+        return f"{self.root}/{digest[:2]}/{digest}"
 
 
 def _is_drawn(image: Image.Image) -> NDArray[np.bool_]:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from pydantic_core import to_json
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DataError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from labeling.errors import RefusedByStore, StoreError
+from labeling.errors import RefusedByStore, StoreError, StoreMissing
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -34,6 +34,7 @@ class Database:
     """Sessions on one database. `busy_timeout_s` is how long a write waits for another one's end."""
 
     def __init__(self, url: str, *, busy_timeout_s: float) -> None:
+        """Nothing is connected yet; a SQLite file's folder is made. StoreError for a URL that cannot be used."""
         self.engine = _create_engine(url, busy_timeout_s)
         self._read = sessionmaker(self.engine, expire_on_commit=False)
         self._write = sessionmaker(self.engine.execution_options(writes=True), expire_on_commit=False)
@@ -101,6 +102,23 @@ class Database:
                 yield  # the lock ends with the transaction
 
 
+def require_database(url: str) -> None:
+    """StoreMissing if there is no database of ours at this URL, StoreError if it cannot be looked at."""
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        file = Path(parsed.database or "")
+        if not file.is_file() or not file.stat().st_size:
+            raise StoreMissing(f"There is no store at {file}.")
+        return
+    engine = _create_server_engine(parsed, busy_timeout_s=1.0)
+    try:
+        with _store_errors():
+            if not inspect(engine).has_table("alembic_version"):
+                raise StoreMissing(f"There is no store in the database {parsed.render_as_string(hide_password=True)}.")
+    finally:
+        engine.dispose()
+
+
 def _alembic_config() -> "Config":
     from alembic.config import Config
 
@@ -118,18 +136,11 @@ def to_json_text(value: Any) -> str:
 
 
 def _create_engine(url: str, busy_timeout_s: float) -> Engine:
+    parsed = _parse(url)
+    if parsed.get_backend_name() != "sqlite":
+        return _create_server_engine(parsed, busy_timeout_s)
     try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() != "sqlite":
-            return _create_server_engine(parsed, busy_timeout_s)
-        if not parsed.database or parsed.database == ":memory:":
-            raise StoreError("DATABASE_URL must name a file, such as sqlite:////data/argenseg.db.")
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    except ImportError as error:
-        advice = 'Install its driver: pip install "argenseg-labeling[postgresql]".'
-        raise StoreError(f"The database of DATABASE_URL cannot be used: {error}. {advice}") from error
-    except ArgumentError:  # its text, and what it came from, may hold the password
-        raise StoreError("DATABASE_URL is no database's URL, such as postgresql://user:password@host/name.") from None
+        Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise StoreError(f"The database cannot be used: {error}. Check DATABASE_URL.") from error
     engine = create_engine(parsed, connect_args={"timeout": busy_timeout_s}, json_serializer=to_json_text)
@@ -138,12 +149,31 @@ def _create_engine(url: str, busy_timeout_s: float) -> Engine:
     return engine
 
 
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:  # its text, and what it came from, may hold the password
+        raise StoreError("DATABASE_URL is no database's URL, such as postgresql://user:password@host/name.") from None
+    if parsed.get_backend_name() == "sqlite" and (not parsed.database or parsed.database == ":memory:"):
+        raise StoreError("DATABASE_URL must name a file, such as sqlite:////data/argenseg.db.")
+    return parsed
+
+
 def _create_server_engine(url: URL, busy_timeout_s: float) -> Engine:
-    """What the URL itself says of timeouts goes first. No statement is limited: a large event may take its time."""
+    """What the URL itself says of timeouts goes first. No statement is limited: a large event may take its time.
+
+    StoreError if its driver is not installed.
+    """
     options: dict[str, int] = {}
-    if url.get_driver_name() in ("psycopg", "psycopg2"):
-        options = {name: value for name, value in _LIBPQ_OPTIONS.items() if name not in url.query}
-    engine = create_engine(url, connect_args=options, pool_pre_ping=True, json_serializer=to_json_text)
+    try:
+        if url.get_driver_name() in ("psycopg", "psycopg2"):
+            options = {name: value for name, value in _LIBPQ_OPTIONS.items() if name not in url.query}
+        engine = create_engine(url, connect_args=options, pool_pre_ping=True, json_serializer=to_json_text)
+    except ImportError as error:
+        advice = 'Install its driver: pip install "argenseg-labeling[postgresql]".'
+        raise StoreError(f"The database of DATABASE_URL cannot be used: {error}. {advice}") from error
+    except ArgumentError:  # such as a kind of database that nobody knows
+        raise StoreError("DATABASE_URL is no database's URL, such as postgresql://user:password@host/name.") from None
     if url.get_backend_name() == "postgresql":
         event.listen(engine, "connect", partial(_limit_lock_waits, busy_timeout_s))
     return engine

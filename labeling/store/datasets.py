@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import String, select, text
+from sqlalchemy import String, insert, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from labeling.errors import StoreError
@@ -58,6 +59,8 @@ class DataSetRecord:
     created_at: datetime
 
 
+_ROWS_AT_A_TIME = 1000
+
 Placing = Callable[[Sequence[ImageSplit]], Sequence[ImageSplit]]
 
 
@@ -77,21 +80,25 @@ class DataSetStore:
         with self.database.writing() as session:
             if session.get_bind().dialect.name == "postgresql":  # SQLite has one writer anyway
                 session.execute(text("LOCK TABLE image_splits IN EXCLUSIVE MODE"))
-            query = select(ImageSplitRow).order_by(ImageSplitRow.created_at, ImageSplitRow.sha256)
-            rows = {row.sha256: row for row in session.scalars(query)}
-            for placed in placing([_split(row) for row in rows.values()]):
-                row = rows.get(placed.sha256)
-                if row is None:
-                    row = rows[placed.sha256] = ImageSplitRow(**vars(placed))
-                    session.add(row)
-                if row.side != placed.side:
-                    raise StoreError(f"Image {placed.sha256} is on the side {row.side}, and stays there.")
-                row.group = placed.group
-            return {sha256: _split(row) for sha256, row in rows.items()}
+            columns = (ImageSplitRow.sha256, ImageSplitRow.perceptual_hash, ImageSplitRow.group, ImageSplitRow.side)
+            query = select(*columns).order_by(ImageSplitRow.created_at, ImageSplitRow.sha256)
+            known = {row.sha256: ImageSplit(*row) for row in session.execute(query)}  # rows would take four times that
+            new, changed = [], []
+            for placed in placing(list(known.values())):
+                before = known.get(placed.sha256)
+                if before is not None and before.side != placed.side:
+                    raise StoreError(f"Image {placed.sha256} is on the side {before.side}, and stays there.")
+                (new if before is None else changed).append(placed)
+            for start in range(0, len(new), _ROWS_AT_A_TIME):
+                session.execute(insert(ImageSplitRow), [vars(each) for each in new[start : start + _ROWS_AT_A_TIME]])
+            for each in changed:
+                row = update(ImageSplitRow).where(ImageSplitRow.sha256 == each.sha256)
+                session.execute(row.values(group=each.group))
+            return known | {each.sha256: each for each in (*new, *changed)}
 
-    def save(self, digest: str, manifest: bytes, parent_digest: str | None, lineage: dict[str, Any]) -> None:
-        """Keep a data set's manifest and where it comes from; one that was made before stays as it is."""
-        manifest_blob = self.blobs.put(manifest)
+    def save(self, digest: str, manifest: Path, parent_digest: str | None, lineage: dict[str, Any]) -> None:
+        """Keep a data set's manifest (a file) and where it comes from; one that was made before stays as it is."""
+        manifest_blob = self.blobs.put_file(manifest)
         with self.database.writing() as session:
             if session.scalar(select(DataSetRow).filter_by(digest=digest)) is None:
                 facts = lineage | {"manifest_blob": manifest_blob}
@@ -104,7 +111,3 @@ class DataSetStore:
                 DataSetRecord(row.digest, row.parent_digest, row.lineage, row.created_at)
                 for row in session.scalars(select(DataSetRow).order_by(DataSetRow.id))
             ]
-
-
-def _split(row: ImageSplitRow) -> ImageSplit:
-    return ImageSplit(row.sha256, row.perceptual_hash, row.group, row.side)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Index, String, func, select, update
+from sqlalchemy import ColumnElement, Index, String, and_, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -149,12 +149,18 @@ class EventStore:
             done = update(EventRow).where(EventRow.id == event_id)
             session.execute(done.values(processed_at=utc_now(), error=error, note=note))
 
-    def unprocessed(self, older_than_s: float) -> list[int]:
-        """Ids of events that arrived longer ago than this and were not processed, oldest first."""
-        before = utc_now() - timedelta(seconds=older_than_s)
-        query = select(EventRow.id).where(EventRow.processed_at.is_(None), EventRow.received_at <= before)
+    def unprocessed(self, older_than_s: float, *, after: int = 0, limit: int | None = None) -> list[int]:
+        """Ids of events that arrived longer ago than this and were not processed: those larger than `after`, in
+        order.
+        """
+        query = select(EventRow.id).where(_is_unprocessed(older_than_s), EventRow.id > after)
         with self.database.reading() as session:
-            return list(session.scalars(query.order_by(EventRow.id)))
+            return list(session.scalars(query.order_by(EventRow.id).limit(limit)))
+
+    def count_unprocessed(self, older_than_s: float) -> int:
+        """How many these are."""
+        with self.database.reading() as session:
+            return session.scalar(select(func.count()).where(_is_unprocessed(older_than_s))) or 0
 
     def newest(self) -> int:
         """The id of the newest stored event, 0 if there is none."""
@@ -167,6 +173,11 @@ class EventStore:
         with self.database.reading() as session:
             projects = [payload.get("project") for payload in session.scalars(query)]
         return any(isinstance(project, dict) and project.get("id") == project_id for project in projects)
+
+
+def _is_unprocessed(older_than_s: float) -> ColumnElement[bool]:
+    before = utc_now() - timedelta(seconds=older_than_s)
+    return and_(EventRow.processed_at.is_(None), EventRow.received_at <= before)
 
 
 def _storable(text: str) -> str:

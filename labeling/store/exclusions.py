@@ -64,7 +64,7 @@ class ExclusionStore:
     def remove(self, project: Project, scope: ExclusionScope, value: str) -> bool:
         """Take an exclusion back; False if there is none, or if it stands for something that was erased."""
         with self.database.writing() as session:
-            row = session.scalar(select(ExclusionRow).filter_by(project_row_id=project.id, scope=scope, value=value))
+            row = _find(session, project, scope, value)
             if row is None or row.erased:
                 return False
             session.delete(row)
@@ -83,9 +83,8 @@ class ExclusionStore:
         """Leave out tasks that Label Studio deleted; what was left out before keeps its reason."""
         with self.database.writing() as session:
             session.get_one(ProjectRow, project.id, with_for_update=True)
-            excluded = find_exclusions(session, [project.id])
             for value in dict.fromkeys(map(str, task_ids)):
-                if (project.id, "task", value) not in excluded:
+                if _find(session, project, "task", value) is None:
                     add_exclusion(session, project, Exclusion("task", value, TASK_DELETED))
 
     def take_in_restored_tasks(self, project: Project, task_ids: Iterable[int]) -> None:
@@ -124,22 +123,39 @@ def exclusion_of(exclusions: Exclusions, row: AnnotationRow, region_id: str | No
 def is_excluded() -> ColumnElement[bool]:
     """The same as `exclusion_of`, for queries over AnnotationRow and CorrectionRow."""
     annotation = sql_cast(AnnotationRow.annotation_id, String)
-    names = {
+    names: dict[ExclusionScope, ColumnElement[str]] = {
         "task": sql_cast(AnnotationRow.task_id, String),
         "annotation": annotation,
         "annotator": sql_cast(AnnotationRow.annotator_id, String),
         "region": annotation.concat("/").concat(CorrectionRow.__table__.c.region_id),
     }
-    is_meant = or_(*((ExclusionRow.scope == scope) & (ExclusionRow.value == name) for scope, name in names.items()))
-    return exists().where(ExclusionRow.project_row_id == AnnotationRow.project_row_id, is_meant)
+    project = AnnotationRow.project_row_id
+    return or_(*(_is_among(project, scope, name) for scope, name in names.items()))
+
+
+def is_left_out(project_row_id: ColumnElement[int], task_id: ColumnElement[int | None]) -> ColumnElement[bool]:
+    """Whether a task is, for queries over rows that name one."""
+    return _is_among(project_row_id, "task", sql_cast(task_id, String))
+
+
+def _is_among(
+    project_row_id: ColumnElement[int], scope: ExclusionScope, name: ColumnElement[str]
+) -> ColumnElement[bool]:
+    """A question of its own for each scope: then the index answers it, however many exclusions there are."""
+    return exists().where(
+        ExclusionRow.project_row_id == project_row_id, ExclusionRow.scope == scope, ExclusionRow.value == name
+    )
 
 
 def add_exclusion(session: Session, project: Project, exclusion: Exclusion) -> None:
     """Leave something out from now on; what was erased stays so."""
-    key = {"project_row_id": project.id, "scope": exclusion.scope, "value": exclusion.value}
-    row = session.scalar(select(ExclusionRow).filter_by(**key))
+    row = _find(session, project, exclusion.scope, exclusion.value)
     if row is None:
-        row = ExclusionRow(**key, erased=False)
+        row = ExclusionRow(project_row_id=project.id, scope=exclusion.scope, value=exclusion.value, erased=False)
         session.add(row)
     row.reason, row.who = exclusion.reason, exclusion.who
     row.erased = row.erased or exclusion.erased
+
+
+def _find(session: Session, project: Project, scope: ExclusionScope, value: str) -> ExclusionRow | None:
+    return session.scalar(select(ExclusionRow).filter_by(project_row_id=project.id, scope=scope, value=value))

@@ -217,7 +217,8 @@ def _of_corrections(chosen: ShownCorrectionFilter) -> list[ColumnElement[bool]]:
     column = CorrectionRow.__table__.c
     conditions: list[ColumnElement[bool]] = []
     if chosen.project is not None:
-        conditions.append(AnnotationRow.project_row_id == chosen.project.id)
+        # not by the index of projects: all corrections of a large one would be read and sorted for one page
+        conditions.append(AnnotationRow.project_row_id + 0 == chosen.project.id)
     if chosen.label is not None:
         conditions.append((column.label == chosen.label) | (column.label_before == chosen.label))
     if chosen.annotator_id is not None:

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import text
+
 from labeling.store.actions import ActionStore
 from labeling.store.annotation_syncs import AnnotationSyncStore
 from labeling.store.annotations.corrections import CorrectionStore
 from labeling.store.annotations.outcomes import OutcomeStore
 from labeling.store.annotations.states import AnnotationStore
 from labeling.store.blobs import BlobStore
-from labeling.store.database import Database
+from labeling.store.database import Database, require_database
 from labeling.store.datasets import DataSetStore
 from labeling.store.erasure import ErasureStore
 from labeling.store.events import EventStore
@@ -60,8 +62,12 @@ class Store:
     gallery: GalleryStore
 
     @classmethod
-    def open(cls, database_url: str, blob_url: str) -> "Store":
-        """Open a store, made or migrated as needed. StoreError if it cannot be used."""
+    def open(cls, database_url: str, blob_url: str, *, must_exist: bool = False) -> "Store":
+        """Open a store, migrated as needed and, unless it `must_exist`, made. StoreError if it cannot be used;
+        StoreMissing, and nothing was made, if it must exist and does not.
+        """
+        if must_exist:
+            require_database(database_url)
         blobs = BlobStore(blob_url)
         database = Database(database_url, busy_timeout_s=_BUSY_TIMEOUT_S)
         database.migrate()
@@ -89,6 +95,11 @@ class Store:
             trials=TrialStore(database),
             gallery=GalleryStore(database),
         )
+
+    def identity(self) -> str:
+        """Its own name: 32 hexadecimal digits, the same for whoever opens this store, and no other's."""
+        with self.database.reading() as session:
+            return str(session.scalar(text("SELECT id FROM store_identity")))
 
     def close(self) -> None:
         """Close all connections."""

@@ -4,14 +4,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, ForeignKey, String, UniqueConstraint, or_, select, update
+from sqlalchemy import (
+    CursorResult,
+    ForeignKey,
+    Index,
+    String,
+    UniqueConstraint,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from labeling.store.annotations.tables import AnnotationRow
 from labeling.store.base import Base
 from labeling.store.blobs import BlobStore
 from labeling.store.database import Database
-from labeling.store.exclusions import find_exclusions
+from labeling.store.exclusions import is_left_out
 from labeling.store.projects import Project, ProjectRow
 
 
@@ -19,7 +32,16 @@ class TaskImageRow(Base):
     """Which image a task shows, by its content."""
 
     __tablename__ = "task_images"
-    __table_args__ = (UniqueConstraint("project_row_id", "task_id", name="uq_task_images_task"),)
+    __table_args__ = (
+        UniqueConstraint("project_row_id", "task_id", name="uq_task_images_task"),
+        Index(
+            "ix_task_images_to_keep",
+            "project_row_id",
+            "task_id",
+            sqlite_where=text("kept = 0"),
+            postgresql_where=text("NOT kept"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     project_row_id: Mapped[int] = mapped_column(ForeignKey("projects.id", name="fk_task_images_project"))
@@ -28,6 +50,7 @@ class TaskImageRow(Base):
     sha256: Mapped[str | None] = mapped_column(String(64), index=True)
     width: Mapped[int | None]
     height: Mapped[int | None]
+    kept: Mapped[bool] = mapped_column(default=False, server_default=false())  # as far as we know; then for good
 
 
 @dataclass(frozen=True)
@@ -72,6 +95,7 @@ class TaskImageStore:
                 row = TaskImageRow(project_row_id=project.id, task_id=task_id, reference=reference)
                 session.add(row)
             if sha256 is not None or row.reference != reference:
+                row.kept = row.kept and row.sha256 == sha256
                 row.sha256, row.width, row.height = sha256, width, height
             row.reference = reference
             if sha256 is not None:
@@ -88,24 +112,44 @@ class TaskImageStore:
                 for row in session.scalars(query)
             }
 
-    def submitted(self, project: Project) -> list[TaskImage]:
-        """The images of submitted tasks, but for tasks that are left out; kept or not, with a digest if it is known."""
-        query = (
-            select(TaskImageRow.task_id, TaskImageRow.reference, TaskImageRow.sha256)
-            .join(
-                AnnotationRow,
-                (AnnotationRow.project_row_id == project.id) & (AnnotationRow.task_id == TaskImageRow.task_id),
-            )
-            .where(TaskImageRow.project_row_id == project.id)
-            .where(AnnotationRow.is_current, AnnotationRow.state == "submitted")
+    def to_keep(self, project: Project, *, after: int, until: int | None = None, limit: int) -> list[TaskImage]:
+        """Images of submitted tasks that are not known to be kept, by task id in (after, until]; with a digest where it
+        is known. Tasks that are left out are not among them.
+        """
+        is_submitted = exists().where(
+            AnnotationRow.project_row_id == project.id,
+            AnnotationRow.task_id == TaskImageRow.task_id,
+            AnnotationRow.is_current,
+            AnnotationRow.state == "submitted",
         )
+        query = select(TaskImageRow.task_id, TaskImageRow.reference, TaskImageRow.sha256).where(
+            TaskImageRow.project_row_id == project.id,
+            TaskImageRow.kept.is_(False),
+            TaskImageRow.task_id > after,
+            is_submitted,
+            ~is_left_out(TaskImageRow.project_row_id, TaskImageRow.task_id),
+        )
+        query = query if until is None else query.where(TaskImageRow.task_id <= until)
         with self.database.reading() as session:
-            excluded = find_exclusions(session, [project.id])
-            return [
-                TaskImage(task_id, reference, sha256, None, None)
-                for task_id, reference, sha256 in session.execute(query.distinct().order_by(TaskImageRow.task_id))
-                if (project.id, "task", str(task_id)) not in excluded
-            ]
+            rows = session.execute(query.order_by(TaskImageRow.task_id).limit(limit))
+            return [TaskImage(task_id, reference, sha256, None, None) for task_id, reference, sha256 in rows]
+
+    def newest_task(self, project: Project) -> int:
+        """The largest number of a task whose image is known; 0 if there is none."""
+        query = select(func.max(TaskImageRow.task_id)).where(TaskImageRow.project_row_id == project.id)
+        with self.database.reading() as session:
+            return session.scalar(query) or 0
+
+    def note_kept(self, project: Project, images: Iterable[TaskImage]) -> None:
+        """The files of these tasks' images are kept; not if a task shows another one by now."""
+        with self.database.writing() as session:
+            for image in images:
+                known = update(TaskImageRow).where(
+                    TaskImageRow.project_row_id == project.id,
+                    TaskImageRow.task_id == image.task_id,
+                    TaskImageRow.sha256 == image.sha256,
+                )
+                session.execute(known.values(kept=True))
 
     def keep_of_task(self, project: Project, image: TaskImage, content: bytes, width: int, height: int) -> bool:
         """Keep the file of a task's image; False, and nothing is kept, if the task shows another image by now, or was
@@ -119,7 +163,7 @@ class TaskImageStore:
             or_(TaskImageRow.sha256.is_(None), TaskImageRow.sha256 == digest),
         )
         with self.database.writing() as session:
-            kept = session.execute(expected.values(sha256=digest, width=width, height=height))
+            kept = session.execute(expected.values(sha256=digest, width=width, height=height, kept=True))
             if cast(CursorResult[Any], kept).rowcount:
                 _remember_content(session, project, image.task_id, image.reference, digest)
                 return True

@@ -157,12 +157,14 @@ class TrialStore:
             rows = session.scalars(select(PromptTrialRow).order_by(PromptTrialRow.id.desc()).limit(limit))
             return [_trial(session, row) for row in rows]
 
-    def stale(self, older_than_s: float) -> list[int]:
-        """Ids of open trials at which nothing happened for so long."""
+    def stale(self, older_than_s: float, *, after: int = 0, limit: int | None = None) -> list[int]:
+        """Ids, larger than `after` and in order, of open trials at which nothing happened for so long."""
         before = utc_now() - timedelta(seconds=older_than_s)
-        query = select(PromptTrialRow.id).where(PromptTrialRow.status.in_(_OPEN), PromptTrialRow.updated_at < before)
+        query = select(PromptTrialRow.id).where(
+            PromptTrialRow.id > after, PromptTrialRow.status.in_(_OPEN), PromptTrialRow.updated_at < before
+        )
         with self.database.reading() as session:
-            return list(session.scalars(query.order_by(PromptTrialRow.id)))
+            return list(session.scalars(query.order_by(PromptTrialRow.id).limit(limit)))
 
     def begin(self, trial_id: int) -> PromptTrial | None:
         """Take a trial in hand and count the attempt; None if there is nothing left to do."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -35,21 +37,28 @@ class Question:
     mask: NDArray[np.uint8]
 
 
-def ask(rng: np.random.Generator, view: View, count: int) -> list[Question]:
-    """`count` questions about a view: names first, then words, and about a quarter of what is not there."""
+def ask(
+    rng: np.random.Generator, view: View, count: int, rarity: Mapping[str, float] = MappingProxyType({})
+) -> list[Question]:
+    """`count` questions about a view: names first, then words, and about a quarter of what is not there.
+
+    `rarity` says how much more often than others (1) a name is asked for. Words are few: at inference they are measured
+    on all objects of a name, and no longer asked of the language model.
+    """
     if view.set == "scene":
         return _ask_scene(rng, view, count)
     present = sorted(view.objects)
+    shares = np.array([rarity.get(name, 1.0) for name in present])
     apart = [name for name in present if name in APART and len(view.brightness[name]) > 1]
     questions = []
     for i in range(count):
         roll = rng.random()
         if not present or (i and roll < 0.3):
             questions.append(_absent(rng, view))
-        elif apart and i and roll < 0.62:
-            questions.append(_word(rng, view, apart[rng.integers(len(apart))]))
+        elif apart and i and roll < 0.36:
+            questions.append(some_of(rng, view, apart[rng.integers(len(apart))]))
         else:
-            name = present[rng.integers(len(present))]
+            name = str(rng.choice(present, p=shares / shares.sum()))
             questions.append(
                 Question(_all_of(rng, view, name), "name", name if name in NAMES else None, soft(view.labels(name) > 0))
             )
@@ -87,7 +96,7 @@ def _all_of(rng: np.random.Generator, view: View, name: str) -> str:
 
 
 def _ask_scene(rng: np.random.Generator, view: View, count: int) -> list[Question]:
-    chosen = rng.permutation(len(view.asked))[:count]
+    chosen = _half_absent(rng, view)[:count]
     questions = []
     for i in chosen:
         prompt, packed = view.asked[i]
@@ -98,6 +107,18 @@ def _ask_scene(rng: np.random.Generator, view: View, count: int) -> list[Questio
         mask = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(PICTURE, PICTURE)
         questions.append(Question(prompt, "word" if mask.any() else "absent", None, mask))
     return questions
+
+
+def _half_absent(rng: np.random.Generator, view: View) -> list[int]:
+    """Indices of a scene's prompts in random order; of every second scene half of the first are about the absent."""
+    order = [int(i) for i in rng.permutation(len(view.asked))]
+    if rng.random() < 0.5:
+        return order
+    is_there = {i: any(zlib.decompress(view.asked[i][1])) for i in order}
+    there, absent = [i for i in order if is_there[i]], [i for i in order if not is_there[i]]
+    mixed = [i for pair in zip(there, absent, strict=False) for i in (pair if rng.random() < 0.5 else pair[::-1])]
+    paired = min(len(there), len(absent))
+    return mixed + there[paired:] + absent[paired:]
 
 
 def _say_absent(rng: np.random.Generator, name: str) -> Question:
@@ -167,7 +188,7 @@ _LIGHT = {
 }
 
 
-def _word(rng: np.random.Generator, view: View, name: str) -> Question:
+def some_of(rng: np.random.Generator, view: View, name: str) -> Question:
     """One or some of a name's objects: by size, place, brightness, number, or all but some."""
     labels = view.labels(name)
     counts = np.bincount(labels.ravel())

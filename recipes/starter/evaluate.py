@@ -53,16 +53,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--images", type=int, default=10_000, help="most images of a set")
     parser.add_argument("--scenes", type=int, default=400)
+    parser.add_argument(
+        "--split", choices=["test", "validation"], default="test", help="settings: choose on validation"
+    )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what is measured (default: all)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     model = ARGenSeg.from_pretrained(arguments.model, device=arguments.device)
     started, values = time.monotonic(), defaultdict(list)
     parts = {
-        "photographs": evaluate_photographs(model, arguments.photos, arguments.images),
-        "fluorescence": evaluate_nuclei(model, arguments.nuclei, "fluorescence", arguments.images),
-        "histology": evaluate_nuclei(model, arguments.nuclei, "histology", arguments.images),
-        "scenes": evaluate_scenes(model, arguments.scenes),
+        "photographs": evaluate_photographs(model, arguments.photos, arguments.images, arguments.split),
+        "fluorescence": evaluate_nuclei(model, arguments.nuclei, "fluorescence", arguments.images, arguments.split),
+        "histology": evaluate_nuclei(model, arguments.nuclei, "histology", arguments.images, arguments.split),
+        "scenes": evaluate_scenes(model, arguments.scenes, SCENE_SEED + (arguments.split == "validation")),
     }
     for part in arguments.parts:
         for row, value in parts[part]:
@@ -73,14 +76,14 @@ def main() -> None:
         arguments.out.write_text(json.dumps(values))
 
 
-def evaluate_photographs(model: ARGenSeg, folder: Path, most: int) -> Iterator[tuple[str, float]]:
+def evaluate_photographs(model: ARGenSeg, folder: Path, most: int, split: str) -> Iterator[tuple[str, float]]:
     """(row of the table, value) of each prompt: every name that is there, and three that are not."""
     autocontrast = 0.0  # the model stretches what it is given
     for set_name in SETS:
         if set_name == "nuclei":
             continue
         rng = np.random.default_rng(1)
-        for picture in photographs(folder / set_name, "test", autocontrast, slice(most)):
+        for picture in photographs(folder / set_name, split, autocontrast, slice(most)):
             there = [name for name in sorted(picture.objects) if name in NAMES and picture.objects[name].any()]
             absent = list(rng.choice(surely_absent(set_name), 2, replace=False))
             prompts = [f"all {NAMES[name].wordings[0][1]}" for name in (*there, *absent)]
@@ -93,9 +96,9 @@ def evaluate_photographs(model: ARGenSeg, folder: Path, most: int) -> Iterator[t
             yield "absent: nonsense", float(results[-1].mask.mean() < FEW_PIXELS)
 
 
-def evaluate_nuclei(model: ARGenSeg, folder: Path, modality: str, most: int) -> Iterator[tuple[str, float]]:
+def evaluate_nuclei(model: ARGenSeg, folder: Path, modality: str, most: int, split: str) -> Iterator[tuple[str, float]]:
     """Whole test images: all nuclei beside a global Otsu threshold (inverted for histology), words, absent things."""
-    for picture in microscope_images(folder, "test", modality, 0.0):
+    for picture in microscope_images(folder, split, modality, 0.0):
         if (most := most - 1) < 0:
             return
         numbers = picture.objects["nucleus"]
@@ -138,9 +141,9 @@ def words_of(picture: Picture) -> dict[str, NDArray[np.bool_]]:
     }
 
 
-def evaluate_scenes(model: ARGenSeg, count: int) -> Iterator[tuple[str, float]]:
+def evaluate_scenes(model: ARGenSeg, count: int, seed: int) -> Iterator[tuple[str, float]]:
     """Fresh scenes of the hardest level, one prompt each; on each tenth, nuclei too."""
-    rng = np.random.default_rng(SCENE_SEED)
+    rng = np.random.default_rng(seed)
     for number in range(count):
         sample = scene_sample(rng, SCENE_SIDE, level=3)
         prompts = [sample.prompt, *([PROMPT] if number % 10 == 0 else [])]

@@ -42,7 +42,7 @@ class Rows:
 def draw_rows(rng: np.random.Generator, model: ARGenSeg, cached: CachedViews, views: int, prompts: int) -> Rows:
     """`views` views of a cache with up to `prompts` questions each."""
     indices = cached.draw(rng, views)
-    asked = [ask(rng, cached.views[i], prompts) for i in indices]
+    asked = [ask(rng, cached.views[i], prompts, cached.rarity) for i in indices]
     questions = [question for questions in asked for question in questions]
     config = model.config
     ids = [

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.starter.nuclei import expose, stain
+from recipes.starter.nuclei import expose, stain, tissue
 from recipes.starter.pictures import NUCLEI, Picture
 
 SIDE = 256
@@ -47,11 +47,21 @@ class View:
         return np.frombuffer(zlib.decompress(self.objects[name]), np.uint16).reshape(SIDE, SIDE)
 
 
-def make_view(rng: np.random.Generator, picture: Picture, is_plain: bool = False) -> tuple[NDArray[np.uint8], View]:
-    """The picture (SIDE, SIDE, 3) of a view, and what is kept beside it; a plain one is the whole picture as it is."""
+def make_view(
+    rng: np.random.Generator,
+    picture: Picture,
+    is_plain: bool = False,
+    around: str | None = None,
+    look: str | None = None,
+) -> tuple[NDArray[np.uint8], View]:
+    """The picture (SIDE, SIDE, 3) of a view, and what is kept beside it; a plain one is the whole picture as it is.
+
+    `around` is a name whose objects the view is cut around at four times of five; `look` "tissue" draws
+    bright nuclei as if stained with haematoxylin and eosin, "stained" takes a picture of stained ones as it is.
+    """
     height, width = picture.image.shape[:2]
     x0, y0, w, h = 0, 0, width, height
-    is_whole = is_plain or rng.random() < 0.35
+    is_whole = is_plain or rng.random() < (0.2 if around else 0.35)
     if not is_whole:
         least = 0.25 if picture.set in SMALL else 0.5
         share = float(least ** rng.uniform(0, 1))
@@ -60,8 +70,9 @@ def make_view(rng: np.random.Generator, picture: Picture, is_plain: bool = False
         w, h = int(np.clip(side * stretch, 32, width)), int(np.clip(side / stretch, 32, height))
         x0, y0 = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
         names = sorted(picture.objects)
-        inside = np.flatnonzero(picture.objects[names[rng.integers(len(names))]][::4, ::4]) if names else np.array([])
-        if len(inside) and rng.random() < 0.7:
+        name = around or (names[rng.integers(len(names))] if names else "")
+        inside = np.flatnonzero(picture.objects[name][::4, ::4]) if name else np.array([])
+        if len(inside) and (around or rng.random() < 0.7):
             y, x = 4 * np.array(divmod(int(rng.choice(inside)), -(-width // 4)))
             x0 = int(np.clip(x - rng.random() * w, 0, width - w))
             y0 = int(np.clip(y - rng.random() * h, 0, height - h))
@@ -77,11 +88,12 @@ def make_view(rng: np.random.Generator, picture: Picture, is_plain: bool = False
         mirrored = rng.random() < 0.5
         image = _turned(image, turns, mirrored)
         labels = {name: _turned(numbers, turns, mirrored) for name, numbers in labels.items()}
-        if picture.set == NUCLEI:
+        if picture.set == NUCLEI and look != "stained":
             brightest = max(float(np.percentile(picture.image, 99.9)) / 255, 0.02)
-            is_stained = rng.random() < 0.3
-            image = (stain if is_stained else expose)(rng, image, brightest)
+            is_stained = look == "tissue" or rng.random() < 0.3
+            image = (tissue if look == "tissue" else stain if is_stained else expose)(rng, image, brightest)
         else:
+            is_stained = look == "stained"
             image = _relit(rng, image)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).ravel()
     kept = {name: numbers for name, numbers in labels.items() if numbers.any()}

@@ -136,6 +136,9 @@ def test_any_wrong_value_in_config_json_is_refused_or_harmless(
         {"autocontrast": "x"},
         {"autocontrast": 0.5},
         {"least_score": 1.5},
+        {"least_scores": {"name": -0.1}},
+        {"score_curves": {"name drawn": [1.0, 2.0]}},
+        {"score_curves": {"name drawn": [0.0, 1.0, float("nan")]}},
         {"image_mean": ["a", "b", "c"]},
         {"image_mean": [float("nan")] * 3},
         {"image_std": [0, 1, 1]},
@@ -153,7 +156,7 @@ def test_values_that_would_fail_in_use_are_refused_on_loading(
     restore(saved, tmp_path)
     config = json.loads(saved["config.json"])
     for key, value in changes.items():
-        config[key] = config[key] | value if isinstance(value, dict) else value
+        config[key] = (config[key] or {}) | value if isinstance(value, dict) else value
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match="describes no model that can be built"):
         ARGenSeg.from_pretrained(tmp_path)

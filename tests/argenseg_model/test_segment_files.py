@@ -208,6 +208,29 @@ def test_a_run_is_resumed(tmp_path: Path) -> None:
         resume(images, prompts, out, model="another")
 
 
+def test_results_are_dropped_only_when_that_is_said(tmp_path: Path) -> None:
+    images, out = [str(square(tmp_path / "a.png"))], tmp_path / "out"
+    resume(images, ["bright"], out)
+    with pytest.raises(ResumeError, match=r"--resume .* or --overwrite"):
+        begin_run(out, RUN)
+    assert len(written(out)) == 1
+    begin_run(out, RUN, overwrite=True)
+
+
+def test_a_link_in_place_of_the_unfinished_file_leads_nowhere(tmp_path: Path) -> None:
+    theirs, out = tmp_path / "theirs", tmp_path / "out"
+    theirs.write_text("precious")
+    (out / "masks" / "bright").mkdir(parents=True)
+    for name in (".results.jsonl.part", ".run.json.part", "masks/bright/.a.png.part"):
+        (out / name).symlink_to(theirs)
+    begin_run(out, RUN, overwrite=True)
+    (out / ".results.jsonl.part").unlink(missing_ok=True)
+    (out / ".results.jsonl.part").symlink_to(theirs)
+    run([square(tmp_path / "a.png")], ["bright"], out)
+    assert theirs.read_text() == "precious"
+    assert len(written(out)) == 1 and not (out / "results.jsonl").is_symlink()
+
+
 def test_a_killed_run_is_resumed_and_ctrl_c_loses_nothing_of_it(tmp_path: Path) -> None:
     images = [str(square(tmp_path / name)) for name in ("a.png", "b.png", "c.png")]
     out = tmp_path / "out"
@@ -224,7 +247,7 @@ def test_a_killed_run_is_resumed_and_ctrl_c_loses_nothing_of_it(tmp_path: Path) 
 def test_results_of_another_model_are_not_taken_up_after_a_kill(tmp_path: Path) -> None:
     images, out = [str(square(tmp_path / "a.png"))], tmp_path / "out"
     resume(images, ["bright"], out)
-    begin_run(out, RUN | {"model": "another"}, resume=False)  # and is killed at once
+    begin_run(out, RUN | {"model": "another"}, overwrite=True)  # and is killed at once
     assert resume(images, ["bright"], out, model="another") == 1
 
 

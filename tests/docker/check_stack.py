@@ -275,7 +275,7 @@ def main() -> None:
     options = parser.parse_args()
     began, folder = time.monotonic(), options.keep or Path(tempfile.mkdtemp(prefix="argenseg-docker-"))
     folder.mkdir(exist_ok=True)
-    engine = folder / "engine"
+    engine = folder.with_name(f"{folder.name}-engine")  # beside it: what it leaves is removed by nobody who waits
     with step("engine"):
         is_ours = ensure_engine(engine)
     check = Check(folder)
@@ -309,10 +309,12 @@ def main() -> None:
         raise SystemExit(1) from None
     finally:
         if not options.keep:
-            check.remove()
-            if is_ours:
-                stop_engine(engine)
-            shutil.rmtree(folder, ignore_errors=True)
+            with step("stop"):
+                if is_ours:  # with all that runs in it
+                    stop_engine(engine)
+                else:
+                    check.remove()
+                shutil.rmtree(folder, ignore_errors=True)
     print(f"{'all':<18} {time.monotonic() - began:7.1f} s")
 
 

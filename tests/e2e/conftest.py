@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Route, sync_playwright
 
 from argenseg_model.starter import STARTER_DIR
 from backend.console.demo.label_studio import PASSWORD, USER, LabelStudioServer, find_label_studio, free_ports
+from backend.console.demo.run import ALL_THERE
 from labeling.store import Store
 from tests.conftest import cannot_run
 from tests.e2e.label_studio_api import LabelStudioApi, RunningDemo
@@ -74,12 +75,21 @@ def running_demo(folder: Path, port: int, backend_port: int) -> Iterator[Running
 
 
 @pytest.fixture(scope="session")
-def browser_context(demo: RunningDemo) -> Iterator[BrowserContext]:
-    """Chromium, logged in to the demo's Label Studio; requests to anywhere but that and the backend are dropped."""
+def browser() -> Iterator[Browser]:
+    """Chromium."""
     names = ("chromium", "chromium-browser", "google-chrome")
     program = next((found for name in names if (found := shutil.which(name))), None)
     if program is None:
         cannot_run("Chromium is not installed: install the package 'chromium'.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, headless=True, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def browser_context(demo: RunningDemo, browser: Browser) -> Iterator[BrowserContext]:
+    """Logged in to the demo's Label Studio; requests to anywhere but that and the backend are dropped."""
 
     def only_loopback(route: Route) -> None:
         if route.request.url.startswith((demo.label_studio.url, demo.backend_url, "data:", "blob:")):
@@ -87,14 +97,11 @@ def browser_context(demo: RunningDemo) -> Iterator[BrowserContext]:
         else:
             route.abort()
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, headless=True, args=CHROMIUM_FLAGS)
-        context = browser.new_context(viewport={"width": 1500, "height": 950})
-        context.set_default_timeout(60_000)
-        context.route("**/*", only_loopback)
-        log_in(context, demo.label_studio.url)
-        yield context
-        browser.close()
+    context = browser.new_context(viewport={"width": 1500, "height": 950})
+    context.set_default_timeout(60_000)
+    context.route("**/*", only_loopback)
+    log_in(context, demo.label_studio.url)
+    yield context
 
 
 def log_in(context: BrowserContext, url: str) -> None:
@@ -116,7 +123,7 @@ def artifacts() -> Path:
 
 
 def _wait_for_welcome(process: "subprocess.Popen[bytes]", folder: Path) -> None:
-    """Read the demo's output until it says that Ctrl-C stops it; then keep reading, so that it never blocks."""
+    """Read the demo's output until it says that all is there; then keep reading, so that it never blocks."""
     assert process.stdout is not None
     output, lines = process.stdout, []
     ready = threading.Event()
@@ -124,7 +131,7 @@ def _wait_for_welcome(process: "subprocess.Popen[bytes]", folder: Path) -> None:
     def read() -> None:
         for line in output:
             lines.append(line.decode(errors="replace"))
-            if "Ctrl-C stops" in lines[-1]:
+            if ALL_THERE in lines[-1]:
                 ready.set()
         ready.set()
 

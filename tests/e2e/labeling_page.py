@@ -29,6 +29,8 @@ STROKES = """() => JSON.stringify(window.Htx.annotationStore.selected.regions
   .map(region => region.imageDataURL ?? region.touches?.length))"""
 CURVED_VERTICES = """() => window.Htx.annotationStore.selected.regions.find(region => region.inSelection).vertices
   .filter(vertex => vertex.isBezier)"""
+TYPED_TEXTS = """() => JSON.stringify(window.Htx.annotationStore.selected.results
+  .filter(result => result.type === 'textarea').flatMap(result => result.mainValue))"""
 IMAGE_SIZE = """() => { const image = window.Htx.annotationStore.selected.names.get('image').currentImageEntity;
   return [image.naturalWidth, image.naturalHeight]; }"""
 
@@ -174,6 +176,11 @@ class LabelingPage:
         field = self._page.get_by_label("TextArea Input")
         field.fill(text)
         return self._ask(lambda: field.press("Shift+Enter"))
+
+    def wait_for_texts(self, texts: list[str]) -> None:
+        """Until the text field holds these, as the annotator reads them."""
+        self._page.wait_for_function(f"texts => ({TYPED_TEXTS})() === JSON.stringify(texts)", arg=texts)
+        self._page.get_by_text(texts[-1], exact=True).first.wait_for()
 
     def draw_smart_box(self, label_key: str, start: Place, end: Place) -> list[dict[str, Any]]:
         """Draw a box with the smart rectangle tool, for the label of this hotkey; the suggested regions."""

@@ -1,7 +1,7 @@
 """What an annotator sees and does, in a real browser on a real Label Studio."""
 
-import os
-import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,26 +9,42 @@ import pytest
 from playwright.sync_api import BrowserContext
 
 from argenseg_model.metrics import iou
-from backend.console.demo.sample_project import SampleProject, SampleTask
+from backend.console.demo.sample_project import NUCLEI, SampleProject, SampleTask, label_config
 from labeling.regions.kinds import region_mask
 from tests.e2e.label_studio_api import RunningDemo, wait_for
 from tests.e2e.labeling_page import LabelingPage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
-SHOWN = "culture_12"  # large and crowded: the picture in the README
+SHOWN = "culture_12"  # large and crowded
 TYPED = "culture_02"  # small: its answer comes soon
+ONE_MASK = replace(NUCLEI, title="Nuclei: one mask", label_config=label_config())
 
 
-def sample_task(demo: RunningDemo, image_id: str) -> tuple[SampleProject, SampleTask]:
-    project = SampleProject(demo.label_studio.url, demo.label_studio.token)
-    return project, next(task for task in project.tasks() if task.image_id == image_id)
+@pytest.fixture(scope="module")
+def project(demo: RunningDemo) -> Iterator[SampleProject]:
+    """All nuclei of an image are one mask: a stroke of the eraser is a correction of all of it."""
+    api = demo.label_studio
+    project = SampleProject(api.url, api.token, ONE_MASK)
+    tasks = dict(zip((SHOWN, TYPED), api.import_images(project.id, [SHOWN, TYPED]), strict=True))
+    api.connect(project.id, demo.backend_url)
+    api.call("POST", "/api/webhooks/", json={"project": project.id, "url": f"{demo.backend_url}/webhook"})
+    api.retrieve_predictions(project.id)
+    for task in tasks.values():
+        wait_for(f"the masks of task {task}", lambda task=task: api.predictions(task), 120)
+    project.pin(project.model_version())
+    yield project
+    project.close()
+
+
+def sample_task(project: SampleProject, image_id: str) -> SampleTask:
+    return next(task for task in project.tasks() if task.image_id == image_id)
 
 
 def test_a_mask_is_drawn_erased_a_little_submitted_and_stored(
-    demo: RunningDemo, browser_context: BrowserContext, artifacts: Path
+    demo: RunningDemo, project: SampleProject, browser_context: BrowserContext, artifacts: Path
 ) -> None:
-    project, task = sample_task(demo, SHOWN)
+    task = sample_task(project, SHOWN)
     (prediction,) = project.task(task.id)["predictions"]
     (region,) = prediction["result"]
     predicted = region_mask(region)
@@ -60,17 +76,19 @@ def test_a_mask_is_drawn_erased_a_little_submitted_and_stored(
     assert np.array_equal(before, predicted)
     assert 0.5 < correction.iou < 1.0 and correction.iou == pytest.approx(iou(before, after))
     assert iou(after, still_drawn) > 0.8, "another mask is stored than the annotator saw when submitting"
-    if os.environ.get("UPDATE_DOCS_IMAGES"):
-        shutil.copy(artifacts / "task-opened.png", Path("docs/images/task-opened.png"))
 
 
-def test_a_typed_prompt_draws_its_mask_on_the_open_page(
-    demo: RunningDemo, browser_context: BrowserContext, artifacts: Path
+def test_typed_texts_one_after_the_other_are_answered_beside_what_is_there(
+    demo: RunningDemo, project: SampleProject, browser_context: BrowserContext, artifacts: Path
 ) -> None:
-    project, task = sample_task(demo, TYPED)
-    page = LabelingPage(browser_context.new_page(), demo.label_studio.url, project.id, task.id)
+    page = LabelingPage(browser_context.new_page(), demo.label_studio.url, project.id, sample_task(project, TYPED).id)
     page.wait_for_regions(1)
     page.type_prompt("all nuclei")
+    page.wait_for_texts(["all nuclei: is there already"])
+    page.type_prompt("all bicycles")
+    page.wait_for_texts(["all nuclei: is there already", "all bicycles: nothing found"])
+    page.wait_for_regions(1)
+    page.type_prompt("the largest nucleus")  # a small part of what is there: another mask
     page.accept_suggestions()
     page.wait_for_regions(2)
     page.screenshot(artifacts / "typed-prompt.png")

@@ -29,12 +29,16 @@ def test_a_person_sees_what_is_under_way_what_failed_and_what_cannot_work(
     page = browser_context.new_page()
     page.goto(demo.backend_url)  # the front page leads a browser there
     expect(page).to_have_url(f"{demo.backend_url}/status")
-    ours = page.locator("section", has=page.get_by_role("heading", name=f"Project {project}", exact=True))
-    expect(ours.get_by_text("Failed, with")).to_be_visible(timeout=300 * S)  # the page loads itself again meanwhile
-    expect(ours.locator("li")).to_contain_text("image")
-    expect(ours.locator("td.number").first).to_have_text("2", timeout=300 * S)
+    ours = page.locator("section", has=page.get_by_role("heading", name=f"Status page #{project}", exact=True))
+    expect(ours.get_by_text("failed, with")).to_be_visible(timeout=300 * S)  # the page brings itself up to date
+    expect(ours.locator("li").first).to_contain_text("image")
+    expect(ours.get_by_text("2 of 3 tasks have masks")).to_be_visible(timeout=300 * S)
+    expect(ours.locator("progress")).to_have_attribute("value", "2")
     expect(ours.get_by_text("under way")).to_have_count(0, timeout=60 * S)
     expect(page.get_by_text("1 worker,")).to_be_visible()
+    ours.get_by_role("button", name="Try again").click()
+    expect(page.get_by_text("Status page: 1 task asked for again.")).to_be_visible()
+    expect(ours.get_by_text("failed, with")).to_be_visible(timeout=300 * S)
 
     api.call("PATCH", f"/api/projects/{project}", json={"label_config": WITHOUT_MASKS})
     problem = ours.locator(".problem").filter(has_text="no tag that can hold a mask")

@@ -207,6 +207,15 @@ def test_overlaps_go_to_the_most_certain_label() -> None:
     assert [label for label, *_ in summary(predict(config_of(labels, overlaps="score"), swallowed))] == ["b", "c"]
 
 
+def test_of_masks_that_are_about_the_same_only_the_most_certain_is_kept_where_that_is_wanted() -> None:
+    labels = '<Label value="a"/><Label value="b"/><Label value="c" overlaps="keep"/>'
+    answers = {"a": part(0, 0, 8, 8, 0.5), "b": part(1, 0, 8, 8, 0.9), "c": part(1, 0, 8, 8, 0.1)}
+    drawn = summary(predict(config_of(labels, overlaps="best"), answers))
+    assert [label for label, *_ in drawn] == ["b", "c"]
+    apart = {**answers, "a": part(5, 0, 8, 8, 0.5)}
+    assert [label for label, *_ in summary(predict(config_of(labels, overlaps="best"), apart))] == ["a", "b", "c"]
+
+
 def test_a_box_and_a_point_show_what_they_mean_whatever_its_score() -> None:
     config = config_of('<Label value="a"/><Label value="b"/>', model_score_threshold="0.95")
     boxed = predict(config, {"a": TWO}, Interaction(focus=Focus((Box(0, 0, 50, 50),)), label="a"))
@@ -247,7 +256,7 @@ def test_an_object_under_a_point_that_goes_on_is_looked_at_again() -> None:
             "min_area": st.sampled_from(["3", "12"]),
             "tolerance": st.sampled_from(["0", "3"]),
             "model_score_threshold": st.just("0.4"),
-            "overlaps": st.just("score"),
+            "overlaps": st.sampled_from(["score", "best"]),
             "exclude": st.just("p1"),
         },
     ),

@@ -68,6 +68,9 @@ class LabelStudioDouble:
     def task_ids(self) -> list[int]:
         return list(self._changed)
 
+    def fault(self) -> None:
+        return None
+
     def server_time(self) -> datetime:
         return BEGAN + timedelta(hours=self._changes)
 

@@ -8,6 +8,8 @@ from pydantic import ValidationError
 
 from labeling.corrections.events import record_corrections
 from labeling.errors import LabelConfigError, LabelingError
+from labeling.label_studio.messages import named_ids
+from labeling.logs import log_about
 from labeling.store import EventRecord
 from worker.context import JobContext
 from worker.events.new_tasks import request_new_tasks
@@ -33,6 +35,11 @@ def process_event(context: JobContext, event_id: int) -> int:
     An event that nothing can be made of, or that ended its process three times, is kept with its error: it must not
     come back forever. An error is raised only where trying later may help: the event stays unprocessed.
     """
+    with log_about(event=event_id):
+        return _process(context, event_id)
+
+
+def _process(context: JobContext, event_id: int) -> int:
     attempts = context.store.events.begin(event_id)
     if attempts == 0:
         return 0
@@ -43,8 +50,11 @@ def process_event(context: JobContext, event_id: int) -> int:
         context.metrics.count(EVENTS, "failed")
         return 0
     try:
-        _follow(context, context.store.events.get(event_id))
-        recorded = record_corrections(context.store, event_id)
+        event = context.store.events.get(event_id)
+        with log_about(**named_ids(event.payload)):
+            _follow(context, event)
+            recorded = record_corrections(context.store, event_id)
+            logger.info("%s: %d corrections", event.action, recorded.total())
     except Exception as error:
         if isinstance(error, LabelingError) and error.is_transient:
             context.store.events.postpone(event_id)

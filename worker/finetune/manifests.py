@@ -76,4 +76,4 @@ def _keep(store: Store, run: FinetuneRun, manifest: Manifest, path: Path) -> Non
         "annotations": sorted({item.source.partition(":")[2] for item in manifest.items if not item.is_replay}),
         "items": len(manifest.items),
     }
-    store.datasets.save(manifest.digest(), path.read_bytes(), parent, lineage)
+    store.datasets.save(manifest.digest(), path, parent, lineage)

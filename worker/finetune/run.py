@@ -12,6 +12,7 @@ from argenseg_model.evaluation import ItemResult, read_rows
 from argenseg_model.manifest import Manifest
 from labeling.errors import LabelingError, StoreError
 from labeling.gate import GateRules, decide, find_too_few
+from labeling.logs import log_about
 from labeling.store import FinetuneRun, FinetuneStatus, Store
 from labeling.versions import weights_name
 from worker.context import JobContext
@@ -104,7 +105,13 @@ def drive(context: JobContext, run: FinetuneRun, holder: str, should_end: Callab
     An outage (of Label Studio, Redis, the store) is no end: the run is postponed, and goes on where it was. StoreError
     if not even that can be written down; then it goes on when its lease has run out.
     """
-    hold, store = Hold(context, run, holder, should_end), context.store
+    with log_about(project=run.project.project_id if run.project else None, run=run.id):
+        _drive(Hold(context, run, holder, should_end))
+
+
+def _drive(hold: Hold) -> None:
+    context, run, holder = hold.context, hold.run, hold.holder
+    store = context.store
     try:
         passed, report, unseen = _learn_and_judge(hold)
         status: FinetuneStatus = "promoted" if passed else "refused"

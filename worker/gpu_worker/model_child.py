@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from argenseg_model.errors import ARGenSegError
 from argenseg_model.threads import be_a_good_neighbour
+from labeling.logs import LogFormat, start_log
 from worker.gpu_worker.allocator import keep_freed_memory
 from worker.parent_death import die_with_parent
 
@@ -72,6 +73,7 @@ class ModelOptions:
     loader: str = ARGENSEG
     models_in_memory: int = 1
     prefix_cache_bytes: int | None = None
+    log_format: LogFormat = "text"
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,7 @@ def main(connection: Connection, options: ModelOptions, parent_pid: int) -> None
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(parent_pid)
     keep_freed_memory()
-    logging.basicConfig(level=options.log_level, format="%(levelname)s %(name)s %(message)s")
+    start_log(sys.stderr, options.log_level, options.log_format)
     models = _Models(options)
     failure = _load(models, options.model)
     connection.send(failure)

@@ -4,18 +4,21 @@ Images are fetched a few at a time, in threads, while the model works on those t
 for is urgent: as soon as its image is here it goes first, and alone; until then others' work goes on.
 """
 
+import contextvars
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from argenseg_model.errors import ARGenSegError
 from argenseg_model.images import image_size
 from labeling.answers import build_answer, finds_more, image_window, questions, second_window
-from labeling.errors import LabelingError, StoreError, UnknownHostError
+from labeling.errors import DoubtfulImageError, ImageOutage, LabelingError, StoreError, UnknownHostError
 from labeling.label_studio.images import fetch_image
+from labeling.logs import log_about
 from labeling.prompts.focus import Window
 from labeling.prompts.label_config import parse_label_config
 from labeling.store import PredictionRequest
@@ -31,8 +34,10 @@ from worker.queue.retries import RetryLater
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3  # that ended without a word, as when a worker is killed, or with a crash of the model
-OUTAGE_INTERVALS_S = (5, 15, 60, 120, 300, 600, 600, 600, 600)  # between attempts to get an image; an hour in all
-UNKNOWN_HOST_INTERVALS_S = OUTAGE_INTERVALS_S[:3]  # a host that does not exist: people wait for a typo to be reported
+OUTAGE_INTERVALS_S = (5, 15, 30, *(60,) * 60)  # between attempts while something else is at fault; then the sweeper's
+DOUBT_INTERVALS_S = (15, 60)  # between three attempts where Label Studio answers well but for this image
+SLOW_HOST_INTERVALS_S = (5, 15, 60, 120, 300, 600, 600, 600, 600)  # another host that answers others; an hour in all
+UNKNOWN_HOST_INTERVALS_S = SLOW_HOST_INTERVALS_S[:3]  # that does not exist: people wait for a typo to be reported
 _AS_OFTEN_AS_NEEDED = (0,) * 1000  # a worker that ends says nothing of the row
 _FETCHES = 8  # at a time
 _URGENT_FETCHES = 32  # besides: these wait for nobody else's image
@@ -97,7 +102,9 @@ class Predictor:
         request = self._begin(row_id)
         if isinstance(request, str):
             return request
-        future = (self._urgent_pool if is_urgent else self._pool).submit(self._question, request)
+        with _log_about(request):
+            fetch = partial(contextvars.copy_context().run, self._question, request)
+        future = (self._urgent_pool if is_urgent else self._pool).submit(fetch)
         self._fetches[future] = _Begun(request, is_urgent)
         if is_urgent:
             wait([future], _TICK_S)
@@ -162,12 +169,17 @@ class Predictor:
         return [begun for begun in asked if any(begun.costed is costed for costed in batch)]
 
     def _begin(self, row_id: int) -> PredictionRequest | str:
-        store = self._context.store
-        request = store.requests.begin(row_id)
+        request = self._context.store.requests.begin(row_id)
         if request is None:
             return "nothing to do"
+        with _log_about(request):
+            return self._unless_too_late(request)
+
+    def _unless_too_late(self, request: PredictionRequest) -> PredictionRequest | str:
+        store = self._context.store
         if request.interactive and (
-            request.delivery == "push" or store.requests.waited_s(row_id) > self._context.settings.interactive_wait_s
+            request.delivery == "push"
+            or store.requests.waited_s(request.id) > self._context.settings.interactive_wait_s
         ):
             delay = f"{request.error} " if request.error else ""
             return self._fail(request, f"{delay}Nobody waits for this answer any more. Ask again.")
@@ -203,6 +215,8 @@ class Predictor:
     def _not_fetched(self, request: PredictionRequest, error: Exception) -> Result:
         if not isinstance(error, LabelingError | WorkerError | ARGenSegError):
             return error
+        if isinstance(error, ImageOutage) or (isinstance(error, StoreError) and error.is_transient):
+            return self._postpone(request, error)
         if isinstance(error, LabelingError) and error.is_transient:
             return self._try_later(request, error)
         return self._fail(request, str(error), "image")
@@ -226,7 +240,7 @@ class Predictor:
             prediction = build_answer(request.plan, config, _by_prompt(outcome), request.model_version)
             delivery = self._context.store.predictions.finish(request.id, prediction)
         except StoreError as error:  # such as a full disk: no fault of the task's
-            return self._try_later(request, error) if error.is_transient else error
+            return self._postpone(request, error) if error.is_transient else error
         except LabelingError as error:
             return self._fail(request, str(error), "label_config")
         except Exception as error:
@@ -247,12 +261,19 @@ class Predictor:
         return RetryLater((0,) * MAX_ATTEMPTS, at_front=request.delivery == "sync")
 
     def _try_later(self, request: PredictionRequest, error: Exception) -> Result:
-        intervals = UNKNOWN_HOST_INTERVALS_S if isinstance(error, UnknownHostError) else OUTAGE_INTERVALS_S
+        """Where the task may be at fault: a few more times, then it has failed."""
+        intervals = _intervals(error)
         if request.attempts > len(intervals):
-            return self._fail(request, str(error), "other" if isinstance(error, StoreError) else "image")
+            return self._fail(request, str(error), "image")
         logger.warning("task %s is tried again later: %s", request.task_id, error)
         self._context.store.requests.note_delay(request.id, str(error))
         return RetryLater(intervals)
+
+    def _postpone(self, request: PredictionRequest, error: Exception) -> Result:
+        """Where it is not: for as long as that lasts, and it counts as no attempt."""
+        logger.warning("task %s is postponed: %s", request.task_id, error)
+        self._context.store.requests.postpone(request.id, str(error))
+        return RetryLater(OUTAGE_INTERVALS_S)
 
     def _fail(self, request: PredictionRequest, reason: str, kind: str = "other") -> str:
         """`kind`: what was at fault, as FAILURES has it."""
@@ -260,6 +281,12 @@ class Predictor:
         self._context.metrics.count(FAILURES, kind)
         logger.warning("task %s failed: %s", request.task_id, reason)
         return "failed"
+
+
+def _intervals(error: Exception) -> tuple[int, ...]:
+    if isinstance(error, UnknownHostError):
+        return UNKNOWN_HOST_INTERVALS_S
+    return DOUBT_INTERVALS_S if isinstance(error, DoubtfulImageError) else SLOW_HOST_INTERVALS_S
 
 
 def _cost(window: Window, prompts: Sequence[str]) -> int:
@@ -296,7 +323,12 @@ def _unless_store_fails(
     end: Callable[[PredictionRequest, Any], Result], request: PredictionRequest, what: Any
 ) -> Result:
     """What became of a row; the store's error if not even that can be written down: the row stays requested."""
-    try:
-        return end(request, what)
-    except StoreError as error:
-        return error
+    with _log_about(request):
+        try:
+            return end(request, what)
+        except StoreError as error:
+            return error
+
+
+def _log_about(request: PredictionRequest) -> AbstractContextManager[None]:
+    return log_about(project=request.project.project_id, task=request.task_id, prediction=request.id)

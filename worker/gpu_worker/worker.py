@@ -223,6 +223,7 @@ def run(settings: Settings, loader: str | None = None) -> int:
         settings.log_level,
         loader or settings.model_loader or ARGENSEG,
         settings.models_in_memory,
+        log_format=settings.log_format,
     )
     model = ModelProcess(options, memory_limit_bytes=settings.model_memory_limit)
     try:

@@ -1,5 +1,6 @@
 """Which model is active for whom: a promoted version's folder where there is one, else the model of the settings."""
 
+from labeling.errors import StoreMissing
 from labeling.prompts.label_config import LabelConfig
 from labeling.settings import Settings
 from labeling.store import Project, Store
@@ -13,8 +14,18 @@ def active_model(settings: Settings, store: Store, project: Project | None) -> s
 
 
 def active_model_of(settings: Settings, number: int | None) -> str:
-    """The same for project `number` of the settings' Label Studio, from a store that is opened for it. StoreError."""
-    with Store.open(settings.database_url, settings.blob_url) as store:
+    """The same for project `number` of the settings' Label Studio, from a store that is opened for it. StoreError.
+
+    Where there is no store nothing was promoted.
+    """
+    try:
+        return _look_up(settings, number)
+    except StoreMissing:
+        return settings.model
+
+
+def _look_up(settings: Settings, number: int | None) -> str:
+    with Store.open(settings.database_url, settings.blob_url, must_exist=True) as store:
         project = None if number is None else store.projects.find(number, settings.installation_url)
         return active_model(settings, store, project)
 

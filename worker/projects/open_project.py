@@ -61,11 +61,12 @@ class OpenProject:
 def open_project(settings: Settings, number: int) -> Iterator[OpenProject]:
     """Open project `number` of the Label Studio that the settings name.
 
-    WorkerError if they name none; LabelStudioError, LabelConfigError or StoreError as these parts fail.
+    WorkerError if they name none, StoreMissing where the backend never made a store; LabelStudioError, LabelConfigError
+    or StoreError as these parts fail.
     """
     client = require_client(settings)
     found = client.get_project(number)
-    with Store.open(settings.database_url, settings.blob_url) as store:
+    with Store.open(settings.database_url, settings.blob_url, must_exist=True) as store:
         shown = str(found.get("model_version") or "")
         requests = ProjectRequests(settings, store, number, str(found["label_config"]), shown_version=shown)
         store.projects.describe(requests.project, str(found.get("title") or ""), int(found.get("task_number") or 0))

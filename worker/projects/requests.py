@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from labeling.corrections.blind_slice import is_blind
 from labeling.label_studio.messages import Task
@@ -12,10 +13,10 @@ from labeling.prompts.plan import plan_prompts
 from labeling.settings import Settings
 from labeling.store import Delivery, PredictionRequest, Project, Store, TaskRequest
 from labeling.versions import model_version
-from worker.errors import WorkerError
+from worker.errors import QueueFull, WorkerError
 from worker.projects.active_model import active_model, model_of_version
 from worker.queue.connection import Connection
-from worker.queue.queues import enqueue_prediction, enqueue_publish
+from worker.queue.queues import GPU, PREDICT, PUBLISH, PUBLISH_PREDICTION, enqueue_rows
 
 logger = logging.getLogger(__name__)
 
@@ -131,16 +132,18 @@ class ProjectRequests:
 
 def enqueue_requests(connection: "Connection", requested: Iterable[PredictionRequest]) -> int:
     """Queue the jobs of requests that nobody waits for, and return how many. The sweeper finds those left out."""
-    queued = 0
+    queued, asked = 0, iter(requested)
     try:
-        for row in requested:
-            if row.status == "requested":
-                enqueue_prediction(connection, row.id)
-            elif row.status == "ready":  # it was computed before, and Label Studio does not have it
-                enqueue_publish(connection, row.id)
-            else:
-                continue
-            queued += 1
+        while some := list(islice(asked, _TASKS_AT_A_TIME)):
+            computed = [row.id for row in some if row.status == "ready"]  # before, and Label Studio does not have it
+            for queue, function, rows in (
+                (GPU, PREDICT, [row.id for row in some if row.status == "requested"]),
+                (PUBLISH, PUBLISH_PREDICTION, computed),
+            ):
+                put = enqueue_rows(connection, queue, function, rows)
+                queued += put
+                if put < len(rows):
+                    raise QueueFull(f"The queue {queue!r} is full.")
     except WorkerError as error:
         logger.warning("%d jobs were queued, then: %s The others are queued later.", queued, error)
     return queued

@@ -13,7 +13,7 @@ from worker.publishing.drafts import find_untouched
 
 logger = logging.getLogger(__name__)
 
-_WRONG_TOKEN = 401
+_NOT_ALLOWED = 403
 _GONE = 404
 
 
@@ -57,7 +57,7 @@ def remove(store: Store, client: LabelStudioClient, ready: PredictionRequest, ou
         try:
             client.delete_prediction(number)
         except LabelStudioError as error:
-            if error.is_transient or error.status == _WRONG_TOKEN:
+            if not error.is_refusal and error.status != _NOT_ALLOWED:
                 raise
             if error.status != _GONE:
                 logger.warning("task %d keeps its masks from before a change too: %s", ready.task_id, error)

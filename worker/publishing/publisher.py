@@ -13,8 +13,7 @@ from worker.queue.retries import RetryLater
 
 logger = logging.getLogger(__name__)
 
-RETRY_INTERVALS_S = (2, 5, 15, 60, 300)
-_FINAL_STATUSES = frozenset({400, 404, 413, 422})  # the same would be refused again; a wrong token can be put right
+RETRY_INTERVALS_S = (2, 5, 15, 30, *(60,) * 60)
 _ADVICE = {
     413: "It is larger than what is between us and Label Studio lets through: raise the proxy's body limit"
     " (client_max_body_size), or use polygons.",
@@ -28,9 +27,10 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
     """Send a ready prediction, unless Label Studio already holds one of the task and version. Returns its new status.
 
     The question comes first because the job may have died after an earlier POST. What we sent of the task as it was
-    before its prompt or image was changed is replaced; while somebody annotates it, what is ready is postponed. To be
-    retried if Label Studio cannot be reached or refuses our token; after the last time the sweeper begins again, but
-    not for ever: what alone fails, while others get through, is given up. Without a client nothing is sent.
+    before its prompt or image was changed is replaced; while somebody annotates it, what is ready is postponed. An
+    outage (LabelStudioError.is_refusal) is waited for, also where it looks like a refusal while Label Studio's API does
+    not take our token; after the last retry the sweeper begins again. But what alone fails for an hour, while others
+    get through, is given up. Without a client nothing is sent.
     """
     ready = store.predictions.get(prediction_id)
     if ready.status != "ready" or client is None:
@@ -58,13 +58,14 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
         sent = client.create_prediction(ready.task_id, prediction) if held.number is None else held.number
         earlier_predictions.remove(store, client, ready, held.outdated)
     except LabelStudioError as error:
-        if error.status in _FINAL_STATUSES:
+        fault = client.fault() if error.is_refusal else error
+        if fault is None:
             return _fail(store, ready, f"{error} {_ADVICE.get(error.status or 0, '')}".rstrip())
         is_its_own = has_answered and error.is_transient and error.status not in _LATER
         if is_its_own and store.progress.is_overtaken(ready.id, _OVERTAKEN_S):
             return _fail(store, ready, f"{error} Others of the project were taken meanwhile, so it was given up.")
-        store.requests.note_delay(ready.id, str(error))
-        logger.warning("task %s is not published yet: %s", ready.task_id, error)
+        store.requests.note_delay(ready.id, fault.reason)
+        logger.warning("task %s is not published yet: %s", ready.task_id, fault)
         return RetryLater(RETRY_INTERVALS_S)
     except LabelingError as error:
         return _fail(store, ready, str(error))

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from labeling.errors import StoreError
+from labeling.logs import log_about
 from worker.context import JobContext
 from worker.events.process import process_event
 from worker.publishing import publisher
@@ -29,10 +30,11 @@ def publish(context: JobContext, prediction_id: int) -> str | RetryLater:
     with only_sender(context.connection, prediction_id) as is_only:
         if not is_only:
             return "ready"
-        was_ready = context.store.predictions.get(prediction_id).status == "ready"
+        found = context.store.predictions.get(prediction_id)
         began = time.monotonic()
-        outcome = publisher.publish(context.store, context.client, prediction_id)
-        if was_ready:  # else an earlier job did it
+        with log_about(project=found.project.project_id, task=found.task_id, prediction=prediction_id):
+            outcome = publisher.publish(context.store, context.client, prediction_id)
+        if found.status == "ready":  # else an earlier job did it
             with suppress(StoreError):  # counting is no reason to fail
                 _count(context, prediction_id, outcome, time.monotonic() - began)
         return outcome

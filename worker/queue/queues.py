@@ -5,9 +5,10 @@ The store is the truth and Redis is transport: a job that gets lost, or runs twi
 
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
+from redis.client import Pipeline
 from rq import Queue, worker_registration
 from rq.defaults import RQ_KEY_PREFIX
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
@@ -36,6 +37,7 @@ RESULT_TTL_S = 300
 FAILURE_TTL_S = 24 * 3600
 
 _URGENT = "-now"  # the end of a job's id
+_QUEUED_AT_A_TIME = 200
 _REMOVED_AT_A_TIME = 500  # each is looked for along the queue, and Redis does nothing else meanwhile
 _LONGEST_BLOCK_S = 1.0  # a cancelled job writes no result: look at its status at least this often
 _TERMINAL = frozenset({JobStatus.FINISHED, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED})
@@ -69,14 +71,42 @@ def enqueue_event(connection: "Connection", event_id: int) -> AllowListedJob:
 
 
 @asking_redis()
+def enqueue_rows(connection: "Connection", queue_name: str, function: str, row_ids: Sequence[int]) -> int:
+    """Queue a job of `function` for each row, in order, as far as the queue has room; returns for how many.
+
+    Some hundred in one question to Redis. QueueUnreachable; then those before are queued.
+    """
+    queue, queued = open_queue(connection, queue_name), 0
+    while queued < len(row_ids):
+        some = row_ids[queued : queued + min(_QUEUED_AT_A_TIME, MAX_QUEUED_JOBS - queue.count)]
+        if not some:
+            break
+        with connection.pipeline(transaction=False) as pipeline:
+            for row_id in some:
+                _put_job(queue, function, row_id, pipeline)
+            pipeline.execute()
+        queued += len(some)
+    return queued
+
+
+@asking_redis()
 def _enqueue(
     connection: "Connection", queue_name: str, function: str, row_id: int, *, front: bool = False
 ) -> AllowListedJob:
     queue = open_queue(connection, queue_name)
-    if queue.count >= MAX_QUEUED_JOBS + (FRONT_RESERVE if front else 0):
+    waiting = queue.count
+    if waiting >= MAX_QUEUED_JOBS + (FRONT_RESERVE if front else 0):
         raise QueueFull(
-            f"The queue {queue_name!r} is full ({queue.count} jobs); the task is queued again when it has room."
+            f"The queue {queue_name!r} is full ({waiting} jobs); the task is queued again when it has room."
         )
+    with connection.pipeline() as pipeline:
+        job = _put_job(queue, function, row_id, pipeline, front=front)
+        pipeline.execute()
+    return job
+
+
+def _put_job(queue: Queue, function: str, row_id: int, pipeline: Pipeline, *, front: bool = False) -> AllowListedJob:
+    """Into a pipeline: by itself RQ asks Redis twice for each."""
     job = queue.enqueue_call(
         function,
         args=(row_id,),
@@ -86,6 +116,7 @@ def _enqueue(
         at_front=front,
         result_ttl=RESULT_TTL_S,
         failure_ttl=FAILURE_TTL_S,
+        pipeline=pipeline,
     )
     return cast(AllowListedJob, job)
 

@@ -66,7 +66,7 @@ class AnnotationReader:
         try:
             self.client.get_task(task_id)
         except LabelStudioError as error:
-            if error.status != _NOT_FOUND:
+            if error.status != _NOT_FOUND or self.client.fault() is not None:
                 raise
             return True
         return False

@@ -8,9 +8,11 @@ meanwhile cannot be found. Any number of copies may run.
 import logging
 import threading
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from labeling.errors import LabelingError
 from labeling.store import Project
+from labeling.store.base import in_pages
 from worker.context import JobContext
 from worker.events import spool
 from worker.events.process import process_event
@@ -107,12 +109,11 @@ def run(context: JobContext, stop: threading.Event) -> None:
     interval_s = context.settings.reconcile_interval_s
     if context.client is None or not interval_s:
         return
-    kept_before: set[str] = set()
     not_within_s = min(_NOT_WITHIN_AT_START_S, interval_s * _NOT_WITHIN)
     while True:
         try:
             sync_all(context, not_within_s=not_within_s)
-            keep_images(context, stop, kept_before)
+            keep_images(context, stop)
         except LabelingError as error:
             logger.warning("a reconciliation is postponed: %s", error)
         except Exception:  # the next one may succeed, and the sweeper beside it must not end
@@ -125,8 +126,9 @@ def run(context: JobContext, stop: threading.Event) -> None:
 def _catch_up(context: JobContext) -> None:
     """What webhooks did bring must be known before we look for what they did not."""
     spool.drain(spool.spool_folder(context.settings), context.store, context.settings.installation_url)
-    for event_id in context.store.events.unprocessed(0):
-        process_event(context, event_id)
+    for some in in_pages(partial(context.store.events.unprocessed, 0)):
+        for event_id in some:
+            process_event(context, event_id)
 
 
 def _is_long_ago(moment: datetime | None) -> bool:

@@ -32,7 +32,17 @@ QUICK_STEPS = 100  # of a fine-tune run: a few minutes on one core, and enough f
     envvar="ARGENSEG_LABEL_STUDIO",
     help="The label-studio program (default: the one in .venv-label-studio, else on PATH).",
 )
-def demo(check: bool, data_dir: Path, port: int, backend_port: int, label_studio: Path | None) -> None:
+@click.option("--browser/--no-browser", default=True, help="Open the first masks in a browser, if there is one.")
+@click.option("--prepare", is_flag=True, help="Only make Label Studio's empty database, once: first starts copy it.")
+def demo(
+    check: bool,
+    data_dir: Path,
+    port: int,
+    backend_port: int,
+    label_studio: Path | None,
+    browser: bool,
+    prepare: bool,
+) -> None:
     """Start Label Studio with microscope images whose masks are already drawn, and others for the model to learn.
 
     Example: argenseg demo --port 8081
@@ -42,18 +52,24 @@ def demo(check: bool, data_dir: Path, port: int, backend_port: int, label_studio
 
     from backend.console.demo.check import CheckFailed
     from backend.console.demo.label_studio import LabelStudioServer, find_label_studio, free_ports, require_free_port
+    from backend.console.demo.prepare import prepare_database
     from backend.console.demo.run import run_demo
 
     console = Console(highlight=False)
     folder = Path(tempfile.mkdtemp(prefix="argenseg-check-")) if check else data_dir.absolute()
     try:
+        if prepare:
+            prepare_database(find_label_studio(label_studio), console)
+            return
         if check:
             port, backend_port = free_ports(2)
         else:
             require_free_port(port, service="Label Studio", option="--port")
             require_free_port(backend_port, service="the ML backend", option="--backend-port")
         server = LabelStudioServer(find_label_studio(label_studio), folder / "label-studio", port)
-        is_done = run_demo(server, _settings(server, folder / "argenseg", backend_port), console, check=check)
+        is_done = run_demo(
+            server, _settings(server, folder / "argenseg", backend_port), console, check=check, browser=browser
+        )
         if check and not is_done:
             raise CheckFailed("It was stopped before it was done.")
     except (WorkerError, LabelingError, CheckFailed) as error:

@@ -14,6 +14,7 @@ from worker.errors import SupervisorError
 
 USER = "demo@example.com"
 PASSWORD = "all-nuclei"
+_DATABASE = "label_studio.sqlite3"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,23 @@ class LabelStudioServer:
     def command(self) -> list[str]:
         address = ["--internal-host", "127.0.0.1", "--port", str(self.port)]
         return [str(self.binary), "start", "--no-browser", "--log-level", "WARNING", *address]
+
+    @property
+    def has_database(self) -> bool:
+        """Whether it was started before: its first start makes the database, and takes a minute."""
+        return (self.data_dir / _DATABASE).exists()
+
+    @property
+    def prepared(self) -> Path:
+        """A data folder with an empty database, made when Label Studio was installed (`argenseg demo --prepare`)."""
+        return self.binary.parent.parent / "argenseg-prepared"
+
+    def take_prepared(self) -> bool:
+        """Begin with a copy of what is prepared, its token too; False without any, or if this folder has a database."""
+        if self.has_database or not (self.prepared / _DATABASE).exists():
+            return False
+        shutil.copytree(self.prepared, self.data_dir, dirs_exist_ok=True)
+        return True
 
     def token(self) -> str:
         """The legacy API token, made once and kept in the data folder (readable by its owner only)."""

@@ -47,7 +47,11 @@ class Sample:
         return list(self._shown)
 
     def images(self) -> dict[str, bytes]:
-        """The images' PNG files by id, in the order of the tasks."""
+        """The images' PNG files by id, in the order of the tasks. Drawn once."""
+        return self._images
+
+    @cached_property
+    def _images(self) -> dict[str, bytes]:
         return {image_id: picture.png() for image_id, picture in self._shown.items()}
 
     def truth(self, image_id: str) -> NDArray[np.bool_] | None:
@@ -56,28 +60,32 @@ class Sample:
         return picture.truth() if isinstance(picture, DrawnPicture) else None
 
 
-def label_config(header: str = "Nuclei", prompts: Mapping[str, str] | None = None) -> str:
-    """A label config of brush labels with their prompts, by label (nuclei), and a text field for typed prompts."""
+def label_config(header: str = "Nuclei", prompts: Mapping[str, str] | None = None, *, instances: bool = False) -> str:
+    """A label config of brush labels with their prompts, by label (nuclei), and a text field for typed prompts, both
+    above the image. `instances`: a region for each object, which can be chosen, deleted and counted.
+    """
     prompts = {"Nucleus": "all nuclei"} if prompts is None else prompts
     colours = itertools.cycle(_COLOURS)
     labels = "\n".join(
         f"    <Label value={quoteattr(label)} prompt={quoteattr(prompt)} background={quoteattr(next(colours))}/>"
         for label, prompt in prompts.items()
     )
+    each_object = ' instances="true" min_area="20"' if instances else ""
+    hint = f"Type what to segment, such as: {next(iter(prompts.values()))} (Auto-Annotation on), then press Add"
     return f"""<View>
-  <Image name="image" value="$image" zoom="true" zoomControl="true" brightnessControl="true" contrastControl="true"/>
-  <Header value={quoteattr(f"{header}: correct the mask with brush and eraser, then submit")} size="5"/>
-  <BrushLabels name="mask" toName="image">
+  <Header value={quoteattr(f"{header}: correct masks with brush and eraser, then submit. Or type what to segment:")}
+    size="5"/>
+  <TextArea name="prompt" toName="image" editable="true" rows="1" showSubmitButton="true"
+    placeholder={quoteattr(hint)}/>
+  <BrushLabels name="mask" toName="image"{each_object}>
 {labels}
   </BrushLabels>
-  <Header value="Or type what to segment (Auto-Annotation on)" size="5"/>
-  <TextArea name="prompt" toName="image" editable="true" rows="1" maxSubmissions="1" showSubmitButton="true"
-    placeholder={quoteattr(next(iter(prompts.values())))}/>
+  <Image name="image" value="$image" zoom="true" zoomControl="true" brightnessControl="true" contrastControl="true"/>
 </View>
 """
 
 
-NUCLEI = Sample("Nuclei: masks by ARGenSeg", (*pictures.CULTURES, *pictures.NUCLEI), label_config())
+NUCLEI = Sample("Nuclei: masks by ARGenSeg", (*pictures.CULTURES, *pictures.NUCLEI), label_config(instances=True))
 
 
 def photographs() -> Sample | None:
@@ -120,11 +128,16 @@ class SampleProject:
         project = {"title": self.sample.title, "label_config": self.sample.label_config}
         return int(self._call("POST", "/api/projects/", json=project | {"show_collab_predictions": True})["id"])
 
-    def import_images(self) -> None:
-        """Upload the sample's images, in one request, if the project has no task yet: what people changed stays."""
-        if self.task_count():
+    def import_images(self, *, only_first: bool = False) -> None:
+        """Upload the sample's images, in one request, if the project has no task yet: what people changed stays. The
+        first one can be uploaded before, alone.
+        """
+        if (there := self.task_count()) > (0 if only_first else 1):
             return
-        files = [(f"{name}.png", (f"{name}.png", image, "image/png")) for name, image in self.sample.images().items()]
+        images = list(self.sample.images().items())[there : 1 if only_first else None]
+        files = [(f"{name}.png", (f"{name}.png", image, "image/png")) for name, image in images]
+        if not files:
+            return
         self._call("POST", f"/api/projects/{self.id}/import", files=files)
 
     def create_view(self) -> None:

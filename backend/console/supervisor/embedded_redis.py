@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from backend.operations.running import LOCK
 from labeling.settings import Settings
 from worker.errors import SupervisorError
 from worker.queue.connection import redis_socket
@@ -63,9 +64,9 @@ def data_folder_lock(settings: Settings, wait_s: float = 5.0) -> Iterator[int]:
     A child that inherits the descriptor holds the lock too: after a kill of ours it is free when Redis is gone as well.
     SupervisorError if it is not free within `wait_s`.
     """
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     deadline = time.monotonic() + wait_s
-    with (settings.data_dir / "supervisor.lock").open("w") as file:
+    with (settings.data_dir / LOCK).open("w") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 
 from backend.operations.listening import INHERITED
+from labeling.logs import STAMPED_BY_PARENT, LogFormat, of_process
 from worker.errors import SupervisorError
 from worker.parent_death import launch_command
 
@@ -65,7 +66,11 @@ class _Child:
 
     def spawn(self) -> subprocess.Popen[bytes]:
         command = self.command
-        environment = {**(os.environ if command.environment is None else command.environment), "PYTHONUNBUFFERED": "1"}
+        environment = {
+            **(os.environ if command.environment is None else command.environment),
+            "PYTHONUNBUFFERED": "1",
+            STAMPED_BY_PARENT: "1",
+        }
         descriptors = command.inherited_descriptors
         if command.listening is not None:
             environment[INHERITED] = str(command.listening.fileno())
@@ -94,9 +99,9 @@ class _Child:
 class Supervisor:
     """Start children with `start`, then stay in `run_until`; leaving `supervising()` stops them."""
 
-    def __init__(self, log_file: Path, *, echo: bool = True) -> None:
+    def __init__(self, log_file: Path, *, echo: bool = True, log_format: LogFormat = "text") -> None:
         """The log goes to `log_file` and, with `echo`, to the terminal."""
-        self._log = _open_log(log_file, echo=echo)
+        self._log = _open_log(log_file, _JsonOfChild() if log_format == "json" else _TextOfChild(), echo=echo)
         self._children: dict[str, _Child] = {}
         self._exited: queue.SimpleQueue[tuple[str, int] | None] = queue.SimpleQueue()
         self._stop_requested = False
@@ -216,11 +221,24 @@ class Supervisor:
                 self._spawn(child)
 
 
-def _open_log(file: Path, *, echo: bool) -> logging.Logger:
+class _TextOfChild(logging.Formatter):
+    """The date and time, which the child leaves out (STAMPED_BY_PARENT), its name, and its line."""
+
+    def __init__(self) -> None:
+        stamp = "" if os.environ.get(STAMPED_BY_PARENT) else "%(asctime)s "  # we may be a child too
+        super().__init__(f"{stamp}%(child)-9s | %(message)s", "%Y-%m-%d %H:%M:%S")
+
+
+class _JsonOfChild(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return of_process(record.getMessage(), vars(record)["child"], at=record.created)
+
+
+def _open_log(file: Path, formatter: logging.Formatter, *, echo: bool) -> logging.Logger:
     file.parent.mkdir(parents=True, exist_ok=True)
     log = logging.Logger("supervisor")  # not in the tree: only ours to configure
     rotating = logging.handlers.RotatingFileHandler(file, maxBytes=10_000_000, backupCount=3, encoding="utf-8")
     for handler in (logging.StreamHandler(sys.stdout), rotating) if echo else (rotating,):
-        handler.setFormatter(logging.Formatter("%(asctime)s %(child)-9s | %(message)s", "%H:%M:%S"))
+        handler.setFormatter(formatter)
         log.addHandler(handler)
     return log

@@ -12,6 +12,7 @@ from backend.console.supervisor.embedded_redis import data_folder_lock, find_red
 from backend.console.supervisor.processes import Command, Supervisor
 from backend.operations.listening import open_socket
 from backend.operations.projects.connection import basic_authorization, connect_backend
+from backend.operations.running import announced
 from labeling.credentials import hide_passwords
 from labeling.settings import Settings, environment_of
 from worker.errors import QueueUnreachable, SupervisorError
@@ -33,7 +34,8 @@ def up(settings: Settings, projects: Sequence[int] = ()) -> None:
     if projects:
         require_client(settings)
     log_file = settings.data_dir / "logs" / "argenseg.log"
-    with data_folder_lock(settings) as lock, Supervisor(log_file).supervising() as supervisor:
+    services = Supervisor(log_file, log_format=settings.log_format)
+    with data_folder_lock(settings) as lock, announced(settings), services.supervising() as supervisor:
         start_services(supervisor, settings, lock)
         if supervisor.run_until(lambda: is_ready(settings), READY_S):
             for project in projects:

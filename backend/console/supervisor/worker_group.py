@@ -15,7 +15,7 @@ def run_group(settings: Settings) -> int:
     Each sees only one of `settings.devices` (numbers or UUIDs, as CUDA_VISIBLE_DEVICES takes them), in turn; all, if
     none are named. The code is os.EX_CONFIG if a worker cannot load its model.
     """
-    supervisor = Supervisor(settings.data_dir / "logs" / "workers.log")
+    supervisor = Supervisor(settings.data_dir / "logs" / "workers.log", log_format=settings.log_format)
     with supervisor.supervising():
         for number in range(settings.workers):
             argv = [sys.executable, "-m", "backend.console.cli", "worker"]

@@ -3,12 +3,12 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from labeling.credentials import hide_secrets, url_passwords
-from labeling.errors import LabelingError
+from labeling.credentials import hide_secrets
+from labeling.errors import LabelingError, LabelStudioError
 from labeling.settings import Settings
 from worker.errors import WorkerError
 
@@ -17,16 +17,17 @@ State = Literal["ok", "warning", "failure", "skipped"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence about one link. `mend` says what to do about it."""
+    """One sentence about one link. `mend` says what to do about it; `cause` is equal where several have one cause."""
 
     state: State
     text: str
     mend: str = ""
     link: str = ""
+    cause: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain strings: `link`, `state`, `text`, `mend`."""
-        return asdict(self)
+        return {name: text for name, text in asdict(self).items() if name != "cause"}
 
 
 def ok(text: str) -> Finding:
@@ -66,7 +67,18 @@ def run_checks(checks: Sequence[Check], settings: Settings) -> list[Finding]:
     started = time.monotonic()
     running = [(check, _Run(check)) for check in checks]
     findings = [replace(finding, link=check.link) for check, run in running for finding in run.findings(started)]
-    return [_without_secrets(finding, settings) for finding in findings]
+    return [_without_secrets(finding, settings) for finding in _each_cause_once(findings)]
+
+
+def _each_cause_once(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """A cause is told where it shows first; what else it keeps from being looked at points there."""
+    told: dict[str, str] = {}
+    for finding in findings:
+        if finding.cause and finding.cause in told:
+            yield replace(skipped(f"Not looked at: it fails as {told[finding.cause]} does."), link=finding.link)
+        else:
+            told[finding.cause] = finding.link
+            yield finding
 
 
 class _Run:
@@ -91,6 +103,8 @@ class _Run:
         try:
             for finding in self._check.look():
                 self._found.put(finding)
+        except LabelStudioError as error:
+            self._found.put(Finding("failure", str(error), cause=error.reason))
         except (LabelingError, WorkerError) as error:  # their messages say what to do
             self._found.put(failure(str(error), ""))
         except OSError as error:
@@ -100,16 +114,7 @@ class _Run:
 
 
 def _without_secrets(finding: Finding, settings: Settings) -> Finding:
-    known = [settings.label_studio_api_key, settings.basic_auth_pass]
-    secrets = [secret.get_secret_value() for secret in known if secret]
-    urls = (
-        settings.redis_url,
-        settings.database_url,
-        settings.blob_url,
-        settings.label_studio_url,
-        settings.backend_url,
-    )
-    secrets += [password for url in urls if url for password in url_passwords(url)]
+    secrets = settings.secrets()
 
     def clean(text: str) -> str:
         return " ".join(hide_secrets(text, secrets).split())

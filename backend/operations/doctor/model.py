@@ -4,9 +4,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from backend.operations.doctor.findings import Finding, failure, ok, skipped, warning
+from labeling.errors import StoreMissing
 from labeling.extras import install_command, is_installed
 from labeling.settings import Settings
 from labeling.store import Store
@@ -23,15 +25,8 @@ def weights(settings: Settings, number: int | None = None) -> Iterator[Finding]:
 
     A promoted version is a folder, which every worker must have.
     """
-    with Store.open(settings.database_url, settings.blob_url) as store:
-        for version in store.models.all():
-            active_for = store.models.active_for(version.name)
-            if active_for and not Path(version.folder).is_dir():
-                yield warning(
-                    f"{version.name}, which is active for {', '.join(active_for)}, is not on this host:"
-                    f" no {version.folder}.",
-                    "A worker here cannot load it: share ARGENSEG_DATA_DIR among hosts, or copy the folder to here.",
-                )
+    with suppress(StoreMissing):  # the database has a check of its own
+        yield from _versions_elsewhere(settings)
     model = active_model_of(settings, number)
     folder = _folder(model)
     if folder is None and Path(model).is_absolute():
@@ -51,6 +46,18 @@ def weights(settings: Settings, number: int | None = None) -> Iterator[Finding]:
         return
     name, digest = weights_name(model)
     yield ok(f"{name}, weights {digest[:12]}, in {folder}.")
+
+
+def _versions_elsewhere(settings: Settings) -> Iterator[Finding]:
+    with Store.open(settings.database_url, settings.blob_url, must_exist=True) as store:
+        for version in store.models.all():
+            active_for = store.models.active_for(version.name)
+            if active_for and not Path(version.folder).is_dir():
+                yield warning(
+                    f"{version.name}, which is active for {', '.join(active_for)}, is not on this host:"
+                    f" no {version.folder}.",
+                    "A worker here cannot load it: share ARGENSEG_DATA_DIR among hosts, or copy the folder to here.",
+                )
 
 
 def segmentation(settings: Settings, number: int | None = None, *, is_wanted: bool) -> Iterator[Finding]:

@@ -32,13 +32,16 @@ AnyCheck = Callable[[Settings, int | None], Iterator[Finding]]
 
 
 def of_project(check: ProjectCheck) -> AnyCheck:
-    """A check that has nothing to look at while no project is named."""
+    """A check that has nothing to look at while no project is named. LabelStudioError where there is none of this
+    number, which is one cause for all of them.
+    """
 
     @wraps(check)
     def look(settings: Settings, project: int | None) -> Iterator[Finding]:
         if project is None:
             yield skipped("Not looked at; argenseg doctor --project N does that.")
         else:
+            require_client(settings).get_project(project)
             yield from check(settings, project)
 
     return look
@@ -100,7 +103,7 @@ def webhook(settings: Settings, project: int) -> Iterator[Finding]:
         yield failure(f"The webhook to {url} has a fault: {fault}.", mend)
     if len(hooks) > 1:
         yield warning(f"{len(hooks)} webhooks bring every event to us.", "Delete all but one in Settings > Webhooks.")
-    with Store.open(settings.database_url, settings.blob_url) as store:
+    with Store.open(settings.database_url, settings.blob_url, must_exist=True) as store:
         before = store.events.newest()
         client.change_project(project, title=client.get_project(project)["title"])
         began = time.monotonic()

@@ -6,11 +6,17 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
-from backend.operations.doctor.findings import Finding, failure, ok, warning
+from backend.operations.doctor.findings import Finding, failure, ok, skipped, warning
+from backend.operations.projects.predict import reasons
+from backend.operations.running import where_a_store_is
+from labeling.errors import StoreMissing
 from labeling.settings import MEGABYTE, Settings
 from labeling.store import Store
+from labeling.store.base import in_pages
 from labeling.store.blobs import BlobStore
+from labeling.store.database import require_database
 from worker.errors import QueueUnreachable
 from worker.events.spool import spool_folder
 from worker.queue.connection import connect
@@ -20,6 +26,7 @@ _LEAST_FREE = 200 * MEGABYTE
 _LITTLE_FREE = 2000 * MEGABYTE
 _LONG_S = 120.0  # the sweeper looks every ten seconds
 _LATELY = timedelta(days=7)
+_SHOWN_REASONS = 3  # of a project
 _PROBE = b"argenseg doctor was here"
 
 
@@ -27,8 +34,10 @@ def data_folder(settings: Settings) -> Iterator[Finding]:
     """Can it be written, and is there room?"""
     folder = settings.data_dir
     move = "Free some space, or set ARGENSEG_DATA_DIR to a folder on a larger disk."
+    if not folder.exists():
+        yield failure(f"There is no data folder {folder}.", where_a_store_is())
+        return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(_PROBE)
     except OSError as error:
@@ -43,17 +52,26 @@ def data_folder(settings: Settings) -> Iterator[Finding]:
 
 def database(settings: Settings) -> Iterator[Finding]:
     """Opened, migrated, and does anything lie about in it?"""
-    with Store.open(settings.database_url, settings.blob_url) as store:
+    try:
+        require_database(settings.database_url)
+    except StoreMissing as error:
+        yield failure(str(error), where_a_store_is())
+        return
+    with Store.open(settings.database_url, settings.blob_url, must_exist=True) as store:
         counts = store.progress.counts()
         revision = store.database.schema_revision()
         reported = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none"
         yield ok(f"Opened, at migration {revision}. Predictions: {reported}.")
-        waiting = set(store.requests.stale(_LONG_S))
         with suppress(QueueUnreachable, OSError):  # Redis has a check of its own
-            lost = waiting - live_rows(connect(settings), GPU, PREDICT) if waiting else set()
-            if lost:
+            live = live_rows(connect(settings), GPU, PREDICT)
+            pages = in_pages(partial(store.requests.stale, _LONG_S))
+            if lost := sum(row_id not in live for some in pages for row_id in some):
+                yield warning(f"{lost} requested predictions have no job.", "Start argenseg up, or argenseg sweeper.")
+        for project in store.projects.all():
+            for reason, tasks in reasons(store.progress.delayed_tasks(project))[:_SHOWN_REASONS]:
                 yield warning(
-                    f"{len(lost)} requested predictions have no job.", "Start argenseg up, or argenseg sweeper."
+                    f"{len(tasks)} tasks of project {project.project_id} are postponed: {reason}",
+                    "They go on by themselves when that is mended.",
                 )
         if failed := store.events.failures(_LATELY):
             yield warning(
@@ -61,7 +79,7 @@ def database(settings: Settings) -> Iterator[Finding]:
                 f"({failed[0].action}): {failed[0].reason}",
                 "They are kept. What annotators submitted is read again from Label Studio (RECONCILE_INTERVAL_S).",
             )
-        if late := len(store.events.unprocessed(_LONG_S)):
+        if late := store.events.count_unprocessed(_LONG_S):
             yield warning(
                 f"{late} events of Label Studio are stored and not processed.",
                 "Start argenseg up, or argenseg publisher.",
@@ -70,10 +88,17 @@ def database(settings: Settings) -> Iterator[Finding]:
 
 def blobs(settings: Settings) -> Iterator[Finding]:
     """Can a mask be written, and read again?"""
-    store = BlobStore(settings.blob_url)
+    with suppress(StoreMissing):
+        require_database(settings.database_url)
+        yield _try_blobs(BlobStore(settings.blob_url))
+        return
+    yield skipped("Not looked at while there is no store.")
+
+
+def _try_blobs(store: BlobStore) -> Finding:
     read = store.get(store.put(_PROBE))
     is_same = read == _PROBE
-    yield ok("A blob was written and read.") if is_same else failure("A blob came back changed.", "Check BLOB_URL.")
+    return ok("A blob was written and read.") if is_same else failure("A blob came back changed.", "Check BLOB_URL.")
 
 
 def spool(settings: Settings) -> Iterator[Finding]:

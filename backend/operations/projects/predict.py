@@ -1,7 +1,6 @@
 """Predict a whole project: which tasks lack masks, requests for them page by page, and what becomes of them."""
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -166,8 +165,10 @@ def retry_failed(project: OpenProject) -> tuple[int, int]:
 
 def reasons(failed: list[UnpredictedTask]) -> list[tuple[str, list[int]]]:
     """The failures by reason, the most frequent first, each with its tasks."""
-    counted = Counter(task.reason for task in failed)
-    return [(reason, [task.task_id for task in failed if task.reason == reason]) for reason, _ in counted.most_common()]
+    tasks: dict[str, list[int]] = {}
+    for task in failed:
+        tasks.setdefault(task.reason, []).append(task.task_id)
+    return sorted(tasks.items(), key=lambda each: -len(each[1]))
 
 
 def _weights(version: str) -> str:

@@ -1,4 +1,4 @@
-"""/corrections: what annotators changed last, before and after, by label, annotator and outcome; left out and taken back."""
+"""/corrections: what annotators changed last, by label, annotator and outcome; what is left out, and taken back."""
 
 from typing import cast
 

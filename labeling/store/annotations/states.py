@@ -1,11 +1,12 @@
 """The state of each annotation and its history, as events reported them."""
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session, contains_eager, selectinload
 
 from labeling.store.annotations.records import (
@@ -23,9 +24,11 @@ from labeling.store.annotations.tables import AnnotationRow, CorrectionRow
 from labeling.store.blobs import BlobStore
 from labeling.store.database import Database
 from labeling.store.events import EventRow
-from labeling.store.exclusions import Exclusions, exclusion_of, find_exclusions
+from labeling.store.exclusions import Exclusions, exclusion_of, find_exclusions, is_left_out
 from labeling.store.projects import Project, ProjectRow, project_record
 from labeling.store.task_images import remember_images
+
+_ROWS_AT_A_TIME = 500
 
 
 @dataclass
@@ -69,20 +72,24 @@ class AnnotationStore:
         Those whose state is `deleted` are there only with history. `label` and `model_version` choose among
         corrections; an annotation in which there are none of these is left out.
         """
+        return list(self.stream(chosen))
+
+    def stream(self, chosen: CorrectionFilter | None = None) -> Iterator[AnnotationRecord]:
+        """The same, some at a time, as they were when it began: there may be more than fit into memory."""
         chosen = chosen or CorrectionFilter()
-        with self.database.reading() as session:
-            rows = list(session.scalars(_annotations(chosen)))
-            exclusions = find_exclusions(session, {row.project_row_id for row in rows})
-            annotations = [_annotation_record(row, exclusions, chosen) for row in rows]
         is_narrow = chosen.label is not None or chosen.model_version is not None
-        return sorted(
-            (
-                annotation
-                for annotation in annotations
-                if _is_chosen(annotation, chosen) and (annotation.corrections or not is_narrow)
-            ),
-            key=lambda annotation: (annotation.at, annotation.event_id, annotation.id),
-        )
+        with self.database.reading() as session:
+            row_ids = array("q", session.scalars(_chosen_rows(chosen)))
+            exclusions = find_exclusions(session, session.scalars(select(ProjectRow.id)))
+        for start in range(0, len(row_ids), _ROWS_AT_A_TIME):
+            some = row_ids[start : start + _ROWS_AT_A_TIME]
+            with self.database.reading() as session:
+                rows = {row.id: row for row in session.scalars(_annotations(some))}
+                found = [_annotation_record(rows[row_id], exclusions, chosen) for row_id in some if row_id in rows]
+            for annotation in found:
+                is_excluded = annotation.excluded is not None and not chosen.with_excluded
+                if not is_excluded and (annotation.corrections or not is_narrow):
+                    yield annotation
 
     def times(self, project: Project, annotation_ids: Iterable[int]) -> dict[int, set[datetime]]:
         """When each of these annotations changed, as far as stored events say; absent: nothing is known of it."""
@@ -118,12 +125,11 @@ class AnnotationStore:
             AnnotationRow.is_current,
             AnnotationRow.state != "deleted",
             AnnotationRow.task_id > after,
+            ~is_left_out(AnnotationRow.project_row_id, AnnotationRow.task_id),
         )
         query = query if until is None else query.where(AnnotationRow.task_id <= until)
         with self.database.reading() as session:
-            excluded = find_exclusions(session, [project.id])
-            task_ids = session.scalars(query.distinct().order_by(AnnotationRow.task_id))
-            return [each for each in task_ids if each and (project.id, "task", str(each)) not in excluded]
+            return [each for each in session.scalars(query.distinct().order_by(AnnotationRow.task_id)) if each]
 
     def _annotation_row(self, event_id: int, project: Project, annotation: Annotation) -> AnnotationRow:
         return AnnotationRow(
@@ -177,14 +183,26 @@ def _is_known(history: list[AnnotationRow], row: AnnotationRow) -> bool:
     )
 
 
-def _annotations(chosen: CorrectionFilter) -> Select[Any]:
-    query = (
+def _annotations(row_ids: Sequence[int]) -> Select[Any]:
+    """In no order."""
+    return (
         select(AnnotationRow)
         .join(AnnotationRow.event)
-        .join(ProjectRow, AnnotationRow.project_row_id == ProjectRow.id)
         .options(
             contains_eager(AnnotationRow.event).load_only(EventRow.received_at), selectinload(AnnotationRow.corrections)
         )
+        .where(AnnotationRow.id.in_(row_ids))
+    )
+
+
+def _chosen_rows(chosen: CorrectionFilter) -> Select[int]:
+    """Their ids, the oldest first."""
+    at = func.coalesce(AnnotationRow.annotation_at, EventRow.received_at)
+    query = (
+        select(AnnotationRow.id)
+        .join(AnnotationRow.event)
+        .join(ProjectRow, AnnotationRow.project_row_id == ProjectRow.id)
+        .order_by(at, AnnotationRow.event_id, AnnotationRow.id)
     )
     if not chosen.with_history:
         query = query.where(AnnotationRow.is_current, AnnotationRow.state != "deleted")
@@ -197,15 +215,8 @@ def _annotations(chosen: CorrectionFilter) -> Select[Any]:
         (AnnotationRow.model_version, chosen.began_from),
     ):
         query = query if value is None else query.where(column == value)
-    return query
-
-
-def _is_chosen(annotation: AnnotationRecord, chosen: CorrectionFilter) -> bool:
-    return (
-        (chosen.with_excluded or annotation.excluded is None)
-        and (chosen.since is None or annotation.at >= chosen.since)
-        and (chosen.until is None or annotation.at < chosen.until)
-    )
+    query = query if chosen.since is None else query.where(at >= chosen.since)
+    return query if chosen.until is None else query.where(at < chosen.until)
 
 
 def _annotation_record(row: AnnotationRow, exclusions: Exclusions, chosen: CorrectionFilter) -> AnnotationRecord:

@@ -24,7 +24,7 @@ class AnnotationRow(Base):
     __table_args__ = (
         UniqueConstraint("event_id", "annotation_id", name="uq_reviews_event_annotation"),
         Index("ix_annotations_annotation", "project_row_id", "annotation_id"),
-        Index("ix_annotations_current", "project_row_id", "is_current"),
+        Index("ix_annotations_current", "project_row_id", "is_current", "task_id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

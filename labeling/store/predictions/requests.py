@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Select, or_, select, update
+from sqlalchemy import CursorResult, Select, case, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -138,6 +138,13 @@ class RequestStore:
         with self.database.writing() as session:
             session.execute(waiting.values(error=reason))
 
+    def postpone(self, prediction_id: int, reason: str) -> None:
+        """It was begun, and cannot be done just now by no fault of its own: the attempt does not count."""
+        begun = update(PredictionRow).where(PredictionRow.id == prediction_id, PredictionRow.status == "requested")
+        fewer = case((PredictionRow.attempts > 0, PredictionRow.attempts - 1), else_=0)
+        with self.database.writing() as session:
+            session.execute(begun.values(error=reason, attempts=fewer))
+
     def cancel(self, prediction_ids: Sequence[int]) -> int:
         """Cancel requests for a version that is not to become active after all, unless they are computed or somebody
         waits for them; returns how many.
@@ -173,9 +180,12 @@ class RequestStore:
                 session.execute(run.values(requested=ProjectRunRow.requested - count))
             return [row_id for row_id, _ in cancelled]
 
-    def stale(self, older_than_s: float) -> list[int]:
-        """Ids of rows that have been requested, and not begun, for longer than this: their jobs may be lost."""
-        return unchanged_rows(self.database, "requested", older_than_s)
+    def stale(self, older_than_s: float, *, after: int = 0, limit: int | None = None) -> list[int]:
+        """Ids of rows that have been requested, and not begun, for longer than this: their jobs may be lost.
+
+        Those larger than `after`, in order; there may be as many as there are tasks.
+        """
+        return unchanged_rows(self.database, "requested", older_than_s, after=after, limit=limit)
 
     def requested_tasks(self, project: Project, task_ids: Collection[int]) -> set[int]:
         """Those of these tasks that were ever requested, of whatever version and whatever became of it."""

@@ -116,9 +116,12 @@ class PredictionStore:
         with self.database.writing() as session:
             session.execute(pruned.values(status="pruned", label_studio_prediction_id=None))
 
-    def unpublished(self, older_than_s: float) -> list[int]:
-        """Ids of rows that have been ready for longer than this, also those whose waiter never came back."""
-        return unchanged_rows(self.database, "ready", older_than_s)
+    def unpublished(self, older_than_s: float, *, after: int = 0, limit: int | None = None) -> list[int]:
+        """Ids of rows that have been ready for longer than this, also those whose waiter never came back.
+
+        Those larger than `after`, in order; there may be as many as there are tasks.
+        """
+        return unchanged_rows(self.database, "ready", older_than_s, after=after, limit=limit)
 
     def postpone_for_draft(self, prediction_id: int, reason: str) -> None:
         """It is computed and must not be sent now, with a reason for people."""

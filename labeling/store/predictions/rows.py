@@ -34,12 +34,16 @@ def change_row(session: Session, change: Update) -> bool:
     return cast(CursorResult[Any], result).rowcount == 1
 
 
-def unchanged_rows(database: Database, status: str, older_than_s: float) -> list[int]:
-    """Ids of rows that have had this status, unchanged, for longer than this."""
+def unchanged_rows(
+    database: Database, status: str, older_than_s: float, *, after: int = 0, limit: int | None = None
+) -> list[int]:
+    """Ids of rows that have had this status, unchanged, for longer than this: those larger than `after`, in order."""
     before = utc_now() - timedelta(seconds=older_than_s)
-    query = select(PredictionRow.id).where(PredictionRow.status == status, PredictionRow.updated_at <= before)
+    query = select(PredictionRow.id).where(
+        PredictionRow.status == status, PredictionRow.updated_at <= before, PredictionRow.id > after
+    )
     with database.reading() as session:
-        return list(session.scalars(query.order_by(PredictionRow.id)))
+        return list(session.scalars(query.order_by(PredictionRow.id).limit(limit)))
 
 
 def of_version(project: Project, model_version: str) -> ColumnElement[bool]:

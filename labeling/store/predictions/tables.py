@@ -28,6 +28,22 @@ class PredictionRow(Base):
         Index("ix_predictions_status", "status", "updated_at"),
         Index("ix_predictions_task", "project_row_id", "task_id"),
         Index("ix_predictions_computed", "computed_at"),
+        Index(
+            "ix_predictions_progress",
+            "project_row_id",
+            "model_version",
+            "status",
+            sqlite_where=text("interactive = 0"),
+            postgresql_where=text("NOT interactive"),
+            postgresql_include=["id"],
+        ),
+        Index(
+            "ix_predictions_held_up",
+            "project_row_id",
+            "status",
+            sqlite_where=text("error IS NOT NULL"),
+            postgresql_where=text("error IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -26,6 +26,7 @@ def test_backup_and_restore_by_files(tmp_path: Path) -> None:
 
 
 def test_backup_and_restore_by_pipes(tmp_path: Path) -> None:
+    Store.open(f"sqlite:///{tmp_path}/old/argenseg.db", str(tmp_path / "old" / "blobs")).close()
     stream = run(tmp_path / "old", "backup", "-").stdout_bytes
     assert run(tmp_path / "new", "restore", "-", input=stream).stdout.startswith("Restored: 0 rows")
 

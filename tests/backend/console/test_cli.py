@@ -65,7 +65,7 @@ def test_an_unknown_command() -> None:
 def test_bad_settings_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THREADS", "many")
     result = CliRunner().invoke(main, ["backend"])
-    assert result.exit_code == 1 and "THREADS" in result.output and "Traceback" not in result.output
+    assert result.exit_code == 3 and "THREADS" in result.output and "Traceback" not in result.output
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_a_projects_schedule(call: Call, store: Store) -> None:
     assert call("finetune", "--project", "3", "--schedule", "0 3 * * *", "--every", "50").exit_code == 0
     assert store.finetunes.find_schedule(project) == FinetuneSchedule("0 3 * * *", 50)
     wrong = call("finetune", "--project", "3", "--schedule", "at night")
-    assert (wrong.exit_code, "no cron expression" in wrong.output) == (1, True)
+    assert (wrong.exit_code, "no cron expression" in wrong.output) == (3, True)
     assert "not known here" in call("finetune", "--project", "4", "--every", "5").output
     assert "--project" in call("finetune", "--every", "5").output
 

@@ -68,8 +68,10 @@ def test_the_command_resumes_with_the_same_model_only(tiny_model: Path, tmp_path
     assert argenseg_segment(*command, "--resume").exit_code == 0
     assert mask.stat().st_mtime_ns == before
     refused = argenseg_segment(*command, "--resume", "--template", "referring")
-    assert refused.exit_code == 1 and "was not made with this model and template" in refused.stderr
-    assert argenseg_segment(*command).exit_code == 0 and mask.stat().st_mtime_ns > before
+    assert refused.exit_code == 3 and "was not made with this model and template" in refused.stderr
+    refused = argenseg_segment(*command)
+    assert refused.exit_code == 3 and "holds results of an earlier run" in refused.stderr
+    assert argenseg_segment(*command, "--overwrite").exit_code == 0 and mask.stat().st_mtime_ns > before
 
 
 def test_the_exit_code_tells_of_a_bad_image(tiny_model: Path, tmp_path: Path) -> None:

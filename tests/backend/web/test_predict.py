@@ -137,7 +137,8 @@ def test_a_typed_prompt_is_waited_for_longer(settings: Settings, store: Store, c
     settings = settings.model_copy(update={"predict_wait_s": 0, "interactive_wait_s": 0.6})
     client = create_app(settings, store, connection).test_client()
     began = time.monotonic()
-    assert send(client, recorded("predict_interactive_text")).json == {"results": [[]]}
+    (answer,) = send(client, recorded("predict_interactive_text")).json["results"]
+    assert answer["result"][0]["value"]["text"] == ["blue box: no answer in time, press Add again"]
     assert 0.6 <= time.monotonic() - began < 3
 
 

@@ -32,6 +32,7 @@ def correction(kind: str, label: str = "red", iou: float = 1.0, **changes: Any) 
         "iou": iou if kind in ("accepted", "edited") else 0.0,
         "boundary_iou": iou / 2,
         "interactive": False,
+        "changed_pixels": 100,
         "annotation_id": 1,
         "task_id": 1,
     }
@@ -60,6 +61,15 @@ def annotation(number: int, *corrections: CorrectionRecord, **changes: Any) -> A
 
 def rows(*annotations: AnnotationRecord) -> dict[tuple[str | None, str], Row]:
     return {(row.label, row.prompt): row for row in compute_statistics(annotations).rows}
+
+
+def test_a_slip_counts_as_accepted_and_the_raw_share_stands_beside_it() -> None:
+    dot, edge = correction("edited", iou=0.9, changed_pixels=4), correction("edited", iou=0.996, changed_pixels=900)
+    renamed = correction("edited", "cell", iou=1.0, changed_pixels=0, label_before="red", prompt="red ball")
+    real = correction("edited", iou=0.9, changed_pixels=5)
+    red = rows(annotation(1, correction("accepted"), dot, edge, renamed, real))["red", "red ball"]
+    assert [figure.value for figure in (red.accepted, red.unchanged, red.edited)] == [3 / 5, 1 / 5, 2 / 5]
+    assert red.iou.count == 2
 
 
 def test_shares_of_a_label() -> None:

@@ -267,9 +267,9 @@ def test_its_maker_says_that_it_lives_and_can_be_stopped(
 ) -> None:
     for number in range(1, 4):
         save(number, number, region("edited", square))
-    keeper, ticks = ImageKeeper(store, None, Settings(data_dir=tmp_path / "data")), iter(range(4))
-    with pytest.raises(StopIteration):
-        build_data_set(store, keeper, tmp_path / "set", DataSetOptions(), on_tick=lambda: next(ticks) and None)
+    keeper, ticks = ImageKeeper(store, None, Settings(data_dir=tmp_path / "data")), [None] * 4
+    with pytest.raises(IndexError):
+        build_data_set(store, keeper, tmp_path / "set", DataSetOptions(), on_tick=ticks.pop)
     assert not store.datasets.all()
 
 

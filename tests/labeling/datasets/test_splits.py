@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from labeling.datasets.perceptual_hash import NEAR_BITS, distances, perceptual_hash
+from labeling.datasets.perceptual_hash import NEAR_BITS, HashTable, _orientations, distances, perceptual_hash
 from labeling.datasets.splits import HashedImage, place_images
 from labeling.errors import StoreError
 from labeling.store import ImageSplit, Store
@@ -123,3 +123,18 @@ def test_the_store_keeps_sides(store: Store) -> None:
             lambda known: [ImageSplit(each.sha256, each.perceptual_hash, "g", other[each.side]) for each in known]
         )
     assert store.datasets.place_images(lambda known: []) == first
+
+
+def test_a_table_of_hashes_finds_what_comparing_each_with_all_finds() -> None:
+    rng = np.random.default_rng(0)
+    hashes = [rng.bytes(32).hex() for _ in range(300)]
+    for number in range(0, 300, 3):  # every third one is like the one before, mirrored or turned, up to 70 bits away
+        bits = np.unpackbits(list(_orientations(hashes[number - 1]))[number % 8])
+        bits[rng.choice(256, int(rng.integers(0, 70)), replace=False)] ^= 1
+        hashes[number] = np.packbits(bits).tobytes().hex()
+    table = HashTable(hashes[:100])
+    for each in hashes[100:]:
+        table.add(each)
+    expected = [np.flatnonzero(distances(each, hashes) <= NEAR_BITS).tolist() for each in hashes]
+    assert [table.near(each) for each in hashes] == expected
+    assert sum(map(len, expected)) > 400

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+WHO_AM_I = ("GET", "/api/current-user/whoami")
+
 
 @dataclass
 class Answer:
@@ -27,10 +29,13 @@ class Request:
 
 
 class Server:
-    """`answers` maps (method, path without query) to an Answer or to a function of the Request."""
+    """`answers` maps (method, path without query) to an Answer or to a function of the Request.
+
+    It takes every token from the start: `WHO_AM_I` is where Label Studio is asked whether it does.
+    """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self.answers: dict[tuple[str, str], Answer | Callable[[Request], Answer]] = {}
+        self.answers: dict[tuple[str, str], Answer | Callable[[Request], Answer]] = {WHO_AM_I: Answer(b'{"id": 1}')}
         self.requests: list[Request] = []
         server = self
 

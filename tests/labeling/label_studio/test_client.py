@@ -129,10 +129,16 @@ def test_a_personal_access_token_is_exchanged_and_renewed(label_studio, answer) 
     assert client.authorization() == f"Bearer {issued[1]}"
 
 
-def test_an_expired_personal_access_token_is_a_clear_error(label_studio) -> None:
+def test_a_token_that_our_clock_calls_expired_is_tried_before_it_is_judged(label_studio, answer) -> None:
+    label_studio.answers["POST", "/api/token/refresh/"] = as_json(answer, {"access": signed_token("access", 300)})
+    label_studio.answers["GET", "/api/predictions/"] = as_json(answer, [])
     client = LabelStudioClient(label_studio.url, signed_token("refresh", -10))
-    with pytest.raises(LabelStudioError, match="expired"):
+    assert client.list_predictions(5) == []
+    label_studio.answers["POST", "/api/token/refresh/"] = answer(b'{"detail": "Token is invalid or expired"}', 401)
+    client = LabelStudioClient(label_studio.url, signed_token("refresh", -10))
+    with pytest.raises(LabelStudioError, match="By this machine's clock it has expired") as error:
         client.list_predictions(5)
+    assert not error.value.is_refusal
 
 
 @pytest.mark.parametrize(
@@ -157,10 +163,89 @@ def test_refusals_say_what_to_do(client, label_studio, answer, status: int, advi
     assert len(label_studio.requests) == 1  # the publisher retries, not the client
 
 
-def test_a_page_that_is_not_label_studios(client, label_studio, answer) -> None:
-    label_studio.answers["GET", "/api/predictions/"] = answer(b"<html>login</html>")
+PAGE = b"<!DOCTYPE html><html><head><title>Back &amp; soon</title></head><body>" + b"<p>x</p>" * 5000
+WHAT_CAME = {
+    "wrong project": (b'{"detail": "No Project matches the given query.", "version": "1.23"}', 404, {}),
+    "wrong token": (b'{"status_code": 401, "detail": "Invalid token.", "exc_info": null}', 401, {}),
+    "a page": (PAGE, 200, {"Content-Type": "text/html"}),
+    "a page of another server": (PAGE, 404, {}),
+    "a proxy's words": (b"404 page not found\n", 404, {}),
+    "a login": (b"", 302, {"Location": "/user/login/?next=/api"}),
+    "a refused field": (b'{"detail": "Validation error", "validation_errors": {"task": ["Gone."]}}', 400, {}),
+}
+IN_ONE_LINE = {
+    "wrong project": "Label Studio answered 404 (No Project matches the given query.). It does not exist",
+    "wrong token": "Label Studio answered 401 (Invalid token.). It refuses the token: check LABEL_STUDIO_API_KEY",
+    "a page": "answers 200 with a web page (Back & soon) instead of JSON. Check LABEL_STUDIO_URL",
+    "a page of another server": "answers 404 with a web page (Back & soon) instead of JSON",
+    "a proxy's words": "answers 404 with a text (404 page not found) instead of JSON",
+    "a login": "redirects to /user/login/?next=/api",
+    "a refused field": "Label Studio answered 400 (Validation error: task: Gone.)",
+}
+
+
+@pytest.mark.parametrize("what", WHAT_CAME)
+def test_what_came_instead_of_an_answer_is_told_in_one_line(client, label_studio, answer, what: str) -> None:
+    label_studio.answers["GET", "/api/projects/3/"] = answer(*WHAT_CAME[what])
+    with pytest.raises(LabelStudioError) as error:
+        client.get_project(3)
+    text = str(error.value)
+    assert text.startswith("Project 3 could not be read: ") and IN_ONE_LINE[what] in text
+    assert not [mark for mark in ("<", "{", "['", "\n", "None") if mark in text]
+    assert error.value.is_refusal == (what in ("wrong project", "a refused field")), "else it is an outage"
+
+
+def drip(body: bytes):
+    for byte in body:
+        time.sleep(0.05)
+        yield bytes([byte])
+
+
+@pytest.mark.parametrize("status", [200, 401, 502])
+def test_a_byte_a_second_ends_at_the_calls_limit(label_studio, answer, status: int) -> None:
+    client = LabelStudioClient(label_studio.url, TOKEN, timeout_s=0.3, limit_s=0.6)
+    label_studio.answers["GET", "/api/projects/4/"] = as_json(answer, {"id": 4})
+    assert client.get_project(4) == {"id": 4}  # the connection is kept, and used again
+    label_studio.answers["GET", "/api/projects/3/"] = lambda _: answer(status=status, chunks=drip(b" " * 200))
+    began = time.monotonic()
+    with pytest.raises(LabelStudioError, match="it takes too long"):
+        client.get_project(3)
+    assert time.monotonic() - began < 5
+    assert client.get_project(4) == {"id": 4}
+
+
+def large(chunks: list[int]):
+    for _ in range(200):
+        chunks.append(1)
+        yield bytes(1_000_000)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(502, "text/html"), (401, "application/json"), (200, "text/html")])
+def test_a_large_refusal_is_not_read(client, label_studio, answer, status: int, kind: str) -> None:
+    sent: list[int] = []
+    label_studio.answers["GET", "/api/projects/3/"] = answer(
+        status=status, headers={"Content-Type": kind}, chunks=large(sent)
+    )
     with pytest.raises(LabelStudioError):
-        client.list_predictions(5)
+        client.get_project(3)
+    assert len(sent) < 50, "200 MB were to come"
+
+
+def test_a_large_answer_is_read_up_to_a_limit(client, label_studio, answer, monkeypatch) -> None:
+    monkeypatch.setattr("labeling.label_studio.client.MAX_ANSWER_BYTES", 2_000_000)
+    label_studio.answers["GET", "/api/projects/3/"] = answer(chunks=large([]))
+    with pytest.raises(LabelStudioError, match="more than 2 MB"):
+        client.get_project(3)
+
+
+def test_the_judge_asks_once_in_some_seconds(client, label_studio, answer) -> None:
+    who_am_i = "GET", "/api/current-user/whoami"
+    assert client.fault() is None and client.fault() is None
+    assert [request.path for request in label_studio.requests] == [who_am_i[1]]
+    for bad, words in ((answer(b"{}", 404), "is no Label Studio"), (answer(PAGE), "web page")):
+        fresh = LabelStudioClient(label_studio.url, TOKEN, timeout_s=2)
+        label_studio.answers[who_am_i] = bad
+        assert words in str(fresh.fault())
 
 
 def test_a_server_that_is_down_shows_at_the_first_call(label_studio) -> None:

@@ -14,8 +14,8 @@ import jwt
 import pytest
 from PIL import Image
 
-from labeling.errors import ImageFetchError
-from labeling.label_studio import addresses
+from labeling.errors import DoubtfulImageError, ImageFetchError, ImageOutage
+from labeling.label_studio import addresses, image_faults
 from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.images import fetch_image
 from labeling.settings import Settings
@@ -133,8 +133,8 @@ def test_a_name_that_changes_its_address_is_not_followed(other_host, settings, m
     monkeypatch.setattr("socket.create_connection", connect)
     with pytest.raises(ImageFetchError, match="could not be read"):
         fetch_image("http://rebinding.example/a.png", None, settings)
-    assert asked == ["rebinding.example"]
-    assert connected == ["93.184.215.14"]
+    assert connected[0] == "93.184.215.14"
+    assert "203.0.113.7" not in connected[: len(asked) - 1], "only what is asked again is connected to anew"
 
 
 def test_a_redirect_inside_label_studio_keeps_the_token(client, label_studio, answer, settings) -> None:
@@ -256,7 +256,65 @@ def test_refusals(client, label_studio, answer, settings, status: int, advice: s
     label_studio.answers["GET", "/data/a.png"] = answer(b"no", status)
     with pytest.raises(ImageFetchError, match=rf"answered {status}\..*{advice}") as error:
         fetch_image("/data/a.png", client, settings)
-    assert error.value.is_transient == (status >= 500)
+    assert error.value.is_transient == (status >= 500 or status == 401)
+    assert isinstance(error.value, DoubtfulImageError) == (status in (401, 500))
+    assert isinstance(error.value, ImageOutage) == (status == 503), "too much at once, or not yet after a start"
+
+
+PAGE = b"<!DOCTYPE html><html><title>Log in</title>"
+MISFORTUNES = {
+    "a refused token": (b'{"detail": "Invalid token."}', 401, {}),
+    "a missing file": (b"404 page not found", 404, {}),
+    "a login page": (b"", 302, {"Location": "/user/login/"}),
+    "a page": (PAGE, 200, {"Content-Type": "text/html"}),
+    "JSON": (b'{"status": "starting"}', 200, {"Content-Type": "application/json"}),
+    "a server's fault": (b"no", 502, {}),
+}
+
+
+@pytest.mark.parametrize("what", MISFORTUNES)
+def test_an_image_is_not_at_fault_while_label_studio_does_not_take_our_token(
+    client, label_studio, answer, settings, what: str
+) -> None:
+    label_studio.answers["GET", "/data/a.png"] = answer(*MISFORTUNES[what])
+    label_studio.answers["GET", "/user/login/"] = answer(PAGE, headers={"Content-Type": "text/html"})
+    label_studio.answers["GET", "/api/current-user/whoami"] = answer(b'{"detail": "Invalid token."}', 401)
+    with pytest.raises(ImageOutage, match="LABEL_STUDIO_API_KEY"):
+        fetch_image("/data/a.png", client, settings)
+    label_studio.answers["GET", "/api/current-user/whoami"] = answer(b'{"id": 1}')
+    with pytest.raises(ImageFetchError) as error:
+        fetch_image("/data/a.png", LabelStudioClient(label_studio.url, TOKEN), settings)
+    assert isinstance(error.value, DoubtfulImageError) == (what != "a missing file")
+
+
+def test_a_login_page_on_another_host_is_label_studios_matter(
+    client, label_studio, other_host, answer, settings
+) -> None:
+    settings = settings.model_copy(update={"allow_private_image_hosts": True})
+    label_studio.answers["GET", "/data/a.png"] = answer(status=302, headers={"Location": f"{other_host.url}/login"})
+    other_host.answers["GET", "/login"] = answer(PAGE)
+    with pytest.raises(DoubtfulImageError):
+        fetch_image("/data/a.png", client, settings)
+    with pytest.raises(ImageFetchError) as error:
+        fetch_image(f"{other_host.url}/login", client, settings)
+    assert not error.value.is_transient, "a page in place of an image elsewhere is the task's own fault"
+
+
+def test_another_host_that_answers_nothing_is_waited_for(client, other_host, answer, settings) -> None:
+    settings = settings.model_copy(update={"allow_private_image_hosts": True})
+    other_host.answers["GET", "/a.png"] = answer(b"no", 500)
+    with pytest.raises(ImageFetchError, match="500") as error:
+        fetch_image(f"{other_host.url}/a.png", client, settings)
+    assert error.value.is_transient and not isinstance(error.value, ImageOutage), "its front page answers"
+    image_faults._hosts._known.clear()
+    other_host.answers["GET", "/"] = answer(b"no", 500)
+    with pytest.raises(ImageOutage):
+        fetch_image(f"{other_host.url}/a.png", client, settings)
+    url = other_host.url
+    other_host.close()
+    image_faults._hosts._known.clear()
+    with pytest.raises(ImageOutage):
+        fetch_image(f"{url}/b.png", client, settings)
 
 
 @pytest.mark.parametrize(

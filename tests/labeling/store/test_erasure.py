@@ -65,7 +65,10 @@ def test_a_task_goes_with_all_that_was_predicted_seen_and_said(
     created_id = store.events.record("TASKS_CREATED", created, label_studio_url=project.label_studio_url)
     reported(7, 4)
     reported(8, 5, np.roll(square, 1))
-    store.datasets.save("abc", f"a mask of {SECRET}".encode(), None, {"annotations": ["1/7", "1/8"]})
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text(f"a mask of {SECRET}")
+    store.datasets.save("abc", manifest, None, {"annotations": ["1/7", "1/8"]})
+    manifest.unlink()
     reported(7, 4)  # the same again: known already, so that no annotation refers to this event
     assert blobs(tmp_path) == 2 + 2 + 4 + 1
 

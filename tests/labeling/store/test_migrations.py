@@ -21,6 +21,7 @@ NEW_COLUMNS: dict[str, dict[str, Any]] = {
     "events": {"attempts": 0},
     "projects": {"title": None, "task_count": None},
     "exclusions": {"who": None},
+    "task_images": {"kept": False},
 }
 COLUMNS = {
     ("corrections", "review_id"): "annotation_row_id",
@@ -104,6 +105,7 @@ def test_every_row_of_revision_0010_is_found_again_under_its_new_name(old_engine
         after = all_rows(connection)
     expected = {TABLES.get(name, name): [renamed(name, row) for row in rows] for name, rows in before.items()}
     assert all(expected.values()), "every table has rows"
+    assert [len(row["id"]) for row in after.pop("store_identity")] == [32]
     assert after == expected | NEW_TABLES
 
 

@@ -92,7 +92,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
         Store.open(f"sqlite:///{tmp_path}/argenseg.db", str(tmp_path / "blobs"))
 
 
-def test_label_studio_moves_with_all_that_was_collected(store: Store) -> None:
+def test_label_studio_moves_with_all_that_was_collected(store: Store, tmp_path: Path) -> None:
     before, other = "http://localhost:8080", "http://other"
     for url in (before, other):
         store.projects.upsert(url, 3, "<View/>")
@@ -100,7 +100,9 @@ def test_label_studio_moves_with_all_that_was_collected(store: Store) -> None:
     event_id = store.events.record("X", {}, label_studio_url=before)
     kept = store.projects.find(3, before)
     lineage = {"annotations": [], "options": {"project_id": 3, "label_studio_url": before}}
-    store.datasets.save("ab", b"", None, lineage)
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.touch()
+    store.datasets.save("ab", manifest, None, lineage)
     assert [each.project_id for each in store.projects.move(f"{before}/", "https://ls.example.com/")] == [3, 4]
     assert store.projects.of_address(before) == []
     moved = store.projects.find(3, "https://ls.example.com")

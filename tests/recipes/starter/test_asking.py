@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from argenseg_model.scenes.vocabulary import COLOURS, FOREIGN_OBJECTS, SHAPES
-from recipes.starter.asking import PICTURE, ask, soft
+from recipes.starter.asking import PICTURE, ask, soft, some_of
 from recipes.starter.cache import scene_view
 from recipes.starter.corpus import prompt_corpus
 from recipes.starter.names import NAMES, SETS, UNMARKED, surely_absent
 from recipes.starter.nuclei import NUCLEI_PROMPTS
-from recipes.starter.pictures import NUCLEI, Picture, microscope_images, photographs
+from recipes.starter.pictures import NUCLEI, Picture, microscope_images, of_split, photographs
 from recipes.starter.views import SIDE, make_view
 
 
@@ -47,11 +47,11 @@ def test_words_choose_the_objects_that_they_name():
         "all nuclei but the largest": (numbers == 1) | (numbers == 3),
     }
     seen = set()
-    for seed in range(400):
-        for question in ask(np.random.default_rng(seed), view, 4):
-            if (prompt := question.prompt) in answers:
-                seen.add(prompt)
-                assert np.array_equal(question.mask, soft(answers[prompt])), prompt
+    for seed in range(800):
+        question = some_of(np.random.default_rng(seed), view, "nucleus")
+        if (prompt := question.prompt) in answers:
+            seen.add(prompt)
+            assert np.array_equal(question.mask, soft(answers[prompt])), prompt
     assert seen == set(answers)
 
 
@@ -73,6 +73,28 @@ def test_scenes_are_asked_about_what_they_show():
     questions = ask(np.random.default_rng(0), view, 6)
     assert image.shape == (SIDE, SIDE, 3) and len(questions) == 6
     assert any(q.mask.any() for q in questions) and all(q.mask.shape == (PICTURE, PICTURE) for q in questions)
+
+
+def test_of_some_scenes_half_of_the_questions_are_about_what_is_absent():
+    views = [scene_view(np.random.default_rng(seed))[1] for seed in range(12)]
+    asked = [q for seed, view in enumerate(views) for q in ask(np.random.default_rng(seed), view, 4)]
+    assert 0.35 < np.mean([not q.mask.any() for q in asked]) < 0.65
+
+
+def test_a_view_around_a_name_shows_it_and_one_of_tissue_is_darker_where_nuclei_are():
+    shown = []
+    for seed in range(30):
+        image, view = make_view(np.random.default_rng(seed), field((40, 50, 30)), around="nucleus", look="tissue")
+        shown.append("nucleus" in view.objects)
+        inside = view.labels("nucleus") > 0 if shown[-1] else np.zeros((SIDE, SIDE), bool)
+        if 0.02 < inside.mean() < 0.98:
+            assert view.is_stained and image[inside].mean() < image[~inside].mean()
+    assert sum(shown) >= 27
+
+
+def test_a_tenth_of_the_training_pictures_is_kept_back_for_choosing_settings():
+    split = {name: of_split(list(range(25)), name) for name in ("train", "validation", "test")}
+    assert split["validation"] == [9, 19] and sorted(split["train"] + split["validation"]) == split["test"]
 
 
 def test_pictures_hold_their_objects_apart(photos_dir, nuclei_dir):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labeling.errors import ImageFetchError, StoreError, UnknownHostError
+from labeling.errors import DoubtfulImageError, ImageFetchError, ImageOutage, StoreError, UnknownHostError
 from labeling.prompts.focus import Focus, Point
 from labeling.prompts.interaction import Interaction
 from labeling.prompts.label_config import parse_label_config
@@ -34,7 +34,7 @@ from worker.gpu_worker import predictor as predicting
 from worker.gpu_worker.batches import BatchedModel
 from worker.gpu_worker.model_child import Question
 from worker.gpu_worker.model_process import Segmented, SegmentedPrompt
-from worker.gpu_worker.predictor import MAX_ATTEMPTS, OUTAGE_INTERVALS_S, Predictor, Result
+from worker.gpu_worker.predictor import MAX_ATTEMPTS, SLOW_HOST_INTERVALS_S, Predictor, Result
 from worker.queue.queues import PUBLISH, PUBLISH_PREDICTION, live_rows
 from worker.queue.retries import RetryLater
 
@@ -181,19 +181,39 @@ def test_a_task_that_kills_its_worker_is_given_up(context: JobContext, store: St
     assert "3 times" in (store.predictions.get(wanted.id).error or "")
 
 
-def test_an_image_server_that_is_away_is_tried_later(
+def test_an_image_that_its_host_alone_does_not_give_is_tried_for_an_hour(
     context: JobContext, store: Store, want: Want, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object, **__: object) -> Path:
-        raise ImageFetchError("Label Studio does not answer.", is_transient=True)
+        raise ImageFetchError("The image's host is slow.", is_transient=True)
 
     monkeypatch.setattr(predicting, "fetch_image", away)
     wanted = want()
-    answers = [predict(context, Threshold(), wanted.id) for _ in OUTAGE_INTERVALS_S]
+    answers = [predict(context, Threshold(), wanted.id) for _ in SLOW_HOST_INTERVALS_S]
     assert all(isinstance(answer, RetryLater) and answer.after_s[0] > 0 for answer in answers)
     waiting = store.predictions.get(wanted.id)
-    assert (waiting.status, waiting.error) == ("requested", "Label Studio does not answer.")
+    assert (waiting.status, waiting.error) == ("requested", "The image's host is slow.")
     assert predict(context, Threshold(), wanted.id) == "failed"
+
+
+def test_an_outage_never_fails_a_task_and_counts_for_no_try(
+    context: JobContext, store: Store, want: Want, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    troubles: list[Exception] = [ImageOutage("Label Studio answered 401.")] * 15
+
+    def fetch(*_: object, **__: object) -> Path:
+        raise troubles.pop(0)
+
+    monkeypatch.setattr(predicting, "fetch_image", fetch)
+    wanted = want()
+    answers = [predict(context, Threshold(), wanted.id) for _ in range(15)]
+    assert all(isinstance(answer, RetryLater) and max(answer.after_s) <= 60 for answer in answers)
+    waiting = store.predictions.get(wanted.id)
+    assert (waiting.status, waiting.error, waiting.attempts) == ("requested", "Label Studio answered 401.", 0)
+    troubles += [DoubtfulImageError("What came is a web page.")] * 3
+    answers = [predict(context, Threshold(), wanted.id) for _ in range(3)]
+    assert [isinstance(answer, RetryLater) for answer in answers] == [True, True, False], "its own three tries"
+    assert store.predictions.get(wanted.id).error == "What came is a web page."
 
 
 def test_a_host_that_does_not_exist_is_given_up_sooner(

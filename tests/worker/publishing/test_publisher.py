@@ -22,9 +22,9 @@ from worker.queue.retries import RetryLater
 
 
 class LabelStudio(ThreadingHTTPServer):
-    """Label Studio's two endpoints for predictions.
+    """Label Studio's two endpoints for predictions, and the one that says who we are.
 
-    `refusal` is a status that it answers instead, and `refused` how often it did; `refusals` are for one task's POST,
+    `refusal` is a status that it answers instead and `refused` how often it did; `refusals` are for one task's POST,
     and tasks that are `gone` are 404.
     """
 
@@ -33,6 +33,7 @@ class LabelStudio(ThreadingHTTPServer):
         self.predictions: list[dict[str, Any]] = []
         self.refusal: int | None = None
         self.refused = 0
+        self.takes_our_token = True
         self.refusals: dict[int, int] = {}
         self.gone: set[int] = set()
 
@@ -45,6 +46,9 @@ class Handler(BaseHTTPRequestHandler):
     server: LabelStudio
 
     def do_GET(self) -> None:
+        if self.path == "/api/current-user/whoami":
+            self.send(200 if self.server.takes_our_token else 401, {"id": 1})
+            return
         task = int(parse_qs(urlsplit(self.path).query)["task"][0])
         self.answer(200, [each for each in self.server.predictions if each["task"] == task])
 
@@ -65,6 +69,9 @@ class Handler(BaseHTTPRequestHandler):
             status, body = self.server.refusal, {"detail": "refused"}
             self.server.refused += 1
         assert urlsplit(self.path).path == "/api/predictions/"
+        self.send(status, body)
+
+    def send(self, status: int, body: object) -> None:
         data = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -166,6 +173,16 @@ def test_a_deleted_task_fails_with_its_reason(
     label_studio.refusal = 404
     assert publish(store, client, ready.id) == "failed"
     assert store.predictions.get(ready.id).error
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+def test_a_refusal_of_what_is_no_label_studio_just_now_is_none(
+    store: Store, label_studio: LabelStudio, client: LabelStudioClient, status: int
+) -> None:
+    ready = make_ready(store, label_studio.url)
+    label_studio.refusal, label_studio.takes_our_token = status, False
+    assert isinstance(publish(store, client, ready.id), RetryLater)
+    assert "LABEL_STUDIO_API_KEY" in (store.predictions.get(ready.id).error or "")
 
 
 @pytest.mark.parametrize("status", [401, 403, 503])

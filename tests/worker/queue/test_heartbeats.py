@@ -59,7 +59,8 @@ def test_a_long_sweep_is_a_sign_of_life_and_one_that_hangs_is_none(
     if part == "spooled events":
         monkeypatch.setattr(store.events, "record", slow)
     else:
-        monkeypatch.setattr(sweeper, "process_event" if part == "events" else "enqueue_prediction", slow)
+        monkeypatch.setattr(sweeper, "process_event" if part == "events" else "enqueue_rows", slow)
+        monkeypatch.setattr(sweeper, "ROWS_AT_A_TIME", 1)
     thread = threading.Thread(target=sweeper.run, args=(context, stop))
     thread.start()
     wait_until(lambda: len(worked_off) == things)

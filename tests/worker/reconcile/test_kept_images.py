@@ -28,13 +28,13 @@ def test_images_of_corrections_are_kept(open_context) -> None:
     project, stop = project_of(context), threading.Event()
     context.store.exclusions.leave_out_deleted_tasks(project, [3])
     context.store.erasure.erase(project, "task", 4, "asked for")
-    assert keep_images(context, stop, set()) == 2
+    assert keep_images(context, stop) == 2
     known = context.store.images.of_tasks(project, range(1, 7))
     assert {task for task, image in known.items() if image.sha256} == {1, 5}
     content = base64.b64decode(bright_square().partition(",")[2])
     assert context.store.images.read(known[1].sha256 or "") == content
     assert (known[1].width, known[1].height) == (40, 30)
-    assert keep_images(context, stop, set()) == 0
+    assert keep_images(context, stop) == 0
 
 
 def test_the_image_of_a_task_that_was_predicted_is_kept(open_context, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,14 +45,14 @@ def test_the_image_of_a_task_that_was_predicted_is_kept(open_context, monkeypatc
     payload["task"]["data"]["image"] = bright_square()
     process_event(context, context.store.events.record(payload["action"], payload, label_studio_url=URL))
     content = base64.b64decode(bright_square().partition(",")[2])
-    digest, kept = hashlib.sha256(content).hexdigest(), set[str]()
+    digest = hashlib.sha256(content).hexdigest()
     context.store.images.record(project_of(context), 1, bright_square(), sha256=digest, width=40, height=30)
     assert not context.store.images.holds(digest)
-    assert keep_images(context, threading.Event(), kept) == 1
+    assert keep_images(context, threading.Event()) == 1
     assert context.store.images.read(digest) == content
-    assert keep_images(context, threading.Event(), kept) == 0 and kept == {digest}
+    assert keep_images(context, threading.Event()) == 0
     monkeypatch.setattr(context.store.blobs, "holds", pytest.fail)
-    assert keep_images(context, threading.Event(), kept) == 0
+    assert keep_images(context, threading.Event()) == 0
 
 
 def test_an_image_of_a_task_that_is_erased_while_it_is_fetched(open_context, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_an_image_of_a_task_that_is_erased_while_it_is_fetched(open_context, mon
         return fetch(*arguments, **options)
 
     monkeypatch.setattr(images, "fetch_image", slow)
-    keep_images(context, threading.Event(), set())
+    keep_images(context, threading.Event())
     assert context.store.images.of_tasks(project_of(context), [1]) == {}
 
 
@@ -93,7 +93,7 @@ def test_what_changed_while_an_image_was_stored_stays(
 
     with monkeypatch.context() as patch:
         patch.setattr(context.store.blobs, "put", slow)
-        keep_images(context, threading.Event(), set())
+        keep_images(context, threading.Event())
     known = context.store.images.of_tasks(project, [1])
     assert known == {} if meanwhile == "erased" else (known[1].reference, known[1].sha256) == ("/data/new.png", None)
     with pytest.raises(StoreError):
@@ -109,5 +109,5 @@ def test_a_damaged_image_is_not_kept_and_the_mended_one_is(open_context) -> None
         payload = label_studio.create(1)
         payload["task"]["data"]["image"] = image
         process_event(context, context.store.events.record(payload["action"], payload, label_studio_url=URL))
-        keep_images(context, threading.Event(), set())
+        keep_images(context, threading.Event())
         assert (context.store.images.of_tasks(project_of(context), [1])[1].sha256 is not None) == kept

@@ -1,4 +1,4 @@
-// Three small comforts; each page works without them.
+// Small comforts; each page works without them.
 // <a data-zoom="GROUP" href="PICTURE">: opens the picture over the page; arrow keys go on in the group.
 // <form data-confirm="Question?">: asks before it is sent.
 // <form data-auto>: sent when a choice in it changes.
@@ -83,6 +83,8 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   confirmThenSend(form, event.submitter);
 });
+
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); // on a phone
 
 document.addEventListener("change", (event) => {
   const form = event.target.closest?.("form[data-auto]");

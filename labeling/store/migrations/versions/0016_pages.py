@@ -1,10 +1,10 @@
-"""What pages show of a project, who left something out, and indices for their lists."""
+"""What pages show of a project, and who left something out."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0016"
-down_revision = "0014"
+down_revision = "0015"
 
 
 def upgrade() -> None:

@@ -2,6 +2,7 @@
 fine-tune runs.
 """
 
+import io
 import json
 import os
 import signal
@@ -20,11 +21,12 @@ from argenseg_model.images import load_image
 from backend.console.demo import pictures, run, training_news
 from backend.console.demo.check import CheckFailed, check_masks
 from backend.console.demo.command import demo
-from backend.console.demo.label_studio import LabelStudioServer
+from backend.console.demo.label_studio import PASSWORD, USER, LabelStudioServer
 from backend.console.demo.pictures import missing_packages
 from backend.console.demo.sample_project import NUCLEI, Sample, SampleProject, SampleTask, is_holdout, photographs
 from backend.console.demo.training_news import TrainingNews
 from backend.console.demo.training_project import TISSUE, place_tissue, true_annotation
+from backend.console.demo.welcome import open_browser, welcome
 from labeling.datasets.perceptual_hash import NEAR_BITS, distances, perceptual_hash
 from labeling.datasets.splits import HashedImage, place_images
 from labeling.prompts.label_config import parse_label_config
@@ -74,6 +76,63 @@ def test_the_open_tasks_come_first_and_the_holdout_is_enough_for_the_gate() -> N
     assert sides == sorted(sides) and sum(sides) >= Settings().gate_min_images
 
 
+def test_text_field_and_labels_stand_above_the_image() -> None:
+    for config in (NUCLEI.label_config, TISSUE.label_config):
+        assert config.index("<TextArea") < config.index("<BrushLabels") < config.index("<Image")
+    assert parse_label_config(NUCLEI.label_config).controls[0].options.instances
+
+
+def test_the_welcome_is_ten_lines_with_all_that_is_needed(settings: Settings, tmp_path: Path) -> None:
+    server, project = LabelStudioServer(tmp_path, tmp_path, 8080), PredictedProject(set())
+    project.__dict__["id"] = 4
+    text = welcome(server, project, settings)
+    assert len(text.strip().splitlines()) <= 10
+    assert all(each in text for each in ("/projects/4/data", USER, PASSWORD, "/status", "Ctrl-C"))
+    project.close()
+
+
+def test_no_browser_is_opened_where_nobody_sits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert not open_browser("http://127.0.0.1:9", Console(file=io.StringIO()))
+
+
+def test_a_first_start_copies_what_was_prepared_and_a_later_one_keeps_its_own(tmp_path: Path) -> None:
+    server = LabelStudioServer(tmp_path / "environment" / "bin" / "label-studio", tmp_path / "data", 8080)
+    assert not server.take_prepared() and not server.has_database
+    server.prepared.mkdir(parents=True)
+    (server.prepared / "label_studio.sqlite3").write_text("empty")
+    (server.prepared / "token").write_text("its token")
+    assert server.take_prepared() and server.has_database and server.token() == "its token"
+    (server.data_dir / "label_studio.sqlite3").write_text("mine")
+    assert not server.take_prepared() and (server.data_dir / "label_studio.sqlite3").read_text() == "mine"
+
+
+class ProjectOfTasks(SampleProject):
+    """A project that counts its tasks, and takes files."""
+
+    def __init__(self, tasks: int) -> None:
+        super().__init__("http://127.0.0.1:9", "token", NUCLEI)
+        self.__dict__["id"] = 1
+        self.tasks_there, self.imported = tasks, list[str]()
+
+    def task_count(self) -> int:
+        return self.tasks_there
+
+    def _call(self, method: str, path: str, **request: Any) -> Any:
+        self.imported = [name for name, _ in request["files"]]
+
+
+@pytest.mark.parametrize(
+    ("there", "only_first", "imported"),
+    [(0, True, NUCLEI.ids[:1]), (1, True, []), (0, False, NUCLEI.ids), (1, False, NUCLEI.ids[1:]), (5, False, [])],
+)
+def test_the_first_picture_comes_alone_and_the_rest_once(there: int, only_first: bool, imported: list[str]) -> None:
+    project = ProjectOfTasks(there)
+    project.import_images(only_first=only_first)
+    assert project.imported == [f"{name}.png" for name in imported]
+    project.close()
+
+
 def test_no_tissue_is_on_both_sides(store: Store) -> None:
     place_tissue(store)
     place_tissue(store)  # at the next start
@@ -98,7 +157,7 @@ def interrupt_the_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "is_ready", lambda _: True)
     monkeypatch.setattr(LabelStudioServer, "is_up", lambda _: True)
     for step in ("import_images", "create_view", "connect_backend"):
-        monkeypatch.setattr(SampleProject, step, lambda *_: None)
+        monkeypatch.setattr(SampleProject, step, lambda *_, **__: None)
     monkeypatch.setattr(SampleProject, "task_count", lambda _: 12)
     monkeypatch.setattr(SampleProject, "model_version", lambda _: "starter · 1")
     monkeypatch.setattr(SampleProject, "retrieve_predictions", interrupt)

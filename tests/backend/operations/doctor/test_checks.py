@@ -23,8 +23,10 @@ from backend.operations.doctor import (
 from backend.operations.doctor import (
     project as project_checks,
 )
-from backend.operations.doctor.findings import Finding
+from backend.operations.doctor.checks import all_checks
+from backend.operations.doctor.findings import Finding, run_checks
 from backend.operations.projects.connection import connect_backend
+from labeling.label_studio.messages import Task
 from labeling.settings import Settings, environment_of
 from labeling.store import Store
 from tests.backend.operations.projects.label_studio_double import LabelStudioDouble
@@ -44,9 +46,28 @@ def only(findings: Iterable[Finding]) -> Finding:
     return finding
 
 
-def test_storage_that_works(settings: Settings) -> None:
+def test_storage_that_works(settings: Settings, store: Store) -> None:
     for check in (storage.data_folder, storage.database, storage.blobs, storage.spool):
         assert states(check(settings)) == ["ok"], check
+
+
+def test_what_is_postponed_is_told_once_for_a_reason(project: OpenProject, connected: Settings) -> None:
+    tasks = [Task(id=number, data={"image": "/data/upload/1/a.png"}) for number in range(1, 4)]
+    for row in project.requests.request_all(tasks):
+        project.store.requests.postpone(row.id, "Label Studio answered 401. Check LABEL_STUDIO_API_KEY.")
+    opened, found = storage.database(connected)
+    assert (opened.state, found.state) == ("ok", "warning")
+    assert found.text == ("3 tasks of project 5 are postponed: Label Studio answered 401. Check LABEL_STUDIO_API_KEY.")
+
+
+def test_a_project_that_does_not_exist_is_told_once(connected: Settings) -> None:
+    checks = [each for each in all_checks(connected, 999, False) if each.link in PROJECT_LINKS]
+    found = run_checks(checks, connected)
+    assert [each.state for each in found] == ["failure"] + ["skipped"] * (len(PROJECT_LINKS) - 1)
+    assert "Project 999 could not be read: Label Studio answered 404" in found[0].text
+
+
+PROJECT_LINKS = ("label config", "connection", "webhook", "image", "version")
 
 
 def test_a_data_folder_that_cannot_be_written(settings: Settings) -> None:

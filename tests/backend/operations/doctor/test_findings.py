@@ -43,6 +43,21 @@ def test_no_check_hides_another(settings: Settings) -> None:
     assert "no answer within 0.3 s" in found[7].text
 
 
+def test_one_cause_is_told_once(settings: Settings) -> None:
+    def missing(what: str) -> Iterator[Finding]:
+        return raising(LabelStudioError("Label Studio answered 404 (No Project).", what=what, status=404))
+
+    checks = [Check(name, lambda name=name: missing(name)) for name in ("config", "webhook", "image")]  # type: ignore[misc]
+    found = [each for each in run_checks(checks, settings) if each.state != "ok"]
+    assert [(each.link, each.state) for each in found] == [
+        ("config", "failure"),
+        ("webhook", "skipped"),
+        ("image", "skipped"),
+    ]
+    assert found[0].text == "config: Label Studio answered 404 (No Project)."
+    assert found[2].text == "Not looked at: it fails as config does."
+
+
 def test_secrets_are_never_told(settings: Settings) -> None:
     secrets = {
         "label_studio_api_key": SecretStr("tokentoken"),

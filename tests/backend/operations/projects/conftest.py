@@ -6,6 +6,7 @@ import pytest
 from redis import Redis
 
 from labeling.settings import Settings
+from labeling.store import Store
 from tests.backend.operations.projects.label_studio_double import LabelStudioDouble
 from tests.worker.conftest import bright_square, label_config
 from worker.projects.open_project import OpenProject, open_project
@@ -21,6 +22,8 @@ def label_studio() -> Iterator[LabelStudioDouble]:
 
 @pytest.fixture
 def connected(settings: Settings, label_studio: LabelStudioDouble) -> Settings:
+    """Of an installation whose backend was started before: there is a store."""
+    Store.open(settings.database_url, settings.blob_url).close()
     (settings.data_dir / "model").mkdir()
     (settings.data_dir / "model" / "config.json").write_text('{"model_name": "tiny"}')
     (settings.data_dir / "model" / "model.safetensors").write_bytes(b"weights")
