@@ -93,7 +93,7 @@ def _check(wordings: Sequence[Wording], texts: Sequence[str], limit: int) -> Non
         raise LabelConfigError('There is nothing to try. Give wordings, such as "every cell".')
     if len(wordings) > MOST_WORDINGS:
         raise LabelConfigError(f"{len(wordings)} wordings are too many for one trial: give at most {MOST_WORDINGS}.")
-    if any(len(each.text) > LONGEST for each in wordings):
+    if any(len(text) > LONGEST for text in texts):
         raise LabelConfigError(f"A wording is too long: give at most {LONGEST} characters.")
     if not 1 <= limit <= MOST_TASKS:
         raise LabelConfigError(f"A trial takes 1 to {MOST_TASKS} tasks, not {limit}.")

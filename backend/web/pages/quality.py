@@ -50,7 +50,7 @@ def make_blueprint(services: Services) -> Blueprint:
             quality=found,
             charts=make_charts(found),
             asked=asked,
-            projects=[(str(each.id), f"Project {each.project_id}") for each in projects],
+            projects=[(str(each.id), each.name) for each in projects],
             labels=[(each, each) for each in found.labels],
             versions=[(each, each) for each in found.version_names],
             spans=_SPANS,

@@ -1,13 +1,16 @@
 """Versions, runs and a trial of prompts, as pages show them; their pictures are drawn."""
 
+import base64
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
+from argenseg_model.images import load_image
+from labeling.overlays import draw_change, whole
 from labeling.prompts.label_config import parse_label_config
+from labeling.regions.cropped_mask import CroppedMask
 from labeling.settings import Settings
 from labeling.store import Project, PromptTrial, Store, TrialMasks
 from labeling.trials.masks import write_png
@@ -48,7 +51,13 @@ def train(
     folder = run_folder(settings, run)
     changed = [_pictures(folder, number, gain) for number in range(pictures)]
     (folder / "report.html").write_text(f"<!doctype html><title>{name}</title><h1>{name}: the report</h1>")
-    report = {"gate": gate, "learnt_from": _LEARNT.to_json(), "candidate": name, "live": parent, "most_changed": changed}
+    report = {
+        "gate": gate,
+        "learnt_from": _LEARNT.to_json(),
+        "candidate": name,
+        "live": parent,
+        "most_changed": changed,
+    }
     store.models.add(name, str(folder / "model"), parent, project)
     store.models.judge(name, "accepted" if passed else "refused", report)
     store.finetunes.end(run.id, "promoted" if passed else "refused", report=report)
@@ -57,13 +66,17 @@ def train(
 
 def _pictures(folder: Path, number: int, gain: float) -> dict[str, Any]:
     drawn = draw_task(70 + number)
-    picture = np.stack([np.where(np.any(drawn.nuclei, axis=0), 200, 60).astype(np.uint8)] * 3, axis=2)
-    for side, what, colour in (("live", "truth", 0), ("live", "answer", 2), ("candidate", "answer", 1)):
+    image = load_image(base64.b64decode(str(drawn.task.data["image"]).partition(",")[2]), max_pixels=10**6)
+    masks = {
+        ("live", "truth"): np.any(drawn.nuclei, axis=0),
+        ("live", "answer"): np.any(drawn.nuclei[::2], axis=0),
+        ("candidate", "answer"): np.any(drawn.nuclei[1:], axis=0),
+    }
+    for (side, what), mask in masks.items():
         file = folder / side / "pictures" / f"{number}-{what}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
-        tinted = picture.copy()
-        tinted[..., colour] = 255
-        Image.fromarray(tinted).save(file)
+        shape = CroppedMask.of(mask)
+        draw_change(image, whole(*image.size), shape, shape).save(file)
     return {"number": number, "prompt": "all nuclei", "live_iou": 0.7, "candidate_iou": 0.7 + gain}
 
 
