@@ -1,4 +1,5 @@
 import io
+import logging
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from labeling.errors import DoubtfulImageError, ImageFetchError, ImageOutage, StoreError, UnknownHostError
+from labeling.logs import note_what_it_is_about
 from labeling.prompts.focus import Focus, Point
 from labeling.prompts.interaction import Interaction
 from labeling.prompts.label_config import parse_label_config
@@ -104,6 +106,19 @@ def test_all_prompts_of_a_task_are_one_model_call_and_one_stored_prediction(
     image = store.images.of_tasks(wanted.project, [wanted.task_id])[wanted.task_id]
     assert (image.reference, image.width, image.height) == (wanted.task_data["image"], 40, 30)
     assert image.sha256 == sha256(b64decode(image.reference.partition(",")[2])).hexdigest()
+
+
+def test_the_log_of_a_task_names_it_wherever_it_is_worked_on(
+    context: JobContext, want: Want, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    caplog.handler.addFilter(note_what_it_is_about)
+    good, bad = want(task_id=7), want(task_id=8, image="data:image/png;base64,AAAA")
+    predict_all(context, Threshold(), [good.id, bad.id])
+    told = {record.getMessage(): record.about for record in caplog.records if record.name.endswith("predictor")}
+    assert len(told) == 2
+    for row, about in zip((good, bad), sorted(told.values(), key=lambda about: about["prediction"]), strict=True):
+        assert about == {"project": row.project.project_id, "task": row.task_id, "prediction": row.id}
 
 
 def test_a_job_that_runs_twice_computes_once(context: JobContext, want: Want) -> None:

@@ -22,7 +22,7 @@ from argenseg_model.images import load_image
 from backend.console.demo import pictures, run, training_news
 from backend.console.demo.check import CheckFailed, check_masks
 from backend.console.demo.command import demo
-from backend.console.demo.label_studio import PASSWORD, USER, LabelStudioServer
+from backend.console.demo.label_studio import PASSWORD, USER, LabelStudioServer, free_ports
 from backend.console.demo.pictures import missing_packages
 from backend.console.demo.sample_project import NUCLEI, Sample, SampleProject, SampleTask, is_holdout, photographs
 from backend.console.demo.training_news import TrainingNews
@@ -109,6 +109,24 @@ def test_a_first_start_copies_what_was_prepared_and_a_later_one_keeps_its_own(tm
     assert server.take_prepared() and server.has_database and server.token() == "its token"
     (server.data_dir / "label_studio.sqlite3").write_text("mine")
     assert not server.take_prepared() and (server.data_dir / "label_studio.sqlite3").read_text() == "mine"
+
+
+def test_what_is_started_has_the_token_of_the_prepared_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "environment" / "bin" / "label-studio"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    prepared = LabelStudioServer(program, tmp_path, 0).prepared
+    prepared.mkdir()
+    (prepared / "label_studio.sqlite3").touch()
+    (prepared / "token").write_text("its token")
+    given: list[Settings] = []
+    monkeypatch.setattr(run, "run_demo", lambda server, settings, *_, **__: given.append(settings) or True)
+    ports = [f"--{name}={port}" for name, port in zip(("port", "backend-port"), free_ports(2), strict=True)]
+    options = ["--label-studio", str(program), "--data-dir", str(tmp_path / "demo"), *ports]
+    assert CliRunner().invoke(demo, options).exit_code == 0
+    assert given[0].label_studio_api_key.get_secret_value() == "its token"
 
 
 class ProjectOfTasks(SampleProject):
