@@ -271,7 +271,9 @@ def choose_objects(
         for kind, labels in objects.items():
             numbers, counts = np.unique(labels[labels > 0], return_counts=True)
             large = numbers[counts >= LEAST_AREA]
-            found += [one_object(name, kind, image, labels == number, draw) for number in draw.permutation(large)[:most]]
+            found += [
+                one_object(name, kind, image, labels == number, draw) for number in draw.permutation(large)[:most]
+            ]
             if len(large) >= 4:
                 found += [neighbours(name, kind, image, labels, large, draw)]
         by_picture.append([found[i] for i in draw.permutation(len(found))])
