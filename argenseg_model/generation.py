@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import DynamicCache
 
+from argenseg_model.roomy_cache import give_room
+
 
 @dataclass(frozen=True)
 class Generation:
@@ -172,6 +174,7 @@ class GenerationMixin:
             row_ids: ids of each row from there, at least one, up to where `<ge_start>` follows.
             image_features: see `decode_masks`.
         """
+        give_room(rows, max(map(len, row_ids)) + self.config.vqvae_config.tokens_per_mask)
         return self.decode_masks(rows, self.fill_rows(rows, row_ids), image_features=image_features)
 
     def fill_rows(self, rows: DynamicCache, row_ids: list[list[int]]) -> Tensor | None:

@@ -3,10 +3,12 @@
 The rules, in the order in which they apply:
 - Of a file with several frames (GIF, TIFF stack, animated WebP) the first.
 - EXIF orientation is applied; a damaged EXIF block counts as upright, as in browsers.
-- What has more than 8 bits (grey of modes I;16, I and F, colour of 16 bits a channel in PNG and TIFF: microscopes,
-  depth) is stretched: its own minimum becomes 0, its maximum 255, the same for all channels. A constant one becomes
-  black; values that are not finite count as the minimum. Only a file is read so deep: PIL images of colour, CMYK,
-  premultiplied alpha, a transparent colour, and other formats keep the upper 8 bits of the depth that they declare.
+- What has more than 8 bits (grey of modes I;16, I and F, colour of 16 bits a channel in PNG and TIFF, TIFFs of signed
+  and floating-point samples: microscopes, depth) is stretched: its own minimum becomes 0, its maximum 255, the same for
+  all channels. A constant one becomes black; values that are not finite count as the minimum. Only a file is read so
+  deep: PIL images of colour, CMYK, premultiplied alpha, a transparent colour, and other formats keep the upper 8 bits
+  of the depth that they declare.
+- A JPEG that lacks only its last marker is read, as in browsers.
 - What is transparent (alpha, a transparent colour or palette entry) is laid on white, as a browser shows it.
 - Palette, grey, CMYK and all else become RGB; colour profiles are not applied. CMYK of a JPEG is taken as Adobe writes
   it (inverted), as browsers do.
@@ -18,7 +20,7 @@ while they work: AVIF 10 bytes a pixel in all, WebP 16, JPEG 2000 19.
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -28,6 +30,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from argenseg_model.errors import ImageError
+from argenseg_model.levels import finite_range, stretch_to_uint8
+from argenseg_model.tiffs import UnusualTiff, find_unusual_tiff
 
 MAX_PIXELS: Final = 100_000_000
 FORMATS: Final = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -58,6 +62,8 @@ _LOWER_BYTES: Final = (
     | {"LA;16B": ("RGBA", slice(1, 2))}
 )
 _BAND_PIXELS: Final = 2_000_000
+_JPEG_BEGINNING, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_NOISE: Final = bytes((37 * number + 11) % 251 for number in range(512))  # no 255, which begins markers
 
 
 def load_image(
@@ -87,7 +93,10 @@ def image_size(source: str | Path) -> tuple[int, int]:
 
     Raises ImageError for what is no image that can be read; whether its pixels are sound shows only when they are.
     """
-    with _opened(_existing_file(source), str(source)) as image:
+    file = _existing_file(source)
+    if (tiff := _unusual_tiff(file, str(source))) is not None:
+        return (tiff.height, tiff.width) if tiff.orientation in _SIDEWAYS else (tiff.width, tiff.height)
+    with _opened(file, str(source)) as image:
         width, height = image.size
         is_sideways = _orientation(image) in _SIDEWAYS and image.format != "TIFF"  # whose size Pillow tells upright
         return (height, width) if is_sideways else (width, height)
@@ -119,7 +128,7 @@ def _opened(file: Path | BytesIO, name: str) -> Iterator[Image.Image]:
         except Image.DecompressionBombError as error:
             raise ImageError(f"{name}: is too large ({error}); scale it down or cut it into parts") from error
         except UnidentifiedImageError as error:
-            raise ImageError(f"{name}: is not an image that can be read; save it as PNG, JPEG, TIFF or WebP") from error
+            raise ImageError(f"{name}: is not an image that can be read; save it as PNG, JPEG or WebP") from error
         except PermissionError as error:
             raise ImageError(f"{name}: may not be read; give this user the permission") from error
         except Exception as error:
@@ -146,6 +155,49 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 
 def _load_file(file: Path | BytesIO, name: str, max_pixels: int) -> Image.Image:
+    if (tiff := _unusual_tiff(file, name)) is not None:
+        _check_size(tiff.width, tiff.height, name, max_pixels)
+        try:
+            return _make_upright(tiff.read(), tiff.orientation)
+        except ImageError as error:
+            raise ImageError(f"{name}: {error}") from error
+    try:
+        return _load_usual_file(file, name, max_pixels)
+    except ImageError as error:
+        if "truncated" not in str(error.__cause__) or (whole := _with_its_end(file)) is None:
+            raise
+        return _load_usual_file(whole, name, max_pixels)
+
+
+def _unusual_tiff(file: Path | BytesIO, name: str) -> UnusualTiff | None:
+    found = find_unusual_tiff(file)
+    try:
+        if found is not None:
+            found.check()
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
+    return found
+
+
+def _with_its_end(file: Path | BytesIO) -> BytesIO | None:
+    """A JPEG that lacks nothing but its last marker, which browsers do not miss, with that; else None.
+
+    Nothing more is lacking if it is the same picture whatever comes after what is there.
+    """
+    content = (file.read_bytes() if isinstance(file, Path) else file.getvalue()).rstrip(b"\xff")  # half of the marker
+    if not content.startswith(_JPEG_BEGINNING):
+        return None
+    pictures = []
+    for more in (b"", _NOISE):
+        try:
+            with Image.open(BytesIO(content + more + _JPEG_END), formats=("JPEG",)) as image, _no_warnings():
+                pictures.append(image.convert("RGB"))
+        except Exception:  # noqa: BLE001 (damaged bytes make Pillow's decoders raise nearly anything)
+            return None
+    return BytesIO(content + _JPEG_END) if pictures[0] == pictures[1] else None
+
+
+def _load_usual_file(file: Path | BytesIO, name: str, max_pixels: int) -> Image.Image:
     with _opened(file, name) as image:
         raw_mode = _raw_mode(image)
         _load(image, name, max_pixels)
@@ -180,7 +232,15 @@ def _decode(image: Image.Image, name: str, max_pixels: int) -> tuple[Image.Image
 
 def _load(image: Image.Image, name: str, max_pixels: int) -> None:
     """Decode its pixels. ImageError if it is too large or damaged."""
-    width, height = image.size
+    _check_size(*image.size, name, max_pixels)
+    try:
+        with _no_warnings():
+            image.load()
+    except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
+        raise _damaged(name, error) from error
+
+
+def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
     if not width * height:
         raise ImageError(f"{name}: has no pixels ({width} x {height}); give an image of at least 1 x 1")
     if width * height > max_pixels:
@@ -188,11 +248,6 @@ def _load(image: Image.Image, name: str, max_pixels: int) -> None:
             f"{name}: {width} x {height} pixels are more than the {max_pixels:,} allowed; "
             "scale it down or cut it into parts, or raise max_pixels"
         )
-    try:
-        with _no_warnings():
-            image.load()
-    except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
-        raise _damaged(name, error) from error
 
 
 def _make_upright(rgb: Image.Image, orientation: object) -> Image.Image:
@@ -210,8 +265,8 @@ def _orientation(image: Image.Image) -> object:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in _DEEP_MODES:
-        low, high = _finite_range(np.asarray(band) for band, _ in _bands(image))
-        return _in_bands(image, lambda band: Image.fromarray(_stretch_to_uint8(np.asarray(band), low, high)))
+        low, high = finite_range(np.asarray(band) for band, _ in _bands(image))
+        return _in_bands(image, lambda band: Image.fromarray(stretch_to_uint8(np.asarray(band), low, high)))
     if image.has_transparency_data:
         return _in_bands(image, _lay_on_white)
     return image.convert("RGB")
@@ -246,30 +301,10 @@ def _stretch_colour(image: Image.Image, lower: Image.Image, channels: slice) -> 
             pixels = np.array(band)
             yield pixels, pixels[..., :3].astype(np.uint16) << 8 | np.asarray(lower_band)[..., channels], top
 
-    least, greatest = _finite_range(values for _, values, _ in bands())
+    least, greatest = finite_range(values for _, values, _ in bands())
     for pixels, values, top in bands():
-        pixels[..., :3] = _stretch_to_uint8(values, least, greatest)
+        pixels[..., :3] = stretch_to_uint8(values, least, greatest)
         image.paste(Image.fromarray(pixels), (0, top))
-
-
-def _finite_range(arrays: Iterable[np.ndarray]) -> tuple[float, float]:
-    """The least and the greatest finite value; 0, 0 if there is none."""
-    low, high = np.inf, -np.inf
-    for values in arrays:
-        finite = values[np.isfinite(values)]
-        if finite.size:
-            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
-    return (low, high) if low <= high else (0.0, 0.0)
-
-
-def _stretch_to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    if low == high:
-        return np.zeros(values.shape, np.uint8)
-    levels = values.astype(np.float64)
-    levels[~np.isfinite(levels)] = low
-    levels -= low
-    levels *= 255 / (high - low)
-    return np.rint(levels, out=levels).astype(np.uint8)
 
 
 def _damaged(name: str, error: Exception) -> ImageError:

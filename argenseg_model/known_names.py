@@ -34,8 +34,10 @@ class Known:
     def __str__(self) -> str:
         if self.is_known:
             return "known"
-        said = ", ".join(repr(word) for word in self.unknown) or "no thing at all"
-        return f"the model was not taught {said}; it knows, for example, {', '.join(self.nearest)}"
+        words, nearest = ", ".join(repr(word) for word in self.unknown), ", ".join(self.nearest)
+        if not words:
+            return f"it names nothing that the model was taught, such as {nearest}"
+        return f"the model was not taught {words}; it knows, for example, {nearest}"
 
 
 @dataclass(frozen=True)

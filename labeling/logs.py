@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from labeling.credentials import hide_secrets
+from labeling.log_repeats import NoRepeats
 
 if TYPE_CHECKING:
     from labeling.settings import Settings
@@ -37,6 +38,7 @@ def start_log(stream: TextIO, level: str, log_format: LogFormat, secrets: Sequen
     """The same without settings, as for the model process; `secrets` become *** wherever they are logged."""
     handler = logging.StreamHandler(stream)
     handler.addFilter(note_what_it_is_about)
+    handler.addFilter(NoRepeats())
     handler.setFormatter(JsonLines(secrets) if log_format == "json" else TextLines(secrets))
     logging.basicConfig(level=level, handlers=[handler])
 

@@ -24,7 +24,7 @@ def weights_name(model: str) -> tuple[str, str]:
     Small weight files are hashed whole, large ones by size and samples, so that /setup can be answered at once. A hub
     id's digest is that of the id.
     """
-    folder = _model_folder(model)
+    folder = model_folder(model)
     if not folder.is_dir():
         return Path(model).name or model, hashlib.sha256(model.encode()).hexdigest()
     digest = hashlib.sha256()
@@ -53,7 +53,8 @@ def weights_of(version: str) -> str:
     return version.rpartition(_SEPARATOR)[0]
 
 
-def _model_folder(model: str) -> Path:
+def model_folder(model: str) -> Path:
+    """Where a model's files are, if it is on this host; a hub id becomes a path that is not there."""
     if model == "starter":
         from argenseg_model.starter import STARTER_DIR  # only this choice needs floor 1
 

@@ -5,6 +5,10 @@ class WorkerError(Exception):
     """Base of all errors of `worker`."""
 
 
+class NothingToDo(WorkerError):
+    """What was asked for is done already, or there is none of it."""
+
+
 class QueueFull(WorkerError):
     """The queue holds as many jobs as it may; the request stays in the store, and the sweeper enqueues it later."""
 

@@ -6,10 +6,20 @@ from typing import Any, NamedTuple
 
 import click
 
-from backend.console.command_line import Refused
+from backend.console.command_line import NOTHING_TO_DO, Refused
 from labeling.errors import LabelingError, SettingsError, StoreMissing
 from labeling.extras import require_extra
-from worker.errors import WorkerError
+from worker.errors import NothingToDo, WorkerError
+
+GROUPS = {
+    "Start": "demo up doctor connect",
+    "Label": "predict versions prompts",
+    "Learn": "corrections stats finetune models",
+    "The model alone": "segment evaluate init plan-memory",
+    "Keep": "backup restore",
+    "One process of up, for several machines": "backend worker publisher sweeper scheduler health",
+}
+"""How `argenseg --help` groups the commands: first what a newcomer needs."""
 
 
 class Command(NamedTuple):
@@ -81,6 +91,9 @@ class CommandTable(click.Group):
             raise Refused(f"{error} {_where_a_store_is()}") from error
         except SettingsError as error:
             raise Refused(str(error)) from error
+        except NothingToDo as nothing:
+            click.echo(str(nothing))
+            ctx.exit(NOTHING_TO_DO)
         except (LabelingError, WorkerError) as error:
             raise click.ClickException(str(error)) from error
 
@@ -105,8 +118,9 @@ class CommandTable(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, COMMANDS[name].help) for name in names.split()])
 
 
 def _where_a_store_is() -> str:
@@ -127,7 +141,7 @@ def _installed_version() -> str:
 def main() -> None:
     """A labeling assistant for Label Studio: ARGenSeg draws masks from text prompts, and every correction is kept.
 
-    Example: argenseg segment photo.jpg --prompt "every cell" --out masks
+    Example: argenseg segment cells.png --prompt "all nuclei" --out masks
     """
 
 

@@ -20,6 +20,7 @@ def connect(
     Example: argenseg connect --project 3
     """
     from backend.operations.projects.connection import connect_backend
+    from backend.operations.projects.label_notes import label_notes
     from backend.operations.running import beside_running
     from worker.projects.open_project import require_client
 
@@ -29,3 +30,5 @@ def connect(
     for project in projects:
         changes = connect_backend(client, project, url, settings)
         click.echo(f"Project {project}: {', '.join(changes) or f'is connected to {hide_passwords(url)} already'}.")
+        for note in label_notes(settings, client, project):
+            click.echo(f"  {note}")

@@ -331,5 +331,7 @@ def _projects(context: JobContext, project_id: int | None) -> list[Project]:
     return [known or _project(context.store, project_id, url)]
 
 
-def _json(value: object) -> str:
+def _json(value: object) -> object:
+    if isinstance(value, frozenset):
+        return sorted(value)
     return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -7,6 +7,7 @@ import click
 from argenseg_model.threads import be_a_good_neighbour
 from backend.console.command_line import known_project, start
 from labeling.extras import require_extra
+from worker.errors import NothingToDo
 
 _project_option = click.option("--project", type=int, metavar="N", help="Label Studio's number of the project.")
 
@@ -58,7 +59,10 @@ def finetune(
     with JobContext.open(settings, must_exist=True) as context:
         found = None if project is None else known_project(settings, context.store, project)
         if stop:
-            click.echo(f"{context.store.finetunes.stop(found)} runs were asked to stop.")
+            stopped = context.store.finetunes.stop(found)
+            if not stopped:
+                raise NothingToDo("No run is open.")
+            click.echo(f"{stopped} runs were asked to stop.")
         elif use_default or schedule is not None or every is not None:
             finetune_runs.set_schedule(settings, context.store, found, schedule, every, use_default)
         elif from_corrections or manifest is not None:

@@ -16,6 +16,7 @@ from backend.console.opened_project import opened_project, project_option
 @click.option(
     "--resume", is_flag=True, help="Go on with the last run and its options, wherever it was broken off or cancelled."
 )
+@click.option("--again", is_flag=True, help="Delete what was drawn of the current version, and draw it anew.")
 @click.option("--no-wait", is_flag=True, help="Queue the tasks and end; do not show the progress.")
 @click.option("--dry-run", is_flag=True, help="Only tell how many tasks there are, and how long they would take.")
 @click.option("--failed", "list_failed", is_flag=True, help="List the tasks that failed or are postponed, and why.")
@@ -28,6 +29,7 @@ def predict(
     limit: int | None,
     pin: bool,
     resume: bool,
+    again: bool,
     no_wait: bool,
     dry_run: bool,
     list_failed: bool,
@@ -39,12 +41,15 @@ def predict(
     """Draw the masks of a whole project: of every task that has none of the current prompts and weights.
 
     The work is in the queue: Ctrl-C, a closed terminal or a restart stop the showing only. The share of the tasks that
-    BLIND_SHARE names gets no masks: give this command the value that the backend has.
+    BLIND_SHARE names gets no masks: give this command the value that the backend has. Do not draw again while
+    somebody annotates: a page that shows a deleted prediction cannot be submitted before it is loaded again.
+
+    Exit code 4: there was nothing to do.
 
     Example: argenseg predict --project 3 --only-unlabeled --pin
     """
-    if sum((list_failed, retry_failed, cancel, dry_run)) > 1:
-        raise click.UsageError("--failed, --retry-failed, --cancel and --dry-run exclude each other.")
+    if sum((list_failed, retry_failed, cancel, dry_run, again)) > 1 or (resume and again):
+        raise click.UsageError("--failed, --retry-failed, --cancel, --dry-run and --again exclude each other.")
     from backend.console import project_run
     from labeling.store import RunOptions
 
@@ -58,4 +63,4 @@ def predict(
             project_run.retry_failed(project, console, no_wait=no_wait)
         else:
             options = RunOptions(only_unlabeled, limit, pin)
-            project_run.predict(project, console, options, resume=resume, no_wait=no_wait, dry_run=dry_run)
+            project_run.predict(project, console, options, resume=resume, no_wait=no_wait, dry_run=dry_run, again=again)

@@ -17,14 +17,17 @@ _LOOK_EVERY_S = 1.0
 _LINE_EVERY_S = 10.0
 
 
-def follow(project: OpenProject, console: Console, already_failed: int, total: int) -> Progress:
-    """Show the progress until nothing is under way, and return how it ended. Ctrl-C ends the showing, not the work."""
+def follow(project: OpenProject, console: Console, before: Progress, total: int) -> Progress:
+    """Show the progress since `before` until nothing is under way, and return how it ended.
+
+    Ctrl-C ends the showing, not the work.
+    """
     began = datetime.now(UTC)
     with _shown(console) as show:
         while True:
             if (progress := look_if_idle(project)) is not None:
                 total = max(total, progress.under_way)
-                show.send(current_standing(project, progress, began, already_failed, total))
+                show.send(current_standing(project, progress, began, before, total))
                 if not progress.under_way:
                     return progress
             time.sleep(_LOOK_EVERY_S)
@@ -52,7 +55,7 @@ class _ShownAsLines(_Shown):
         self._next = 0.0
 
     def send(self, standing: Standing) -> None:
-        if time.monotonic() >= self._next or standing.done == standing.total:
+        if time.monotonic() >= self._next or standing.done + standing.cancelled == standing.total:
             self._next = time.monotonic() + _LINE_EVERY_S
             text = standing.text()
             self._console.print(

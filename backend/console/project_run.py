@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -12,6 +13,7 @@ from backend.operations.projects import predict as predicting
 from backend.operations.projects.predict import Outlook
 from backend.operations.projects.progress import duration
 from labeling.store import ProjectRun, RunOptions
+from worker.errors import NothingToDo
 from worker.projects import pinning
 from worker.projects.open_project import OpenProject
 
@@ -22,23 +24,35 @@ _INTERRUPTED = 130  # a shell's exit code after Ctrl-C
 
 
 def predict(
-    project: OpenProject, console: Console, options: RunOptions, *, resume: bool, no_wait: bool, dry_run: bool
+    project: OpenProject,
+    console: Console,
+    options: RunOptions,
+    *,
+    resume: bool,
+    no_wait: bool,
+    dry_run: bool,
+    again: bool = False,
 ) -> None:
     """Begin a run, or go on with the last one and its own options, and show it to its end.
 
-    Exits 1 where tasks failed or lack their masks, or where the run was cancelled or another one took its place.
+    `again`: what was drawn is deleted first. Exits 1 where tasks failed or lack their masks, or where the run was
+    cancelled or another one took its place. NothingToDo where no task lacks masks.
     """
     begun = predicting.run_to_resume(project) if resume else None
     options = options if begun is None else begun.options
     earlier = 0 if begun is None else begun.requested
     limit = None if options.limit is None else max(options.limit - earlier, 0)  # two may have gone on with it at once
+    if again:
+        console.print(f"{predicting.redraw(project)} predictions of {project.version} are deleted, to be drawn again.")
     before = predicting.outlook(project, options, limit)
+    if begun is None and not before.tasks and not options.pin and not dry_run:
+        _say_nothing_to_do(project)
     console.print(f"Project {project.number} {project.title!r}, version {project.version}", soft_wrap=True)
     console.print(_outlook_text(project, before), soft_wrap=True)
     if dry_run:
         return
     with _interruptible(project, console):
-        already_failed = predicting.look(project).failed
+        started = predicting.look(project)
         if begun is None:
             run = project.store.project_runs.begin(project.project, project.version, options)
         elif begun.outcome is None:
@@ -52,12 +66,21 @@ def predict(
                 _estimate(project, console, before)
                 is_estimated = True
         if not no_wait:
-            follow(project, console, already_failed, total)
+            follow(project, console, started, total)
             _finish(project, console, run)
         else:
             console.print(
                 f"{total} tasks are queued. See how they do: argenseg predict --project {project.number} --resume"
             )
+
+
+def _say_nothing_to_do(project: OpenProject) -> NoReturn:
+    """One line: all is drawn, or the rest failed before."""
+    failed = len(predicting.failures(project))
+    done = f"Project {project.number} {project.title!r}: no task lacks masks of {project.version}"
+    if failed:
+        raise NothingToDo(f"{done}, but for {failed} that failed: argenseg predict --project {project.number} --failed")
+    raise NothingToDo(f"{done}. To draw them again: argenseg predict --project {project.number} --again")
 
 
 def _outlook_text(project: OpenProject, before: Outlook) -> str:
@@ -91,10 +114,13 @@ def _estimate(project: OpenProject, console: Console, before: Outlook) -> None:
 def retry_failed(project: OpenProject, console: Console, *, no_wait: bool) -> None:
     """Try the tasks that failed again; exits 1 where some fail once more."""
     tried, gone = predicting.retry_failed(project)
+    if not tried and not gone:
+        raise NothingToDo("No task failed.")
     console.print(f"{tried} tasks are tried again." + (f" {gone} are gone from Label Studio." if gone else ""))
     if tried and not no_wait:
         with _interruptible(project, console):
-            follow(project, console, predicting.look(project).failed, predicting.look(project).under_way)
+            started = predicting.look(project)
+            follow(project, console, started, started.under_way)
             if say_failures(project, console, shown_tasks=_SHOWN_TASKS):
                 sys.exit(1)
 
@@ -164,7 +190,10 @@ def say_postponed(project: OpenProject, console: Console) -> None:
 
 def cancel(project: OpenProject, console: Console) -> None:
     """Take back what is not begun yet."""
-    console.print(f"{predicting.cancel(project)} tasks are taken back. What is begun is still computed and sent.")
+    taken_back = predicting.cancel(project)
+    if not taken_back:
+        raise NothingToDo("No task waits that was not begun.")
+    console.print(f"{taken_back} tasks are taken back. What is begun is still computed and sent.")
 
 
 def _say(reasons: list[tuple[str, list[int]]], what: str, console: Console, *, shown_tasks: int | None) -> None:

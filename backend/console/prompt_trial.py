@@ -10,9 +10,11 @@ from pathlib import Path
 import click
 from rich.progress import Progress, track
 
+from argenseg_model.known_names import KnownNames
 from backend.console import command_line
 from backend.operations import prompt_trial as trial
 from labeling.label_studio.images import fetch_image
+from labeling.prompts.known import known_names
 from labeling.prompts.label_config import parse_label_config
 from labeling.settings import Settings
 from labeling.store import PromptTrial, Store
@@ -52,7 +54,7 @@ def try_by_worker(
         if ended.status != "done":
             raise WorkerError(f"Trial {ended.id} {ended.status}. {ended.error or ''}".rstrip())
         report = trial.report_trial(store, ended)
-    _report(list(report.results), list(report.tried), ended.label, weights_name(ended.model)[0], as_json)
+    _report(report, ended.label, weights_name(ended.model)[0], known_names(settings, ended.model), as_json)
     return True
 
 
@@ -111,18 +113,17 @@ def try_in_project(
             trials = trial.try_wordings(tasks, results, fetch, segment)
             progress = command_line.plain_console(stderr=True)
             tried = list(track(trials, "Trying", len(tasks), console=progress, transient=True))
-    _report(results, tried, label.label, weights_name(model)[0], as_json)
+    report = trial.TrialReport(tuple(results), tuple(tried))
+    _report(report, label.label, weights_name(model)[0], known_names(settings, model), as_json)
 
 
-def _report(
-    results: list[WordingResult], tried: list[trial.TriedTask], label: str | None, model: str, as_json: bool
-) -> None:
+def _report(report: trial.TrialReport, label: str | None, model: str, names: KnownNames, as_json: bool) -> None:
+    results, tried = report.results, report.tried
     problems = [task for task in tried if task.problem is not None]
     used = len(tried) - len(problems)
     seconds = trial.seconds_per_question(tried, results)
     if as_json:
-        report = trial.to_json(label, model, trial.TrialReport(tuple(results), tuple(tried)))
-        click.echo(json.dumps(report, ensure_ascii=False, indent=2))
+        click.echo(json.dumps(trial.to_json(label, model, report, names), ensure_ascii=False, indent=2))
         return
     pace = "" if seconds is None else f", {seconds:.2f} s a question"
     click.echo(f"{model}: {used} annotated tasks{pace}" + (f", label {label}" if label else ""))
@@ -135,6 +136,8 @@ def _report(
         cost = "–" if seconds is None else f"{seconds * len(result.wording.questions):.2f} s"
         rows.append((wording, measured, "–" if f1 is None else f"{f1:.3f}", found, cost))
     command_line.print_table(("prompt", "IoU (95 %)", "object F1", "false positives", "an image takes"), rows)
+    for said in dict.fromkeys(said for result in results for said in trial.unknown_words(result, names)):
+        click.echo(said)
     for task in problems[:_SHOWN_PROBLEMS]:
         click.echo(f"Task {task.task_id} is left out: {task.problem}")
     if len(problems) > _SHOWN_PROBLEMS:

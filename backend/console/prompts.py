@@ -9,7 +9,7 @@ from backend.console import command_line
 def prompts() -> None:
     """Find the words that a label's prompt should have.
 
-    Example: argenseg prompts try --project 3 --prompt "every cell" --prompt "cell nuclei; dark nuclei"
+    Example: argenseg prompts try --project 3 --prompt "all nuclei" --prompt "cell nuclei; every cell"
     """
 
 
@@ -42,7 +42,7 @@ def try_prompts(
     with a 95 % interval; F1 of its objects, at IoU 0.5; false positives are tasks without the label in which something
     was found. Every prompt of a wording is a question to the model, and so is what the label excludes.
 
-    Example: argenseg prompts try --project 3 --label nucleus --prompt "every nucleus" --prompt "dark purple nuclei"
+    Example: argenseg prompts try --project 3 --label nucleus --prompt "every nucleus" --prompt "all cells"
     """
     from backend.console.prompt_trial import try_by_worker, try_in_project
 
@@ -52,3 +52,25 @@ def try_prompts(
     is_ours = model is not None or device is not None  # a worker has its own
     if is_ours or not try_by_worker(settings, number, label_name, texts, limit, as_json=as_json):
         try_in_project(settings, number, label_name, texts, limit, model=model, as_json=as_json)
+
+
+@prompts.command("names")
+@click.option("--project", "number", type=int, help="Those of this project's live version.")
+@click.option("--model", help="A folder, or 'starter' (default: the live version).")
+def show_names(number: int | None, model: str | None) -> None:
+    """The names that a model was taught, how else they may be said, and the words that may stand beside them.
+
+    Example: argenseg prompts names --project 3
+    """
+    from labeling.prompts.known import known_names
+    from worker.projects.active_model import active_model_of
+
+    settings = command_line.start(log_level="WARNING")
+    model = model or active_model_of(settings, number)
+    known = known_names(settings, model)
+    if not known.names:
+        click.echo(f"{model} keeps no list of what it was taught: any words may be asked.")
+        return
+    rows = [(name, ", ".join(dict.fromkeys(forms))) for name, forms in known.names.items()]
+    command_line.print_table(("name", "asked as"), rows)
+    click.echo(f"Words that may stand beside them: {', '.join(sorted(known.words))}.")

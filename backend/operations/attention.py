@@ -15,6 +15,7 @@ def find_problems(settings: Settings) -> list[Finding]:
     checks = [
         Check("data folder", partial(storage.data_folder, settings), _LIMIT_S),
         Check("database", partial(storage.database, settings), _LIMIT_S),
+        Check("corrections", partial(storage.corrections, settings), _LIMIT_S),
         Check("spool", partial(storage.spool, settings), _LIMIT_S),
         Check("redis", partial(queues.redis, settings), _LIMIT_S),
         Check("workers", partial(queues.workers, settings), _LIMIT_S),

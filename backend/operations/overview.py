@@ -7,6 +7,7 @@ from backend.operations.projects.predict import reasons
 from backend.operations.projects.progress import duration
 from labeling.errors import LabelConfigError
 from labeling.label_studio.client import LabelStudioClient
+from labeling.prompts.known import known_names, unknown_notes
 from labeling.prompts.label_config import LabelConfig, parse_label_config
 from labeling.settings import Settings
 from labeling.store import Pace, Project, Store
@@ -95,7 +96,8 @@ def _look(settings: Settings, store: Store, project: Project) -> ProjectOverview
     config, problem = _config(project)
     counts = store.progress.version_counts(project)
     versions = tuple(_version(name, of_status) for name, of_status in counts.items())
-    current = model_version(active_model(settings, store, project), config) if config else None
+    model = active_model(settings, store, project)
+    current = model_version(model, config) if config else None
     shown = current if current in counts else next(iter(counts), current)
     known = next((version for version in versions if version.name == shown), None)
     failed = store.progress.failed_tasks(project, known.name) if known and known.failed else []
@@ -105,7 +107,7 @@ def _look(settings: Settings, store: Store, project: Project) -> ProjectOverview
         project=project,
         current=shown,
         problem=problem,
-        notes=config.notes if config else (),
+        notes=(*config.notes, *unknown_notes(known_names(settings, model), config)) if config else (),
         masked=masked,
         tasks=max(seen if project.task_count is None else project.task_count, masked),
         versions=versions[:_VERSIONS],

@@ -16,6 +16,7 @@ from labeling.label_studio.images import fetch_image
 from labeling.overlays import Window, around, cut, draw_change, draw_instances, fitted, whole
 from labeling.prompts.label_colours import label_colours
 from labeling.prompts.label_config import parse_label_config
+from labeling.prompts.task_values import task_value
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.settings import Settings
 from labeling.store import Project, ShownCorrection, Store, TrialTask
@@ -44,7 +45,7 @@ class Illustrator:
         """
         prediction = self.store.predictions.get(prediction_id)
         project = prediction.project
-        reference = prediction.task_data.get(parse_label_config(project.label_config).image_key)
+        reference = task_value(prediction.task_data, parse_label_config(project.label_config).image_key)
         if not isinstance(reference, str) or not reference:
             raise LabelingError("The task's data name no image.")
         known = self.store.images.of_tasks(project, [prediction.task_id]).get(prediction.task_id)
@@ -89,7 +90,7 @@ class Illustrator:
 
         ImageFetchError, ImageError, LabelingError or StoreError tell why there is none.
         """
-        reference = task.data.get(parse_label_config(project.label_config).image_key)
+        reference = task_value(task.data, parse_label_config(project.label_config).image_key)
         known = self.store.images.of_tasks(project, [task.task_id]).get(task.task_id)
         sha256 = known.sha256 if known is not None and known.reference == reference else None
         with self._decoded(self._content(project, task.task_id, reference, sha256)) as image:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from argenseg_model.known_names import KnownNames
 from labeling.answers import Answer
 from labeling.errors import LabelConfigError, LabelingError
 from labeling.prompts.label_config import parse_label_config
@@ -120,8 +121,13 @@ def seconds_per_question(tried: Sequence[TriedTask], results: Sequence[WordingRe
     return sum(used) / (len(used) * len(asked)) if used else None
 
 
-def to_json(trial_label: str | None, model: str, report: TrialReport) -> dict[str, Any]:
-    """A trial's report, for programs."""
+def unknown_words(result: WordingResult, names: KnownNames) -> list[str]:
+    """A sentence about each prompt of a wording that a model of these names was not taught."""
+    return [f'"{prompt}": {known}.' for prompt, known in result.wording.unknown(names).items()]
+
+
+def to_json(trial_label: str | None, model: str, report: TrialReport, names: KnownNames) -> dict[str, Any]:
+    """A trial's report, for programs. `names`: what the model was taught."""
     problems = [task for task in report.tried if task.problem is not None]
     return {
         "label": trial_label,
@@ -129,7 +135,7 @@ def to_json(trial_label: str | None, model: str, report: TrialReport) -> dict[st
         "tasks": len(report.tried) - len(problems),
         "left_out": [{"task": task.task_id, "problem": task.problem} for task in problems],
         "seconds_per_question": seconds_per_question(report.tried, report.results),
-        "prompts": [result.to_json() for result in report.results],
+        "prompts": [result.to_json() | {"unknown": unknown_words(result, names)} for result in report.results],
     }
 
 

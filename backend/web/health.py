@@ -7,8 +7,6 @@ is away is reported and changes nothing: the webhook's door stays open, and what
 from typing import Any
 
 from flask import Blueprint, Response, jsonify
-from sqlalchemy import text
-
 from backend.web.services import Services
 from labeling.store import Store
 from labeling.versions import weights_name
@@ -38,12 +36,13 @@ def make_blueprint(services: Services) -> Blueprint:
 
 
 def readiness(services: Services) -> dict[str, Any]:
-    """What works: `ready`, `store`, `spool`, `redis` (bool), `workers` (None: not known), `model` (its name)."""
+    """What works: `ready`, `corrections` (in words), `store`, `spool`, `redis` (bool), `workers` (None: not known), `model` (its name)."""
     store = bool(services.background.call(_STORE_S, _takes_events, services.store))
     spool = probe(spool_folder(services.settings))
     workers = services.background.call(_REDIS_S, live_workers, services.connection, GPU)
     return {
         "ready": store or spool,
+        "corrections": "kept" if store or spool else "REFUSED: neither the store nor the spool folder takes one",
         "store": store,
         "spool": spool,
         "redis": workers is not None,
@@ -53,7 +52,6 @@ def readiness(services: Services) -> dict[str, Any]:
 
 
 def _takes_events(store: Store) -> bool:
-    """StoreError if it does not, such as while another writer holds SQLite's lock."""
-    with store.events.webhook_database.writing() as session:
-        session.execute(text("SELECT 1 FROM events LIMIT 1"))
+    """StoreError if it does not, such as while another writer holds SQLite's lock, or the disk is full."""
+    store.events.require_writable()
     return True

@@ -31,6 +31,7 @@ _RESULT = {
                 "result": {"type": "array", "items": {"type": "object"}},
                 "score": {"type": ["number", "null"]},
                 "model_version": _TEXT,
+                "error": {"type": ["string", "null"], "description": "Why there is no answer to what the page asked."},
             },
         },
         {"type": "array", "maxItems": 0},

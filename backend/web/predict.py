@@ -61,8 +61,7 @@ def answer_now(services: Services, row: PredictionRequest | None) -> Any:
     if row is None:
         return NOT_YET
     if row.status == "failed":
-        logger.warning("Task %d cannot be predicted: %s", row.task_id, row.error)
-        return NOT_YET
+        return _failed(row)
     if row.status == "requested":
         wait_for_mask(services, row)
     try:
@@ -71,6 +70,8 @@ def answer_now(services: Services, row: PredictionRequest | None) -> Any:
         logger.warning("Task %d: %s", row.task_id, error)
         return NOT_YET
     if delivered is None:
+        if (now := _look(services, row)) is not None and now.status == "failed":
+            return _failed(now)
         logger.info("not ready in time; %s", "its answer is lost" if row.interactive else "it is pushed later")
         return NOT_YET
     sent, is_again = delivered.prediction, delivered.sent_s_ago is not None and delivered.sent_s_ago < JUST_NOW_S
@@ -81,6 +82,24 @@ def answer_now(services: Services, row: PredictionRequest | None) -> Any:
         services.background.submit(_count, services, row)
     logger.info("answered with %d regions", len(sent.result or []))
     return {"result": sent.result, "score": sent.score, "model_version": sent.model_version}
+
+
+def _failed(row: PredictionRequest) -> Any:
+    """What a task gets whose request failed. To what was asked on the page the reason is added, for those who read the
+    answer: Label Studio shows it nowhere, and never stores an answer to the page.
+    """
+    logger.warning("Task %d is not predicted: %s", row.task_id, row.error)
+    if not row.interactive:
+        return NOT_YET
+    return {"result": [], "score": 0.0, "model_version": row.model_version, "error": row.error}
+
+
+def _look(services: Services, row: PredictionRequest) -> PredictionRequest | None:
+    try:
+        return services.store.predictions.get(row.id)
+    except StoreError as error:
+        logger.warning("Task %d: %s", row.task_id, error)
+        return None
 
 
 def _count(services: Services, row: PredictionRequest) -> None:

@@ -14,6 +14,7 @@ from backend.web.predict import predict_tasks
 from backend.web.services import Services
 from labeling.errors import LabelConfigError, StoreError
 from labeling.label_studio.messages import PredictRequest, SetupRequest
+from labeling.prompts.known import known_names, unknown_notes
 from labeling.prompts.label_config import parse_label_config
 from labeling.settings import Settings
 from labeling.store import SENT_STATUSES, Store
@@ -69,6 +70,8 @@ def set_up_project(services: Services, message: SetupRequest) -> str:
     if model is None:
         model = services.reported_models.get(message.project, settings.model)
     services.reported_models[message.project] = model
+    for note in unknown_notes(known_names(settings, model), config):
+        _say_once(message.project, note)
     return model_version(model, config)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from labeling.errors import RegionError
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.kinds import READABLE_KINDS, count_vertices, geometry_numbers, region_shape
+from labeling.regions.percent import given
 
 _SAME_PERCENT = 0.01  # of the image's side: the page computes in pixels and writes percents back
 
@@ -51,7 +52,7 @@ def read_regions(
     for place, item in enumerate(result):
         if not (isinstance(item, dict) and isinstance(item.get("value"), dict) and "original_width" in item):
             continue
-        if image_tag is None or item.get("to_name", image_tag) == image_tag:
+        if image_tag is None or given(item, "to_name", image_tag) == image_tag:
             has_id = item.get("id") not in (None, "")
             items.setdefault(_storable(str(item["id"])) if has_id else f"#{place}", []).append(item)
     regions, unread = dict[str, AnnotatedRegion](), set[str]()

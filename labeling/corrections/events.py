@@ -11,6 +11,7 @@ from labeling.corrections.compare import PredictionOrigin, compare_annotation, e
 from labeling.errors import LabelConfigError, LabelingError, StoreError
 from labeling.prompts.label_config import LabelConfig, parse_label_config
 from labeling.prompts.plan import PromptPlan, plan_prompts
+from labeling.prompts.task_values import task_text
 from labeling.store import (
     Annotation,
     AskedPrompt,
@@ -138,7 +139,8 @@ def _project(store: Store, event: EventRecord) -> Project:
 def _project_number(event: EventRecord) -> int | None:
     named = event.payload.get("project")
     number = named.get("id") if isinstance(named, dict) else None
-    return number if isinstance(number, int) else None
+    is_whole = isinstance(number, float) and number.is_integer()
+    return int(number) if is_whole else number if isinstance(number, int) else None
 
 
 class _ProjectRegions:
@@ -193,8 +195,7 @@ class _ProjectRegions:
     def image_of(self, task_id: int | None) -> str | None:
         """What the event says about the task's image."""
         data = self._task_data.get(task_id or 0, {})
-        reference = data.get(self._config.image_key) if self._config else None
-        return reference if isinstance(reference, str) and reference else None
+        return task_text(data, self._config.image_key) if self._config else None
 
     def _request(self, prediction_id: int) -> PredictionRequest:
         if prediction_id not in self._predictions:

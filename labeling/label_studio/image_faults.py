@@ -35,7 +35,7 @@ def judge(
         if not error.is_transient and error.status is None:
             return error
         if (fault := client.fault()) is not None:
-            return ImageOutage(f"{fault.reason} Its images are tried again until then.")
+            return ImageOutage(f"{fault.reason} Images wait until that is mended.")
         return DoubtfulImageError(str(error)) if error.is_transient else error
     if is_strange:
         return ImageFetchError(str(error))

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -16,10 +17,12 @@ from labeling.label_studio.connections import time_limit
 from labeling.label_studio.downloads import download, too_large
 from labeling.label_studio.image_cache import ImageCache
 from labeling.label_studio.image_faults import judge
+from labeling.label_studio.references import CLOUD_SCHEMES, clean_reference, scheme_of, why_unusable
 from labeling.settings import Settings
 
 _BEGINNING_BYTES = 512
-_CLOUD_SCHEMES = ("s3", "s3s", "gs", "azure-blob", "azure_spi")
+_IS_BASE64 = re.compile(r";\s*base64\s*$", re.IGNORECASE)
+_WHITE_SPACE = b" \t\n\r\f"
 
 
 def fetch_image(
@@ -37,13 +40,14 @@ def fetch_image(
     """
     cache = image_cache(settings)
     check = partial(_check_image, max_pixels=settings.max_image_pixels)
-    scheme = reference.partition(":")[0].lower() if ":" in reference[:20] else ""
+    if (reason := why_unusable(reference)) is not None:
+        raise ImageFetchError(reason)
+    reference = clean_reference(reference)
+    scheme = scheme_of(reference)
     if scheme == "data":
         return cache.add([_decode_data_url(reference, settings.max_image_bytes)], check)
-    if scheme in _CLOUD_SCHEMES:
+    if scheme in CLOUD_SCHEMES:
         reference = _presign_path(reference, task_id)
-    elif scheme not in ("", "http", "https") and scheme.isalpha():
-        raise ImageFetchError(f"Images cannot be fetched by {scheme}: URLs. Use http(s), cloud storage or an upload.")
     url = _absolute_url(reference, client)
     known = cache.find(str(url), settings.image_reuse_s)
     if known:
@@ -67,7 +71,9 @@ def _decode_data_url(reference: str, max_bytes: int) -> bytes:
     if len(data) > 3 * max_bytes:  # percent-encoding, the longest of its encodings, triples
         raise too_large(max_bytes)
     content = unquote_to_bytes(data)
-    if header.lower().endswith(";base64"):
+    if _IS_BASE64.search(header):
+        content = content.translate(None, _WHITE_SPACE)  # browsers forgive it, and a missing end of "="
+        content += b"=" * (-len(content) % 4)
         try:
             content = base64.b64decode(content, validate=True)
         except binascii.Error as error:
@@ -90,6 +96,8 @@ def _absolute_url(reference: str, client: LabelStudioClient | None) -> httpx.URL
         if client is None:
             raise ImageFetchError("The image is kept by Label Studio. Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.")
         base = httpx.URL(client.url)
+        if reference.startswith("//"):  # another host, by the scheme of the page
+            return httpx.URL(f"{base.scheme}:{reference}")
         prefix, path = base.path.rstrip("/"), "/" + reference.lstrip("/")
         return base.join(path if path.startswith(f"{prefix}/") else prefix + path)
     except httpx.InvalidURL as error:

@@ -8,7 +8,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-RowId = Annotated[int, Field(ge=0, lt=2**63)]  # what a database column holds
+
+def _whole(number: Any) -> Any:
+    """40.0 is 40: what wrote the JSON may know no whole numbers."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+RowId = Annotated[int, BeforeValidator(_whole), Field(ge=0, lt=2**63)]  # what a database column holds
 LabelConfigXml = Annotated[str, Field(max_length=1_000_000)]
 
 

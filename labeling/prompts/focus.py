@@ -10,14 +10,19 @@ from numpy.typing import NDArray
 from argenseg_model.instances import label_instances
 from labeling.regions.kinds import region_mask
 
-_BOX_MARGIN = 16  # px of surroundings
+# Surroundings of a box, as a small model knows no thing by its pixels alone: benchmarks/smart_tools.py has the numbers.
+_BOX_MARGIN = 16  # px at least
+_BOX_SURROUNDINGS = 0.25  # of its longer side, at least
+_LEAST_WINDOW = 128  # px
 _POINT_MARGINS = 96, 120  # at least and at most: for 240 x 240 px a tiled model needs most of a second on a CPU
 _WIDEST = 512  # px of a second look: on a CPU two tiled looks take up to four times as long as one
 _EDGE = 2  # px: a coarse mask that goes on may end a little before the edge
 _NEAR = 0.015  # of the image's diagonal: a point so near to an object is meant for it
 
 _LARGEST_OBJECT = 0.25  # of the image: a larger box is an area in which something is to be found
-_LEAST_EXTENT = 0.25  # of its box: what an object reaches at least, also in a box that was drawn loosely
+_LEAST_EXTENT = 0.2  # of its box: what an object reaches at least, also in a box that was drawn loosely
+_LEAST_COVER = 0.05  # of its box: what a thin object covers at least
+_MOSTLY = 0.5  # of an object: with less inside, a box was drawn for its neighbour
 
 Window = tuple[int, int, int, int]
 """A part of an image in px: left, top, right, bottom."""
@@ -58,14 +63,24 @@ def focus_window(focus: Focus, width: int, height: int) -> Window:
     side; of a larger one only a part is seen (see `widen_window`). A negative point elsewhere has nothing to take away.
     """
     least, most = _POINT_MARGINS
-    margin = min(max(least, max(width, height) // 8), most) if focus.points else _BOX_MARGIN
+    margin = min(max(least, max(width, height) // 8), most)
     meant = [point for point in focus.points if point.is_positive] or focus.points
     points = [(point.x * width / 100, point.y * height / 100) for point in meant]
-    spots = np.array([*points, *(corner for box in focus.boxes for corner in _corners(box, width, height))])
-    left, top = np.floor(spots.min(axis=0)).astype(int) - margin
-    right, bottom = np.ceil(spots.max(axis=0)).astype(int) + margin
+    parts = [_around(points, margin)] if points else []
+    for box in focus.boxes:
+        side = max(box.width * width, box.height * height) / 100
+        around = max(_BOX_MARGIN, _BOX_SURROUNDINGS * side, (_LEAST_WINDOW - side) / 2)
+        parts.append(_around(_corners(box, width, height), round(around)))
+    left, top = np.min([part[:2] for part in parts], axis=0)
+    right, bottom = np.max([part[2:] for part in parts], axis=0)
     left, top = min(max(left, 0), width - 1), min(max(top, 0), height - 1)
     return int(left), int(top), int(max(min(right, width), left + 1)), int(max(min(bottom, height), top + 1))
+
+
+def _around(spots: Sequence[tuple[float, float]], margin: int) -> Window:
+    """px; it may reach beyond the image."""
+    (left, top), (right, bottom) = np.floor(np.min(spots, axis=0)), np.ceil(np.max(spots, axis=0))
+    return int(left) - margin, int(top) - margin, int(right) + margin, int(bottom) + margin
 
 
 def widen_window(window: Window, mask: NDArray[np.bool_]) -> Window:
@@ -89,26 +104,50 @@ def _widen(start: int, end: int, length: int, seen: NDArray[np.bool_]) -> tuple[
 def limit_to_focus(mask: NDArray[np.bool_], focus: Focus) -> NDArray[np.bool_]:
     """What of the mask (height, width) lies in any of the boxes; and, if there are points, is an object under one.
 
-    Objects that touch are split first. An object under a negative point is taken away; one that has points of both
+    Of objects that a box cuts only those count that are mostly inside, unless there are no others. Objects that touch
+    are split first. An object under a negative point is taken away; one that has points of both
     kinds is cut, so that each pixel goes with the nearest point. Without a positive point nothing is left.
     """
     if focus.boxes:
-        mask = mask & np.any([_box_mask(box, mask.shape) for box in focus.boxes], axis=0)
+        mask = _mostly_inside(mask, np.any([_box_mask(box, mask.shape) for box in focus.boxes], axis=0))
     return _under_points(mask, focus.points) if focus.points else mask
 
 
 def fill_doubtful_boxes(mask: NDArray[np.bool_], focus: Focus) -> NDArray[np.bool_]:
     """A mask (height, width) that was limited to its focus, with each box filled that cannot have been drawn for what
-    is in it: an object reaches the sides of its box. Boxes of more than a quarter of the image are areas, and stay.
+    is in it: an object reaches the sides of its box. Boxes of more than a quarter of the image are areas: they are
+    filled only where nothing is in them.
 
     With points nothing is filled: they say what is meant.
     """
     filled = mask.copy()
     for box in focus.boxes if not focus.points else ():
         inside = _box_mask(box, mask.shape)
-        if inside.sum() <= _LARGEST_OBJECT * mask.size and _extent(mask & inside) < _LEAST_EXTENT * _extent(inside):
+        found, area = mask & inside, int(inside.sum())
+        is_too_little = _extent(found) < _LEAST_EXTENT * _extent(inside) or found.sum() < _LEAST_COVER * area
+        if is_too_little and (area <= _LARGEST_OBJECT * mask.size or not found.any()):
             filled |= inside
     return filled
+
+
+def _mostly_inside(mask: NDArray[np.bool_], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The part of a mask inside, of the objects of which most is inside; of all if there are none of those."""
+    found = mask & inside
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    if not found.any():
+        return found
+    down, across = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1  # as far around as the boxes reach
+    near = (
+        slice(max(0, rows[0] - down), rows[-1] + 1 + down),
+        slice(max(0, columns[0] - across), columns[-1] + 1 + across),
+    )
+    labels = label_instances(mask[near])
+    areas = np.bincount(labels.ravel())
+    is_kept = np.bincount(labels[inside[near]], minlength=areas.size) >= _MOSTLY * areas
+    is_kept[0] = False
+    kept = np.zeros_like(found)
+    kept[near] = is_kept[labels] & inside[near]
+    return kept if kept.any() else found
 
 
 def _extent(mask: NDArray[np.bool_]) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from labeling.prompts.focus import Box, Focus, Point
 from labeling.prompts.label_config import LabelConfig
+from labeling.regions.percent import given
 
 _MAX_SHAPES = 100  # more boxes or points of one label than anybody draws before accepting
 
@@ -44,7 +45,7 @@ def read_interaction(regions: Iterable[dict[str, Any]], config: LabelConfig) -> 
 
 
 def _is_on(region: dict[str, Any], config: LabelConfig) -> bool:
-    return region.get("to_name", config.image.name) == config.image.name and isinstance(region.get("value"), dict)
+    return given(region, "to_name", config.image.name) == config.image.name and isinstance(region.get("value"), dict)
 
 
 def _tag(region: dict[str, Any]) -> tuple[Any, Any]:
@@ -72,7 +73,7 @@ def _shape(region: dict[str, Any]) -> Box | Point | None:
         inside = 0 <= x <= 100 and 0 <= y <= 100  # NaN compares false
         return Point(x, y, region.get("is_positive") is not False) if inside else None
     if kind == "rectangle":
-        numbers = [_number(value.get(name, 0)) for name in ("x", "y", "width", "height", "rotation")]
+        numbers = [_number(given(value, name, 0)) for name in ("x", "y", "width", "height", "rotation")]
         box = Box(*numbers)
         return box if all(abs(number) <= 1000 for number in numbers) and box.width > 0 < box.height else None
     return None

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element, ParseError, tostring
 
 from defusedxml import DefusedXmlException
@@ -21,18 +21,20 @@ _EXAMPLE = '<Label value="cell" prompt="every cell"/>'
 class LabelPrompt:
     """A label, the prompts whose masks make it (all of them together), and those whose masks are taken away.
 
-    `label` is None on a plain tag such as <Brush>, whose regions carry none.
+    `label` is as regions carry it, to the blank; None on a plain tag such as <Brush>, whose regions carry none. `names`
+    are what people call it: its value and its alias.
     """
 
     label: str | None
     prompts: tuple[str, ...]
     exclude: tuple[str, ...] = ()
     options: RegionOptions = DEFAULT_OPTIONS
+    names: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
 class ImageTag:
-    """An <Image>. `key` is its key in a task's data: "image" for value="$image"."""
+    """An <Image>. `key` finds its reference in a task's data (task_values): "image" for value="$image"."""
 
     name: str
     key: str
@@ -75,7 +77,7 @@ class LabelConfig:
 
     @property
     def image_key(self) -> str:
-        """The key of the image in a task's data."""
+        """What finds the image's reference in a task's data, see task_values."""
         return self.image.key
 
     def control(self, name: object) -> Control | None:
@@ -94,7 +96,13 @@ def parse_label_config(xml: str) -> LabelConfig:
     hold a mask, or an option that cannot be read.
     """
     root, xml = _parse_xml(xml)
-    images = [tag for tag in _tags(root, "image") if tag.get("name")]
+    repeated = _repeated(root)
+    images = [tag for tag in _tags(root, "image") if tag.get("name") and tag not in repeated]
+    if not images and repeated:
+        raise LabelConfigError(
+            "The label config shows its images in a <Repeater>, as several pages of one task, which are not predicted. "
+            'Make each page a task of its own, with value="$image".'
+        )
     if not images:
         raise LabelConfigError('The label config has no image. Add <Image name="image" value="$image"/>.')
     names = [tag.get("name", "") for tag in images]
@@ -111,6 +119,7 @@ def parse_label_config(xml: str) -> LabelConfig:
     ours = [tag for tag in tags if name in _targets(tag)]
     left_out = [_where(tag) for tag in tags if name not in _targets(tag)]
     notes = [f'Only the image "{name}" is predicted, not what {", ".join(left_out)} draw on.'] if left_out else []
+    notes += ["What is in a <Repeater> is not predicted: make each page a task of its own."] if repeated else []
     controls = tuple(_controls(ours, name, notes))
     if not controls:
         raise LabelConfigError(" ".join(notes))
@@ -136,6 +145,11 @@ def _parse_xml(xml: str) -> tuple[Element, str]:
 
 def _tags(root: Element, *names: str) -> list[Element]:
     return [tag for tag in root.iter() if isinstance(tag.tag, str) and tag.tag.lower() in names]
+
+
+def _repeated(root: Element) -> set[Element]:
+    """What is inside of <Repeater>, which shows it once for each item of a list in the task."""
+    return {tag for repeater in _tags(root, "repeater") for tag in repeater.iter()}
 
 
 def _kind(tag: Element) -> str:
@@ -182,7 +196,7 @@ def _smart_notes(root: Element, image_name: str, controls: tuple[Control, ...]) 
 
 def _carried(label: Element) -> str:
     """What regions of a <Label> carry."""
-    return label.get("alias") or label.get("value", "").strip()
+    return label.get("alias") or label.get("value", "")
 
 
 def _listed(labels: Sequence[str]) -> str:
@@ -195,9 +209,11 @@ def _image_tag(image: Element) -> ImageTag:
             f"{_where(image)} shows several pages (valueList), which are not predicted. Make each page a task of its "
             'own, with value="$image".'
         )
-    if not re.fullmatch(r"\$\S+", image.get("value", "")):
+    value = image.get("value", "").strip()
+    if "$" not in value:
         raise LabelConfigError(f'{_where(image)} needs a value such as "$image", a key of the task data.')
-    return ImageTag(image.get("name", ""), image.get("value", "")[1:])
+    is_key = re.fullmatch(r"\$[^\s$]+", value) is not None  # else a text with keys in it, as "/data/upload/$file"
+    return ImageTag(image.get("name", ""), value[1:] if is_key else value)
 
 
 def _controls(tags: list[Element], image_name: str, notes: list[str]) -> Iterator[Control]:
@@ -205,12 +221,14 @@ def _controls(tags: list[Element], image_name: str, notes: list[str]) -> Iterato
     drawn: dict[str | None, str] = {}
     for tag in tags:
         options = read_options(tag, _where(tag), DEFAULT_OPTIONS)
-        labels = [_label(label, tag, options) for label in _tags(tag, "label") if label.get("value", "").strip()]
+        tags_of_labels, dynamic = _static_labels(tag)
+        labels = [_label(label, tag, options) for label in tags_of_labels]
+        notes += dynamic + _twins(labels, tag)
         is_plain = not _kind(tag).endswith("labels")
         if is_plain:
             prompts = split_prompts(tag.get("prompt", ""))
             labels = [LabelPrompt(None, prompts, split_prompts(tag.get("exclude", "")), options)] if prompts else []
-        elif not labels:
+        elif not labels and not dynamic:
             notes.append(f"{_where(tag)} has no labels. Add {_EXAMPLE} inside.")
         others = {drawn[label.label] for label in labels if label.label in drawn}
         if others and not is_plain:
@@ -223,6 +241,34 @@ def _controls(tags: list[Element], image_name: str, notes: list[str]) -> Iterato
             kept = tuple(label for label in labels if fresh.get(label.label) is label)
             notes += [_emptiness(label, _where(tag)) for label in kept if _excludes_itself(label)]
             yield Control(tag.get("name", ""), image_name, _kind(tag), kept, options)
+
+
+def _static_labels(control: Element) -> tuple[list[Element], list[str]]:
+    """The <Label>s that are the same for every task, and what is to be said of the others."""
+    labels = [label for label in _tags(control, "label") if label.get("value", "").strip()]
+    static = [label for label in labels if not label.get("value", "").lstrip().startswith("$")]
+    notes = []
+    if control.get("value", "").strip().startswith("$"):
+        notes.append(
+            f'{_where(control)} takes labels from the task (value="{control.get("value", "").strip()[:40]}"). These '
+            f"are not predicted: {f'only {_listed(list(map(_carried, static)))} is' if static else f'add {_EXAMPLE}'}."
+        )
+    if len(static) < len(labels):
+        notes.append(
+            f"{_where(control)} has labels whose value comes from the task, which are not predicted. Write the value "
+            f"itself, such as {_EXAMPLE}."
+        )
+    return static, notes
+
+
+def _twins(labels: Sequence[LabelPrompt], control: Element) -> list[str]:
+    """What is to be said of labels that regions cannot tell apart: they carry the same text."""
+    carried = [label.label or "" for label in labels]
+    return [
+        f'{_where(control)} has several labels whose regions carry "{name[:80]}": only the first one is predicted.'
+        for name in dict.fromkeys(carried)
+        if carried.count(name) > 1
+    ]
 
 
 def _excludes_itself(label: LabelPrompt) -> bool:
@@ -242,7 +288,8 @@ def _label(label: Element, control: Element, options: RegionOptions) -> LabelPro
     predicted = distinct_prompts(map(clean_prompt, label.get("predicted_values", "").split(",")))
     prompts = split_prompts(label.get("prompt", "")) or predicted or distinct_prompts([clean_prompt(value)])
     exclude = split_prompts(label.get("exclude", control.get("exclude", "")))
-    return LabelPrompt(_carried(label), prompts, exclude, read_options(label, _where(label), options))
+    names = tuple(dict.fromkeys(name for name in (value, label.get("alias", "").strip()) if name))
+    return LabelPrompt(_carried(label), prompts, exclude, read_options(label, _where(label), options), names)
 
 
 def _find_text_prompt(root: Element, image_name: str) -> str | None:

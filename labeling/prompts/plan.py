@@ -13,7 +13,7 @@ from labeling.prompts.focus import Focus
 from labeling.prompts.interaction import Interaction
 from labeling.prompts.label_config import Control, LabelConfig, LabelPrompt
 from labeling.prompts.region_options import DEFAULT_OPTIONS, RegionOptions
-from labeling.prompts.wording import question_key, split_prompts
+from labeling.prompts.wording import clean_prompt, question_key, split_prompts
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class PromptedLabel:
     focus: Focus | None = None
 
 
+_LEAST_LETTERS = 3
+_COMMON = frozenset(("all", "and", "any", "are", "both", "each", "every", "for", "from", "not", "that", "the", "with"))
 _ITEMS = TypeAdapter(tuple[PromptedLabel, ...])
 
 
@@ -72,10 +74,10 @@ def plan_prompts(config: LabelConfig, task_data: Mapping[str, Any], asked: Inter
     own = split_prompts(task_data["prompt"]) if isinstance(task_data.get("prompt"), str) else ()
     if own:
         control, first = drawn[0]
-        drawn[0] = control, LabelPrompt(first.label, own, first.exclude, first.options)
+        drawn[0] = control, replace(first, prompts=own)
     if asked is not None and asked.text is not None:
         control, label = _typed_for(asked.text, drawn)
-        drawn = [(control, LabelPrompt(label.label, split_prompts(asked.text), (), label.options))]
+        drawn = [(control, replace(label, prompts=split_prompts(asked.text), exclude=()))]
     elif asked is not None:
         same = drawn[:1] if asked.label is None else [pair for pair in drawn if pair[1].label == asked.label]
         drawn = same or [pair for pair in drawn[:1] if pair[1].label is None]
@@ -95,19 +97,29 @@ def _items(control: Control, label: LabelPrompt, focus: Focus | None, is_interac
 
 
 def _typed_for(text: str, drawn: Sequence[tuple[Control, LabelPrompt]]) -> tuple[Control, LabelPrompt]:
-    """The label that a typed text is meant for: one of its prompts is the text; else the only one that it names, in
-    singular or plural ("dead cells" names no "cell" where there is a label "dead cell"); else the first."""
-    typed = set(map(question_key, split_prompts(text)))
-    prompted = [pair for pair in drawn if typed & set(map(question_key, pair[1].prompts))]
-    if prompted:
-        return prompted[0]
-    named = []
-    for pair in sorted(drawn, key=lambda pair: -len(pair[1].label or "")):
-        rest = text if pair[1].label is None else _without(text, pair[1].label)
-        named += [pair] if rest != text else []
-        text = rest
-    return named[0] if len(named) == 1 else drawn[0]
+    """The label that a typed text is meant for: the one of which it holds the longest value, alias or prompt, in
+    singular or plural; else the one of which it holds the longest word; else the first.
+    """
+    text = question_key(clean_prompt(text))
+    for names_of in (_phrases, _words):
+        found = [max((len(name) for name in names_of(label) if _holds(text, name)), default=0) for _, label in drawn]
+        if max(found) > 0:
+            return drawn[found.index(max(found))]
+    return drawn[0]
 
 
-def _without(text: str, label: str) -> str:
-    return re.sub(rf"(?<!\w){re.escape(label)}(?:e?s)?(?!\w)", ";", text, flags=re.IGNORECASE)
+def _phrases(label: LabelPrompt) -> list[str]:
+    return [question_key(clean_prompt(name)) for name in (*label.names, *label.prompts)]
+
+
+def _words(label: LabelPrompt) -> list[str]:
+    words = [word for phrase in _phrases(label) for word in re.findall(r"\w+", phrase)]
+    return [word for word in words if len(word) >= _LEAST_LETTERS and word not in _COMMON]
+
+
+def _holds(text: str, name: str) -> bool:
+    """Whether the text says it, as whole words. One letter is too often a word of its own to be a name in a text."""
+    if len(name) == 1:
+        return text == name
+    forms = rf"{re.escape(name)}(?:e?s)?|{re.escape(name.removesuffix('s'))}"
+    return bool(name) and re.search(rf"(?<!\w)(?:{forms})(?!\w)", text) is not None

@@ -24,6 +24,12 @@ def read_number(value: Any, name: str) -> float:
     return float(value)
 
 
+def given(value: dict[str, Any], name: str, default: Any) -> Any:
+    """What a value says, or the default: null says nothing."""
+    found = value.get(name)
+    return default if found is None else found
+
+
 def points_to_percent(points: NDArray[np.float64], width: int, height: int) -> list[list[float]]:
     """Points (n, 2) of x, y in px as Label Studio's [x%, y%]."""
     percent: list[list[float]] = np.round(points / (width, height) * 100, _DECIMALS).tolist()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from labeling.errors import RegionError
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.regions.outlines import draw_outlines
-from labeling.regions.percent import points_to_percent, points_to_pixels
+from labeling.regions.percent import given, points_to_percent, points_to_pixels
 from labeling.regions.rasterize import fill_cropped
 
 
@@ -22,7 +22,7 @@ def draw(mask: CroppedMask, tolerance: float) -> list[dict[str, Any]]:
 
 def read(value: dict[str, Any], width: int, height: int) -> CroppedMask:
     """Pixels whose centre is inside. RegionError where the points are malformed or the ring is open."""
-    if value.get("closed", True) is not True:
+    if given(value, "closed", True) is not True:
         raise RegionError("The polygon is not closed, so it has no inside.")
     return fill_cropped([points_to_pixels(value.get("points"), width, height)], width, height)
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from labeling.errors import RegionError
 from labeling.regions.cropped_mask import CroppedMask
-from labeling.regions.percent import read_number, to_percent
+from labeling.regions.percent import given, read_number, to_percent
 from labeling.regions.rasterize import clockwise, fill_cropped
 
 
@@ -32,7 +32,7 @@ def read(value: dict[str, Any], width: int, height: int) -> CroppedMask:
     x, y, box_width, box_height = (read_number(value.get(name), name) for name in ("x", "y", "width", "height"))
     if box_width < 0 or box_height < 0:
         raise RegionError("A rectangle's width and height must not be negative.")
-    turn = clockwise(read_number(value.get("rotation", 0), "rotation"))
+    turn = clockwise(read_number(given(value, "rotation", 0), "rotation"))
     corners = np.array([(0, 0), (box_width, 0), (box_width, box_height), (0, box_height)]) * (width / 100, height / 100)
     return fill_cropped([corners @ turn + (x * width / 100, y * height / 100)], width, height)
 

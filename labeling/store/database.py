@@ -1,6 +1,7 @@
 """Connections to the database: SQLite in WAL mode or PostgreSQL, brought to the newest schema under a lock."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 _MIGRATION_WAIT_S = 120.0
+_ROOM_BYTES = 4_000_000  # a write-ahead log grows to that before it is emptied
 _MIGRATION_LOCK = 0x61726773  # an arbitrary number for PostgreSQL's advisory lock: "args"
 _LIBPQ_OPTIONS = {  # a host that answers no more is given up in seconds; by itself TCP takes a quarter of an hour
     "connect_timeout": 5,  # s
@@ -59,6 +61,13 @@ class Database:
         if self.engine.dialect.name == "sqlite":
             with _store_errors(), closing(self.engine.raw_connection()) as connection:
                 connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def require_room(self) -> None:
+        """StoreError if SQLite's disk has no room for what comes next. A server's disk is not ours to look at."""
+        if self.engine.dialect.name == "sqlite":
+            folder = Path(str(self.engine.url.database)).parent
+            if shutil.disk_usage(folder).free < _ROOM_BYTES:
+                raise StoreError(f"The disk of {folder} is full. Free some space.", is_transient=True)
 
     def migrate(self, revision: str = "head") -> None:
         """Bring the schema to the newest revision, or up to another. Any number of processes may call this at once."""

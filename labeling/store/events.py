@@ -92,6 +92,12 @@ class EventStore:
         with self.webhook_database.reading() as session:
             return session.scalars(select(EventRow.id).where(EventRow.idempotency_key == idempotency_key)).one()
 
+    def require_writable(self) -> None:
+        """StoreError if an event cannot be kept just now: another writer, no rights, or no room on the disk."""
+        with self.webhook_database.writing() as session:
+            session.execute(select(EventRow.id).limit(1))
+        self.webhook_database.require_room()
+
     def get(self, event_id: int) -> EventRecord:
         """StoreError if there is none of this id."""
         with self.database.reading() as session:

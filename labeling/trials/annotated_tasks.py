@@ -9,6 +9,7 @@ from labeling.corrections.annotated_regions import AnnotatedRegion, read_regions
 from labeling.errors import LabelingError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.prompts.label_config import LabelConfig
+from labeling.prompts.task_values import task_text
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class AnnotatedTask:
 
     def image_reference(self, config: LabelConfig) -> str:
         """What the task's data says of its image. LabelingError if that is nothing."""
-        reference = self.data.get(config.image_key)
-        if not isinstance(reference, str) or not reference:
+        reference = task_text(self.data, config.image_key)
+        if reference is None:
             raise LabelingError(f'its data has no text under "{config.image_key}"')
         return reference
 

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from argenseg_model.known_names import Known, KnownNames
 from labeling.answers import questions
 from labeling.errors import LabelConfigError
+from labeling.prompts.known import unknown_prompts
 from labeling.prompts.label_config import Control, LabelConfig, LabelPrompt
 from labeling.prompts.plan import PromptedLabel, PromptPlan
 from labeling.prompts.wording import SEPARATOR, split_prompts
@@ -23,6 +25,10 @@ class Wording:
     def questions(self) -> tuple[str, ...]:
         """What it asks of the model about each image, what is excluded too: each costs a pass."""
         return questions(PromptPlan(self.items))
+
+    def unknown(self, names: KnownNames) -> dict[str, Known]:
+        """Its prompts that a model of these names was not taught, and what of them it was."""
+        return unknown_prompts(names, (item.prompt for item in self.items))
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and dicts, for a database column."""

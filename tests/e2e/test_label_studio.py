@@ -91,6 +91,20 @@ def test_a_typed_prompt_returns_its_mask(demo: RunningDemo) -> None:
     assert iou(region_mask(region), NUCLEI.truth(IMAGES[0])) > MIN_IOU
 
 
+def test_a_word_that_the_model_was_not_taught_is_no_empty_mask(demo: RunningDemo) -> None:
+    """Neither typed nor as a label's prompt: the task stays without prediction, and says why."""
+    api = demo.label_studio
+    project = api.create_project("untaught", OTHER_CONFIG.replace("every nucleus", "alle Giraffen"))
+    backend = api.connect(project, demo.backend_url)
+    (task,) = api.import_images(project, IMAGES[1:2])
+    wait_for("the task to fail", lambda: demo.store.progress.counts(project) == {"failed": 1})
+    assert api.predictions(task) == []
+    body = {"task": task, "context": typed_prompt_of("all giraffes")}
+    answer = api.call("POST", f"/api/ml/{backend}/interactive-annotating", json=body)["data"]
+    assert answer["result"] == [] and "was not taught 'giraffes'; it knows, for example" in answer["error"]
+    assert api.predictions(task) == []
+
+
 def test_a_skipped_task_leaves_no_correction(demo: RunningDemo) -> None:
     api = demo.label_studio
     project = api.create_project("skipped", OTHER_CONFIG)

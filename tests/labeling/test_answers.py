@@ -218,8 +218,10 @@ def test_of_masks_that_are_about_the_same_only_the_most_certain_is_kept_where_th
 
 def test_a_box_and_a_point_show_what_they_mean_whatever_its_score() -> None:
     config = config_of('<Label value="a"/><Label value="b"/>', model_score_threshold="0.95")
-    boxed = predict(config, {"a": TWO}, Interaction(focus=Focus((Box(0, 0, 50, 50),)), label="a"))
-    assert summary(boxed) == [("a", "a", 16 + 2 * 5, 0.9)]  # the other object's first two rows are in the box
+    boxed = predict(config, {"a": TWO}, Interaction(focus=Focus((Box(0, 0, 46.9, 75),)), label="a"))
+    assert summary(boxed) == [("a", "a", 16 + 25, 0.9)]
+    cutting = predict(config, {"a": TWO}, Interaction(focus=Focus((Box(20, 35, 30, 20),)), label="a"))
+    assert summary(cutting) == [("a", "a", 5 * 3, 0.9)]  # of the only object in it what is in the box
     pointed = predict(config, {"a": TWO}, Interaction(focus=Focus(points=(Point(37, 50),)), label="a"))
     assert summary(pointed) == [("a", "a", 25, 0.9)]
 

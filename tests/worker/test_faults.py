@@ -42,7 +42,7 @@ from worker.gpu_worker import predictor
 from worker.gpu_worker.worker import GpuWorker, run
 logging.basicConfig(level="INFO")
 GpuWorker.lease_s = 3
-predictor.OUTAGE_INTERVALS_S = (1,) * 4
+predictor.OUTAGE_INTERVALS_S = predictor.SLOW_HOST_INTERVALS_S = (1,) * 4
 sys.exit(run(Settings(), "tests.worker.segmenters:paced"))
 """
 PUBLISHER = """

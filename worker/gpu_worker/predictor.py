@@ -20,7 +20,9 @@ from labeling.errors import DoubtfulImageError, ImageOutage, LabelingError, Stor
 from labeling.label_studio.images import fetch_image
 from labeling.logs import log_about
 from labeling.prompts.focus import Window
+from labeling.prompts.known import known_names, why_nothing_was_found
 from labeling.prompts.label_config import parse_label_config
+from labeling.prompts.task_values import task_text
 from labeling.store import PredictionRequest
 from worker.context import JobContext
 from worker.errors import ModelCrashed, ModelLoadError, ModelOutOfMemory, QueueFull, QueueUnreachable, WorkerError
@@ -197,8 +199,8 @@ class Predictor:
     def _question(self, request: PredictionRequest) -> CostedQuestion:
         """Runs in a thread."""
         config = parse_label_config(request.project.label_config)
-        reference = request.task_data.get(config.image_key)
-        if not isinstance(reference, str) or not reference:
+        reference = task_text(request.task_data, config.image_key)
+        if reference is None:
             raise LabelingError(f"The task has no image: its data has no text under {config.image_key!r}.")
         asked = questions(request.plan)
         context = self._context
@@ -238,6 +240,8 @@ class Predictor:
         try:
             config = parse_label_config(request.project.label_config)
             prediction = build_answer(request.plan, config, _by_prompt(outcome), request.model_version)
+            if not prediction.result and (reason := self._why_not_sent(request)) is not None:
+                return self._fail(request, reason, "prompt")
             delivery = self._context.store.predictions.finish(request.id, prediction)
         except StoreError as error:  # such as a full disk: no fault of the task's
             return self._postpone(request, error) if error.is_transient else error
@@ -253,6 +257,11 @@ class Predictor:
             except (QueueFull, QueueUnreachable) as error:
                 logger.warning("task %s is published later: %s", request.task_id, error)
         return "ready"
+
+    def _why_not_sent(self, request: PredictionRequest) -> str | None:
+        """Why an empty prediction must not count as done: nobody may take an unknown word for an absent thing."""
+        context = self._context
+        return why_nothing_was_found(known_names(context.settings, context.model_of(request)), request.plan)
 
     def _try_again(self, request: PredictionRequest, error: Exception) -> Result:
         if request.attempts >= MAX_ATTEMPTS:

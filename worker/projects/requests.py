@@ -7,9 +7,11 @@ from itertools import islice
 
 from labeling.corrections.blind_slice import is_blind
 from labeling.label_studio.messages import Task
+from labeling.label_studio.references import why_unusable
 from labeling.prompts.interaction import Interaction
 from labeling.prompts.label_config import LabelConfig, parse_label_config
 from labeling.prompts.plan import plan_prompts
+from labeling.prompts.task_values import task_text
 from labeling.settings import Settings
 from labeling.store import Delivery, PredictionRequest, Project, Store, TaskRequest
 from labeling.versions import model_version
@@ -119,9 +121,12 @@ class ProjectRequests:
 
     def _why_impossible(self, row: PredictionRequest) -> str | None:
         key = self.config.image_key
-        image = row.task_data.get(key)
-        if not isinstance(image, str) or not image.strip():
-            return f'The task has no image: its data has no text under "{key}", which <Image value="${key}"/> names.'
+        image = task_text(row.task_data, key)
+        if image is None:
+            value = key if "$" in key else f"${key}"
+            return f'The task has no image: its data has no text under "{key}", which <Image value="{value}"/> names.'
+        if (reason := why_unusable(image)) is not None:
+            return reason
         if row.plan.items:
             return None
         return (

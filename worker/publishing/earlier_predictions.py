@@ -8,6 +8,7 @@ from labeling.errors import LabelStudioError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
+from labeling.prompts.task_values import task_value
 from labeling.store import PredictionRequest, Store
 from worker.publishing.drafts import find_untouched
 
@@ -86,5 +87,5 @@ def _may_be_replaced(client: LabelStudioClient, ready: PredictionRequest) -> boo
     if found is None:
         return False
     config, data = parse_label_config(ready.project.label_config), found["data"]
-    same_image = data.get(config.image_key) == ready.task_data.get(config.image_key)
+    same_image = task_value(data, config.image_key) == task_value(ready.task_data, config.image_key)
     return bool(same_image and plan_prompts(config, data).digest() == ready.plan.digest())

@@ -2,13 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from redis import Redis, RedisError
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.retry import Retry
 
 from labeling.settings import Settings
@@ -16,6 +17,8 @@ from worker.errors import QueueUnreachable
 
 Connection = Redis
 """What the other rooms hand on to the functions of this one."""
+
+MORE_MEMORY = "Give it more (maxmemory). Nothing is lost: what waits is in the store, and goes on by itself."
 
 _SOCKET_TIMEOUT_S = 10.0  # longer than any single blocking command of ours (redis-py's own default is 5)
 _SUN_PATH_MAX = 100  # bytes of a unix socket's path: 108 on Linux, 104 on macOS, less the final NUL
@@ -52,14 +55,32 @@ def asking_redis() -> Iterator[None]:
     try:
         yield
     except RedisError as error:
-        mend = "Start argenseg up, or put REDIS_URL right."
-        raise QueueUnreachable(f"Redis does not answer ({error}).", mend) from error
+        raise what_is_wrong(error) from error
+
+
+def what_is_wrong(error: RedisError) -> QueueUnreachable:
+    """What a client's error means for people: a Redis that answers needs something else than one that does not."""
+    if isinstance(error, OutOfMemoryError):
+        return QueueUnreachable("Redis is full: it takes no jobs.", MORE_MEMORY)
+    if isinstance(error, BusyLoadingError):
+        return QueueUnreachable("Redis is still reading its file.", "Wait: it goes on by itself.")
+    if isinstance(error, ReadOnlyError):
+        return QueueUnreachable("Redis takes no writes: it is a replica.", "Let REDIS_URL name the primary.")
+    if isinstance(error, ResponseError) and "MISCONF" in str(error):
+        return QueueUnreachable("Redis cannot write to its disk.", "Free some space there: it goes on by itself.")
+    return QueueUnreachable(f"Redis does not answer ({error}).", "Start argenseg up, or put REDIS_URL right.")
 
 
 @asking_redis()
 def server_facts(connection: "Connection") -> dict[str, Any]:
     """What Redis says of itself, such as `redis_version` and `maxmemory_policy`. QueueUnreachable."""
     return dict(connection.info())
+
+
+def is_full(facts: Mapping[str, Any]) -> bool:
+    """Whether a Redis of these `server_facts` refuses jobs because its memory is used up."""
+    limit = int(facts.get("maxmemory", 0))
+    return 0 < limit <= int(facts.get("used_memory", 0)) and facts.get("maxmemory_policy") == "noeviction"
 
 
 def is_reachable(connection: "Connection") -> bool:

@@ -8,11 +8,12 @@ import contextlib
 import logging
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from rq import Queue, SimpleWorker
 from rq.executions import Execution
 from rq.job import Job
@@ -21,11 +22,15 @@ from rq.worker import WorkerStatus
 
 from worker.errors import QueueUnreachable
 from worker.queue.allow_listed_job import AllowListedJob
-from worker.queue.connection import Connection
+from worker.queue.connection import Connection, what_is_wrong
 from worker.queue.queues import open_queue
 from worker.queue.retries import RetryLater
 
 logger = logging.getLogger(__name__)
+
+_REDIS_AGAIN_S = 5.0
+
+T = TypeVar("T")
 
 
 class LeasedWorker(SimpleWorker):
@@ -53,6 +58,24 @@ class LeasedWorker(SimpleWorker):
         except RedisError as error:
             mend = "Check REDIS_URL, or run argenseg up."
             raise QueueUnreachable(f"Redis cannot be used: {error}.", mend) from error
+
+    def bootstrap(self, *args: Any, **kwargs: Any) -> None:
+        """Begin, as soon as Redis takes that: one that is full, or whose disk is, is waited for."""
+        self._waiting_for_redis(lambda: super(LeasedWorker, self).bootstrap(*args, **kwargs))
+
+    def dequeue_job_and_maintain_ttl(self, *args: Any, **kwargs: Any) -> Any:
+        """The next job; None where this worker is to end. A Redis that takes no writes is waited for."""
+        return self._waiting_for_redis(lambda: super(LeasedWorker, self).dequeue_job_and_maintain_ttl(*args, **kwargs))
+
+    def _waiting_for_redis(self, step: Callable[[], T]) -> T:
+        while True:
+            try:
+                return step()
+            except ResponseError as error:
+                logger.warning("a worker waits: %s", what_is_wrong(error))
+                with contextlib.suppress(RedisError):  # a full Redis takes that: we live
+                    self.connection.expire(self.key, self.worker_ttl + 60)
+                time.sleep(_REDIS_AGAIN_S)  # a signal to stop ends it by StopRequested, or this process
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         return self.lease_s

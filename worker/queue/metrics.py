@@ -80,7 +80,7 @@ END_TO_END = Histogram(
 SENT = Counter("argenseg_predictions_sent", "Predictions that Label Studio got.", "delivery", ("push", "answer"))
 FAILURES = Counter(
     "argenseg_failures", "Predictions that failed for good, by what was at fault.", "kind",
-    ("image", "model", "label_config", "label_studio", "other"),
+    ("image", "model", "prompt", "label_config", "label_studio", "other"),
 )  # fmt: skip
 CORRECTIONS = Counter(
     "argenseg_corrections", "Regions that annotators submitted or deleted.", "outcome",

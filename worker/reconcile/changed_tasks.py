@@ -6,6 +6,7 @@ from typing import Any
 from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.messages import Task
 from labeling.prompts.plan import plan_prompts
+from labeling.prompts.task_values import task_value
 from labeling.store import PredictionRequest, Store
 from worker.projects.requests import ProjectRequests
 from worker.publishing.drafts import find_untouched
@@ -36,7 +37,8 @@ class ChangedTasks:
             if task.id not in answered or known.get((task.id, digest)) in _LEFT_ALONE:
                 continue
             before, image_key = answered[task.id], self.requests.config.image_key
-            if (before.plan_digest, before.task_data.get(image_key)) != (digest, task.data.get(image_key)):
+            shown = task_value(before.task_data, image_key), task_value(task.data, image_key)
+            if before.plan_digest != digest or shown[0] != shown[1]:
                 changed.append(task)
         return list(self.requests.request_all(changed))
 

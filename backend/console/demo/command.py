@@ -67,6 +67,7 @@ def demo(
             require_free_port(port, service="Label Studio", option="--port")
             require_free_port(backend_port, service="the ML backend", option="--backend-port")
         server = LabelStudioServer(find_label_studio(label_studio), folder / "label-studio", port)
+        server.take_prepared()  # its token too, so before anybody asks for one
         is_done = run_demo(
             server, _settings(server, folder / "argenseg", backend_port), console, check=check, browser=browser
         )

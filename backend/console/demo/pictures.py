@@ -46,8 +46,7 @@ class DrawnPicture:
 class PackagedPicture:
     """A real picture, or `crop` of it (left, top, right, bottom). Nobody has drawn its truth.
 
-    `label` and `prompt` say what the shipped model draws well on it; a picture of which it knows nothing has none, and
-    is not shown.
+    `label` and `prompt` say what the shipped model draws well on it, `typed` what may be typed then.
     """
 
     id: str
@@ -56,6 +55,7 @@ class PackagedPicture:
     crop: tuple[int, int, int, int] | None = None
     label: str | None = None
     prompt: str | None = None
+    typed: str | None = None
 
     @property
     def path(self) -> Path | None:
@@ -119,16 +119,15 @@ IMMUNOHISTOCHEMISTRY = (  # glands of the colon, marked brown; to correct, and t
     PackagedPicture("open_ihc", "skimage/data/ihc.png", "no known copyright restrictions (CMMI), with scikit-image"),
 )
 
-PHOTOGRAPHS = (
+PHOTOGRAPHS = (  # of coffee, cat, motorcycle, flower and galaxies it names nothing that it knows, or draws it badly
     PackagedPicture(
-        "hubble", "skimage/data/hubble_deep_field.jpg", "public domain (NASA), with scikit-image", (0, 0, 512, 512),
-        label="Galaxy or star", prompt="all bright spots",
+        "coins", "skimage/data/coins.png", "no known copyright restrictions (Brooklyn Museum), with scikit-image",
+        label="Coin", prompt="all coins", typed="the largest coin",
     ),
-    PackagedPicture("coins", "skimage/data/coins.png", "no known copyright restrictions (Brooklyn Museum)"),
-    PackagedPicture("coffee", "skimage/data/coffee.png", "CC0 (Rachel Michetti)"),
-    PackagedPicture("chelsea", "skimage/data/chelsea.png", "CC0 (Stefan van der Walt)"),
-    PackagedPicture("china", "sklearn/datasets/images/china.jpg", "CC BY 2.0 (danielbuechele, Flickr)"),
-    PackagedPicture("flower", "sklearn/datasets/images/flower.jpg", "CC BY 2.0 (vultilion, Flickr)"),
+    PackagedPicture(
+        "china", "sklearn/datasets/images/china.jpg", "CC BY 2.0 (danielbuechele, Flickr), with scikit-learn",
+        label="Tree", prompt="all trees", typed="all trees in the left half",
+    ),
 )  # fmt: skip
 
 

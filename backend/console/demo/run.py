@@ -40,7 +40,7 @@ def run_demo(
     """
     log_file = server.data_dir.parent / "logs" / "demo.log"
     services = Supervisor(log_file, echo=False, log_format=settings.log_format)
-    samples = [each for each in (NUCLEI, TISSUE, photographs()) if each is not None]
+    samples = [NUCLEI, TISSUE, *photographs()]
     with (
         data_folder_lock(settings) as lock,
         announced(settings),
@@ -48,8 +48,7 @@ def run_demo(
         services.supervising() as supervisor,
     ):
         clock = _Clock(console)
-        is_new = server.take_prepared()
-        waiting = "" if is_new or server.has_database else " (it makes its database first: a minute)"
+        waiting = "" if server.has_database else " (it makes its database first: a minute)"
         clock.say(f"Starting Label Studio{waiting} and the model. Log: {log_file}")
         supervisor.start(Command("studio", server.command, server.environment(), restarts=False))
         start_services(supervisor, settings, lock)

@@ -60,9 +60,16 @@ class Sample:
         return picture.truth() if isinstance(picture, DrawnPicture) else None
 
 
-def label_config(header: str = "Nuclei", prompts: Mapping[str, str] | None = None, *, instances: bool = False) -> str:
+def label_config(
+    header: str = "Nuclei",
+    prompts: Mapping[str, str] | None = None,
+    typed: str = "the largest nucleus",
+    *,
+    instances: bool = False,
+) -> str:
     """A label config of brush labels with their prompts, by label (nuclei), and a text field for typed prompts, both
-    above the image. `instances`: a region for each object, which can be chosen, deleted and counted.
+    above the image. `typed`: what it suggests. `instances`: a region for each object, which can be chosen, deleted and
+    counted.
     """
     prompts = {"Nucleus": "all nuclei"} if prompts is None else prompts
     colours = itertools.cycle(_COLOURS)
@@ -71,7 +78,7 @@ def label_config(header: str = "Nuclei", prompts: Mapping[str, str] | None = Non
         for label, prompt in prompts.items()
     )
     each_object = ' instances="true" min_area="20"' if instances else ""
-    hint = f"Type what to segment, such as: {next(iter(prompts.values()))} (Auto-Annotation on), then press Add"
+    hint = f"Type what to segment, such as: {typed} (Auto-Annotation on), then press Add"
     return f"""<View>
   <Header value={quoteattr(f"{header}: correct masks with brush and eraser, then submit. Or type what to segment:")}
     size="5"/>
@@ -88,11 +95,17 @@ def label_config(header: str = "Nuclei", prompts: Mapping[str, str] | None = Non
 NUCLEI = Sample("Nuclei: masks by ARGenSeg", (*pictures.CULTURES, *pictures.NUCLEI), label_config(instances=True))
 
 
-def photographs() -> Sample | None:
-    """Photographs on which the shipped model draws something well; None where their packages are not installed."""
-    known = tuple(each for each in pictures.PHOTOGRAPHS if each.label and each.prompt and each.path)
-    prompts = {each.label: each.prompt for each in known if each.label and each.prompt}
-    return Sample("Photographs: names that it knows", known, label_config("Photographs", prompts)) if known else None
+def photographs() -> list[Sample]:
+    """Photographs on which the shipped model draws something well, of the packages that are installed.
+
+    A project for each: a small model asked for coins on trees finds some.
+    """
+    shown = [each for each in pictures.PHOTOGRAPHS if each.path]
+    return [
+        Sample(f"Photograph: {each.prompt}", (each,), label_config("Photograph", {each.label: each.prompt}, each.typed))
+        for each in shown
+        if each.label and each.prompt and each.typed
+    ]
 
 
 def is_holdout(image_id: str) -> bool:

@@ -42,7 +42,7 @@ def redis_command(settings: Settings, binary: Path) -> list[str]:
     """
     socket = redis_socket(settings)
     folder = settings.redis_socket.parent
-    for private in {folder, socket.parent}:
+    for private in {folder, socket.parent, redis_log(settings).parent}:
         _make_private(private)
     # fmt: off
     return [
@@ -52,9 +52,14 @@ def redis_command(settings: Settings, binary: Path) -> list[str]:
         "--dir", str(folder),
         "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
         "--maxmemory-policy", "noeviction",
-        "--daemonize", "no", "--loglevel", "warning",
+        "--daemonize", "no", "--loglevel", "warning", "--logfile", str(redis_log(settings)),
     ]
     # fmt: on
+
+
+def redis_log(settings: Settings) -> Path:
+    """Where the embedded Redis says what is wrong; apart, because it begins each start with a banner of warnings."""
+    return settings.data_dir / "logs" / "redis.log"
 
 
 @contextlib.contextmanager

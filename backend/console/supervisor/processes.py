@@ -234,10 +234,17 @@ class _JsonOfChild(logging.Formatter):
         return of_process(record.getMessage(), vars(record)["child"], at=record.created)
 
 
+class _LogFile(logging.handlers.RotatingFileHandler):
+    """A file that is left out while its disk is full: logging itself would write a traceback for every line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass  # the terminal has the line; doctor and /ready say that the disk is full
+
+
 def _open_log(file: Path, formatter: logging.Formatter, *, echo: bool) -> logging.Logger:
     file.parent.mkdir(parents=True, exist_ok=True)
     log = logging.Logger("supervisor")  # not in the tree: only ours to configure
-    rotating = logging.handlers.RotatingFileHandler(file, maxBytes=10_000_000, backupCount=3, encoding="utf-8")
+    rotating = _LogFile(file, maxBytes=10_000_000, backupCount=3, encoding="utf-8")
     for handler in (logging.StreamHandler(sys.stdout), rotating) if echo else (rotating,):
         handler.setFormatter(formatter)
         log.addHandler(handler)

@@ -6,12 +6,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from signal import SIGTERM
 
-from backend.console.supervisor.embedded_redis import data_folder_lock, find_redis_server, redis_command
+from backend.console.supervisor.embedded_redis import data_folder_lock, find_redis_server, redis_command, redis_log
 from backend.console.supervisor.processes import Command, Supervisor
 from backend.operations.listening import open_socket
-from backend.operations.projects.connection import basic_authorization, connect_backend
+from backend.operations.projects.connection import basic_authorization, connect_backend, require_allowed_address
+from backend.operations.projects.label_notes import label_notes
 from backend.operations.running import announced
 from labeling.credentials import hide_passwords
 from labeling.settings import Settings, environment_of
@@ -27,24 +29,47 @@ READY_S = 1800.0  # a large model may come from a slow disk, or from the Hub
 def up(settings: Settings, projects: Sequence[int] = ()) -> None:
     """Start every service, say when they are ready, and keep them running until Ctrl-C or SIGTERM.
 
-    These `projects` of Label Studio are connected to the backend first. SupervisorError if a service cannot be
-    started, WorkerError or LabelStudioError if a project cannot be connected; where the settings do not say to which
-    Label Studio, nothing is started.
+    These `projects` of Label Studio are connected to the backend. SupervisorError if a service cannot be started,
+    WorkerError or LabelStudioError if a project cannot be connected; where Label Studio is not named, does not answer,
+    has no such project, or forbids the backend's address, nothing is started.
     """
-    if projects:
-        require_client(settings)
+    _ask_label_studio(settings, projects)
     log_file = settings.data_dir / "logs" / "argenseg.log"
     services = Supervisor(log_file, log_format=settings.log_format)
     with data_folder_lock(settings) as lock, announced(settings), services.supervising() as supervisor:
+        supervisor.say(f"starting with data in {settings.data_dir}; loading the model takes a moment")
         start_services(supervisor, settings, lock)
         if supervisor.run_until(lambda: is_ready(settings), READY_S):
             for project in projects:
-                for change in connect_backend(require_client(settings), project, settings.public_backend_url, settings):
-                    supervisor.say(f"project {project}: {change}")
-            url = hide_passwords(settings.public_backend_url)
-            supervisor.say(f"ready: connect Label Studio to {url} (model {settings.model}, log {log_file})")
+                client, said = require_client(settings), f"project {project}: "
+                for change in connect_backend(client, project, settings.public_backend_url, settings):
+                    supervisor.say(f"{said}{change}")
+                for note in label_notes(settings, client, project):
+                    supervisor.say(f"{said}{note}")
+            for line in _what_comes_next(settings, projects, log_file):
+                supervisor.say(line)
         supervisor.run_until(lambda: False)
         supervisor.say("stopping")
+
+
+def _ask_label_studio(settings: Settings, projects: Sequence[int]) -> None:
+    """What can be known before anything is started: it takes minutes to load a model."""
+    if projects:
+        client = require_client(settings)
+        for project in projects:
+            client.get_project(project)
+        require_allowed_address(client, settings.public_backend_url)
+        client.close()
+
+
+def _what_comes_next(settings: Settings, projects: Sequence[int], log_file: Path) -> list[str]:
+    url = hide_passwords(settings.public_backend_url)
+    ready = f"ready: model {settings.model}, backend at {url}, log {log_file}"
+    if not projects:
+        return [ready, f"next: connect a project, argenseg connect --project N (or by hand: Settings > Model > {url})"]
+    connected = " and ".join(map(str, projects))
+    predict = f"argenseg predict --project {projects[0]} --pin"
+    return [ready, f"project {connected} is connected to it; next, in another terminal: {predict}"]
 
 
 def start_services(supervisor: Supervisor, settings: Settings, lock: int) -> None:
@@ -62,7 +87,9 @@ def start_services(supervisor: Supervisor, settings: Settings, lock: int) -> Non
         if not supervisor.run_until(lambda: is_reachable(connect(settings)), REDIS_READY_S):
             if supervisor.stop_requested:
                 return
-            raise SupervisorError(f"The embedded Redis did not answer within {REDIS_READY_S:g} s; the log says more.")
+            raise SupervisorError(
+                f"The embedded Redis did not answer within {REDIS_READY_S:g} s; see {redis_log(settings)}."
+            )
     environment = {**os.environ, **environment_of(settings)}
     names = {"publisher": 10.0, "sweeper": 10.0, "scheduler": 30.0, "worker": 30.0, "backend": 10.0}
     for name, stop_timeout_s in names.items():

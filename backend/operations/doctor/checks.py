@@ -13,6 +13,7 @@ def all_checks(settings: Settings, number: int | None, with_model: bool) -> list
         Check("data folder", partial(storage.data_folder, settings)),
         Check("database", partial(storage.database, settings), 60.0),
         Check("masks", partial(storage.blobs, settings)),
+        Check("corrections", partial(storage.corrections, settings)),
         Check("spool", partial(storage.spool, settings)),
         Check("redis", partial(queues.redis, settings)),
         Check("workers", partial(queues.workers, settings)),

@@ -17,10 +17,12 @@ from backend.operations.projects.connection import (
     webhook_faults,
 )
 from labeling.label_studio.images import fetch_image
+from labeling.prompts.known import known_names, unknown_notes
 from labeling.prompts.label_config import LabelConfig, parse_label_config
+from labeling.prompts.task_values import task_text
 from labeling.settings import Settings
 from labeling.store import Store
-from worker.projects.active_model import model_of_version
+from worker.projects.active_model import active_model_of, model_of_version
 from worker.projects.open_project import OpenProject, open_project, require_client
 from worker.projects.pinning import shown_version
 
@@ -49,7 +51,7 @@ def of_project(check: ProjectCheck) -> AnyCheck:
 
 @of_project
 def label_config(settings: Settings, project: int) -> Iterator[Finding]:
-    """Can masks be drawn for it, and what is asked?"""
+    """Can masks be drawn for it, what is asked, and was the model taught that?"""
     config = parse_label_config(str(require_client(settings).get_project(project)["label_config"]))
     prompts = [
         f"{label.label or control.name}: {', '.join(label.prompts)}"
@@ -60,6 +62,12 @@ def label_config(settings: Settings, project: int) -> Iterator[Finding]:
     yield ok(f"Asked for: {'; '.join(prompts[:_SHOWN_PROMPTS]) or 'what is typed'}{more}.")
     for note in config.notes:
         yield warning(note, "Change it in Settings > Labeling Interface, if that is not what you want.")
+    for note in unknown_notes(known_names(settings, active_model_of(settings, project)), config):
+        yield warning(
+            note,
+            "Ask with a name that it knows (argenseg prompts names), or annotate some tasks and fine-tune: an empty"
+            " answer to it is not sent.",
+        )
 
 
 @of_project
@@ -129,8 +137,8 @@ def image(settings: Settings, project: int) -> Iterator[Finding]:
         yield skipped(f"Project {project} has no tasks.")
         return
     task = page.tasks[0]
-    reference = task["data"].get(config.image_key)
-    if not isinstance(reference, str) or not reference:
+    reference = task_text(task["data"], config.image_key)
+    if reference is None:
         yield failure(f"Task {task['id']} has no image under {config.image_key!r}.", _image_advice(config))
         return
     began = time.monotonic()

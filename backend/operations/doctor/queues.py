@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from backend.operations.doctor.findings import Finding, failure, ok, skipped, warning
 from labeling.settings import Settings
 from worker.errors import QueueUnreachable
-from worker.queue.connection import connect, is_reachable, redis_socket, server_facts
+from worker.queue.connection import MORE_MEMORY, connect, is_full, is_reachable, redis_socket, server_facts
 from worker.queue.heartbeats import SCHEDULER, SWEEPER, is_alive
 from worker.queue.queues import MAX_QUEUED_JOBS, WORKED_BY, live_workers, queued_jobs
 
@@ -29,6 +29,9 @@ def redis(settings: Settings) -> Iterator[Finding]:
             f"Redis forgets keys when its memory is full ({server['maxmemory_policy']}).",
             "Set maxmemory-policy noeviction in its configuration.",
         )
+    if is_full(server):
+        yield failure("Redis is full: it takes no jobs.", MORE_MEMORY)
+        return
     yield ok(f"Redis {version} answers.")
 
 
@@ -37,6 +40,9 @@ def workers(settings: Settings) -> Iterator[Finding]:
     connection = connect(settings)
     if not is_reachable(connection):
         yield skipped("Not known while Redis does not answer.")
+        return
+    if is_full(server_facts(connection)):
+        yield skipped("Not known while Redis is full: workers wait, and cannot say that they live.")
         return
     for name, command in WORKED_BY.items():
         depth, alive = queued_jobs(connection, name), live_workers(connection, name)

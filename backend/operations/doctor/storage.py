@@ -11,14 +11,14 @@ from functools import partial
 from backend.operations.doctor.findings import Finding, failure, ok, skipped, warning
 from backend.operations.projects.predict import reasons
 from backend.operations.running import where_a_store_is
-from labeling.errors import StoreMissing
+from labeling.errors import StoreError, StoreMissing
 from labeling.settings import MEGABYTE, Settings
 from labeling.store import Store
 from labeling.store.base import in_pages
 from labeling.store.blobs import BlobStore
 from labeling.store.database import require_database
 from worker.errors import QueueUnreachable
-from worker.events.spool import spool_folder
+from worker.events.spool import probe, spool_folder
 from worker.queue.connection import connect
 from worker.queue.queues import GPU, PREDICT, live_rows
 
@@ -99,6 +99,28 @@ def _try_blobs(store: BlobStore) -> Finding:
     read = store.get(store.put(_PROBE))
     is_same = read == _PROBE
     return ok("A blob was written and read.") if is_same else failure("A blob came back changed.", "Check BLOB_URL.")
+
+
+def corrections(settings: Settings) -> Iterator[Finding]:
+    """Can what annotators submit be kept just now? /health says UP all the same: Label Studio goes on asking."""
+    try:
+        with Store.open(settings.database_url, settings.blob_url, must_exist=True) as store:
+            store.events.require_writable()
+    except StoreMissing:
+        yield skipped("Not looked at while there is no store.")
+    except StoreError as error:
+        if probe(spool_folder(settings)):
+            yield warning(
+                f"Corrections wait in {spool_folder(settings)}: {error}", "They are stored when it is mended."
+            )
+        else:
+            yield failure(
+                f"Corrections are being REFUSED, nothing takes them. {error}",
+                "Free space, or give back the rights. What was submitted meanwhile is read again from Label Studio"
+                " (RECONCILE_INTERVAL_S).",
+            )
+    else:
+        yield ok("What annotators submit is kept.")
 
 
 def spool(settings: Settings) -> Iterator[Finding]:

@@ -27,7 +27,8 @@ _TRY_S = 5.0
 _FORBIDDEN = 403  # also what Label Studio answers for an address that its settings forbid
 
 ALLOW_PRIVATE_ADDRESSES = (
-    "set ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false in Label Studio's environment and start it again"
+    "start it with ML_BLOCK_LOCAL_IP=false SSRF_PROTECTION_ENABLED=false label-studio start (in Docker: -e for each)."
+    " Where its environment cannot be changed, give the backend a public address (BACKEND_URL), as by a reverse proxy"
 )
 
 
@@ -40,11 +41,7 @@ def connect_backend(client: LabelStudioClient, project: int, url: str, settings:
     shown = hide_passwords(url)
     if (refusal := refuses_host(settings, url)) is not None:
         raise WorkerError(f"The backend would refuse what Label Studio sends to {shown}. {refusal}")
-    for is_refused, setting in ((refuses_backend, "ML_BLOCK_LOCAL_IP"), (refuses_webhook, "SSRF_PROTECTION_ENABLED")):
-        if is_refused(client, url):
-            raise WorkerError(
-                f"Label Studio forbids the private address {shown} ({setting}): {ALLOW_PRIVATE_ADDRESSES}."
-            )
+    require_allowed_address(client, url)
     done = []
     wanted = {"url": url, **_credentials(settings)}
     what = f"Project {project} could not be connected to {shown}"
@@ -60,6 +57,17 @@ def connect_backend(client: LabelStudioClient, project: int, url: str, settings:
         moved = f"moved the ML backend from {hide_passwords(old_url)} to {shown}"
         done.append(moved if is_moved else "set the backend's password")
     return done + _connect_webhook(client, project, url, old_url, settings)
+
+
+def require_allowed_address(client: LabelStudioClient, url: str) -> None:
+    """WorkerError if Label Studio's settings forbid a backend at this address. Nothing need run there yet."""
+    rules = (("ML_BLOCK_LOCAL_IP", refuses_backend), ("SSRF_PROTECTION_ENABLED", refuses_webhook))
+    forbidding = [name for name, refuses in rules if refuses(client, url)]
+    if forbidding:
+        raise WorkerError(
+            f"Label Studio forbids the private address {hide_passwords(url)} ({' and '.join(forbidding)}):"
+            f" {ALLOW_PRIVATE_ADDRESSES}."
+        )
 
 
 def find_backend(client: LabelStudioClient, project: int, url: str) -> dict[str, Any] | None:

@@ -4,13 +4,14 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from labeling.errors import LabelStudioError
 from labeling.label_studio.messages import Task
 from labeling.prompts.plan import plan_prompts
 from labeling.store import SENT_STATUSES, Pace, ProjectRun, RunOptions, UnpredictedTask
 from labeling.versions import weights_of
-from worker.errors import QueueUnreachable, WorkerError
+from worker.errors import NothingToDo, QueueUnreachable, WorkerError
 from worker.projects.open_project import OpenProject
 from worker.projects.requests import enqueue_requests
 from worker.queue.queues import GPU, live_workers, queued_jobs, remove_predictions
@@ -22,11 +23,15 @@ _STORED_S = 3.0  # what answered an opened task is stored by Label Studio only t
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the project's predictions of the version of now are. `ready`: computed, not yet at Label Studio."""
+    """How far the project's predictions of the version of now are. `ready`: computed, not yet at Label Studio.
+
+    `cancelled` ones were taken back: they are not under way, and not done.
+    """
 
     requested: int
     ready: int
     failed: int
+    cancelled: int = 0
 
     @property
     def under_way(self) -> int:
@@ -113,7 +118,7 @@ def missing(project: OpenProject, options: RunOptions) -> int:
 def look(project: OpenProject) -> Progress:
     """Where things stand."""
     counts = project.store.progress.version_counts(project.project).get(project.version, {})
-    return Progress(counts.get("requested", 0), counts.get("ready", 0), counts.get("failed", 0))
+    return Progress(*(counts.get(status, 0) for status in ("requested", "ready", "failed", "cancelled")))
 
 
 def run_to_resume(project: OpenProject) -> ProjectRun:
@@ -129,7 +134,7 @@ def run_to_resume(project: OpenProject) -> ProjectRun:
     if last is not None and last.outcome != "finished":
         return last
     what = "No run over it was begun yet" if last is None else "The last run over it has finished"
-    raise WorkerError(
+    raise NothingToDo(
         f"There is nothing to resume in project {project.number}. {what}: argenseg predict --project {project.number}"
     )
 
@@ -141,6 +146,31 @@ def cancel(project: OpenProject) -> int:
     with suppress(QueueUnreachable):  # a job that is left finds nothing to do
         remove_predictions(project.connection, cancelled)
     return len(cancelled)
+
+
+def redraw(project: OpenProject) -> int:
+    """Delete what we sent of the version of now, so that a run draws it anew; returns how many predictions.
+
+    What was predicted stays in our store, for the corrections of it. LabelStudioError as Label Studio fails.
+    """
+    deleted = 0
+    for page in project.client.task_pages(project.number, min_predictions=1):
+        tasks = [int(task["id"]) for task in page.tasks]
+        for task in tasks:
+            for held in project.client.list_predictions(task):
+                if held["model_version"] == project.version and _is_ours(project, task, held):
+                    project.client.delete_prediction(int(held["id"]))
+                    deleted += 1
+        project.store.requests.retire(project.project, project.version, tasks)
+    return deleted
+
+
+def _is_ours(project: OpenProject, task: int, held: dict[str, Any]) -> bool:
+    if project.store.predictions.find_sent(project.project, task, int(held["id"]), or_newest=False) is not None:
+        return True
+    regions = held["result"] or []
+    first = str(regions[0].get("id")) if regions else ""
+    return bool(first) and project.store.predictions.find_region(project.project, task, first) is not None
 
 
 def failures(project: OpenProject) -> list[UnpredictedTask]:

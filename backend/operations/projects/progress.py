@@ -16,7 +16,8 @@ from worker.queue.queues import GPU, live_workers
 class Standing:
     """What is shown at one moment. `seconds_left` is of what workers can do now, None while nothing is measured.
 
-    `postponed` tasks wait for an outage to end; `reason` is that of most of them.
+    `postponed` tasks wait for an outage to end; `reason` is that of most of them. `cancelled` ones were taken back
+    meanwhile: they are not done.
     """
 
     done: int
@@ -27,13 +28,16 @@ class Standing:
     seconds_left: float | None
     postponed: int = 0
     reason: str = ""
+    cancelled: int = 0
 
     def text(self) -> str:
         """All but the count, in words."""
         parts = [f"{self.failed} failed"] if self.failed else []
-        if not self.workers and self.done < self.total:
+        if self.cancelled:
+            parts.append(f"{self.cancelled} taken back")
+        if not self.workers and self.done + self.cancelled < self.total:
             parts.append("no worker is running (argenseg up, or argenseg worker)")
-        elif self.waiting_to_be_sent and self.waiting_to_be_sent == self.total - self.done:
+        elif self.waiting_to_be_sent and self.waiting_to_be_sent == self.total - self.done - self.cancelled:
             parts.append(f"{self.waiting_to_be_sent} wait to be sent")
         elif self.seconds_left is not None:
             parts.append(f"about {duration(self.seconds_left)} left")
@@ -61,8 +65,10 @@ def look_if_idle(project: OpenProject) -> Progress | None:
 
 
 def current_standing(
-    project: OpenProject, progress: Progress, began: datetime, already_failed: int, total: int
+    project: OpenProject, progress: Progress, began: datetime, before: Progress, total: int
 ) -> Standing:
+    """Where a run of `total` tasks is that began with `before`."""
+    cancelled = min(max(progress.cancelled - before.cancelled, 0), total - progress.under_way)
     weights = weights_of(project.version)
     pace = project.store.progress.pace(weights=weights, project=project.project, since=began)
     try:
@@ -72,9 +78,10 @@ def current_standing(
     delays = project.store.progress.delays(project.project, project.version)
     can_compute = progress.requested - sum(delay.tasks for delay in delays if delay.status == "requested")
     return Standing(
-        done=total - progress.under_way,
+        done=total - progress.under_way - cancelled,
         total=total,
-        failed=max(progress.failed - already_failed, 0),
+        failed=max(progress.failed - before.failed, 0),
+        cancelled=cancelled,
         waiting_to_be_sent=progress.ready,
         workers=workers,
         seconds_left=None if pace is None or can_compute <= 0 else pace.seconds_per_task * can_compute,

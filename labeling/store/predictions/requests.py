@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from labeling.errors import StoreError
 from labeling.prompts.plan import PromptPlan
+from labeling.prompts.task_values import task_value
 from labeling.store.base import utc_now
 from labeling.store.database import Database
-from labeling.store.predictions.records import Delivery, PredictionRequest, TaskRequest
+from labeling.store.predictions.records import SENT_STATUSES, Delivery, PredictionRequest, TaskRequest
 from labeling.store.predictions.rows import change_row, get_row, prediction_request, rows_where, unchanged_rows
 from labeling.store.predictions.tables import PredictionRow
 from labeling.store.project_runs import ProjectRunRow
@@ -114,6 +115,16 @@ class RequestStore:
                 )
                 for task in tasks
             ]
+
+    def retire(self, project: Project, model_version: str, task_ids: Sequence[int]) -> None:
+        """What was sent of this version for these tasks is not what a new request for them asks: it is computed anew.
+
+        What was predicted stays, for corrections of it.
+        """
+        same = _same_requests(project.id, task_ids, model_version).where(PredictionRow.status.in_(SENT_STATUSES))
+        with self.database.writing() as session:
+            for row in session.scalars(same).all():
+                _retire(session, row)
 
     def begin(self, prediction_id: int) -> PredictionRequest | None:
         """Count an attempt and return the row if it is still requested; None if there is nothing to do any more."""
@@ -249,7 +260,7 @@ def _existing_request(session: Session, row: PredictionRow) -> PredictionRow | N
 def _shows_another_image(existing: PredictionRow, row: PredictionRow, image_key: str) -> bool:
     """Whether the existing row was computed, or is just now, of another image than the task's."""
     is_begun = existing.result is not None or (existing.status == "requested" and existing.attempts > 0)
-    return is_begun and existing.task_data.get(image_key) != row.task_data.get(image_key)
+    return is_begun and task_value(existing.task_data, image_key) != task_value(row.task_data, image_key)
 
 
 def _retire(session: Session, row: PredictionRow) -> None:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from backend.console.cli import COMMANDS, main
+from backend.console.cli import COMMANDS, GROUPS, main
 from labeling.settings import Settings
 from tests.backend.web.recorded import recorded
 from tests.backend.web.served import backend_process
@@ -42,6 +42,10 @@ print([name for name in {[*HEAVY, "flask", "waitress", "redis", "pydantic", "sql
     assert output.endswith("[]\n")
     for name, command in COMMANDS.items():
         assert f"\n  {name} " in output and command.help.split()[0] in output
+
+
+def test_every_command_is_in_one_group_of_the_help() -> None:
+    assert sorted(" ".join(GROUPS.values()).split()) == sorted(COMMANDS)
 
 
 def test_as_a_module() -> None:

@@ -94,6 +94,12 @@ def test_a_project_from_the_first_look_to_the_pin(
     code, reported = argenseg("versions", "list", "--project", "5")
     assert code == 0 and "current, seen by annotators" in " ".join(reported.split())
     assert argenseg("versions", "prune", "--project", "5") == (0, "0 predictions were deleted.\n")
+    code, reported = argenseg("predict", "--project", "5")
+    assert code == 4 and len(reported.splitlines()) == 1 and "argenseg predict --project 5 --again" in reported
+    code, reported = argenseg("predict", "--project", "5", "--again")
+    assert code == 0 and reported.startswith("4 predictions of") and "holds 4 predictions" in reported
+    assert len(label_studio.predictions) == 4
+    assert project.store.progress.counts()["published"] == 4 + 4, "what was predicted before stays in our store"
 
 
 @pytest.mark.parametrize("title", ["[/data] cells", "Cells [batch 1]", "Cells :car:"])
@@ -133,9 +139,13 @@ def test_the_blind_slice_is_left_out(connected: Settings, redis_connection: Redi
     assert f"{wanted} tasks are queued" in reported
 
 
-def test_cancel(argenseg: Argenseg) -> None:
+def test_cancel(argenseg: Argenseg, project: OpenProject) -> None:
+    before = predict.look(project)
     assert "5 tasks are queued" in argenseg("predict", "--project", "5", "--no-wait")[1]
     assert argenseg("predict", "--project", "5", "--cancel")[1].startswith("5 tasks are taken back")
+    standing = current_standing(project, predict.look(project), utc_now(), before, 5)
+    assert (standing.done, standing.text()) == (0, "5 taken back"), "cancelled is not done"
+    assert argenseg("predict", "--project", "5", "--cancel")[0] == 4
     assert argenseg("predict", "--project", "5", "--failed")[1] == "No task failed.\n"
 
 
@@ -191,7 +201,7 @@ def test_who_sees_the_live_backends_version_is_told_of_pinning(
 
 def test_a_cancelled_run_is_resumed_with_its_options(argenseg: Argenseg, project: OpenProject) -> None:
     code, reported = argenseg("predict", "--project", "5", "--resume")
-    assert code == 1 and "nothing to resume" in reported
+    assert code == 4 and "nothing to resume" in reported
     argenseg("predict", "--project", "5", "--limit", "2", "--only-unlabeled", "--pin", "--no-wait")
     project.store.requests.begin(project.store.requests.stale(-1)[0])
     assert argenseg("predict", "--project", "5", "--cancel")[1].startswith("1 tasks are taken back.")
@@ -229,6 +239,7 @@ def test_a_run_that_ends_otherwise_is_no_success(
 def test_what_is_postponed_is_reported_and_not_in_the_estimate(
     argenseg: Argenseg, project: OpenProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = predict.look(project)
     argenseg("predict", "--project", "5", "--no-wait")
     began, rows = utc_now(), project.store.requests.stale(-1)
     project.store.requests.begin(rows[0])
@@ -238,7 +249,7 @@ def test_what_is_postponed_is_reported_and_not_in_the_estimate(
 
     def standing() -> Standing:
         monkeypatch.setattr(progress, "live_workers", lambda *_: 1)
-        return current_standing(project, predict.look(project), began, 0, 5)
+        return current_standing(project, predict.look(project), began, before, 5)
 
     some = standing()
     assert (some.postponed, some.reason) == (3, "no such host") and some.seconds_left is not None

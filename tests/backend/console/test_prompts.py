@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from argenseg_model.known_names import KnownNames
 from backend.console import prompt_trial as cli
 from backend.console.cli import main
 from backend.operations import prompt_trial as trial
@@ -135,7 +136,8 @@ def test_time_is_told_for_a_question_and_for_what_a_wording_asks(
     results = [WordingResult(each) for each in wordings]
     tried = [trial.TriedTask(1, seconds=4.0), trial.TriedTask(2, seconds=12.0), trial.TriedTask(3, problem="gone")]
     assert trial.seconds_per_question(tried, results) == 2.0  # four questions: two prompts more, and what is excluded
-    cli._report(results, tried, "ball", "starter-1", as_json=False)
+    report = trial.TrialReport(tuple(results), tuple(tried))
+    cli._report(report, "ball", "starter-1", KnownNames({}, frozenset()), as_json=False)
     reported = capsys.readouterr().out
     assert "2 annotated tasks, 2.00 s a question" in reported
     rows = [[cell.strip() for cell in line.split("│")] for line in reported.splitlines() if "│" in line]
@@ -148,6 +150,23 @@ def test_people_see_a_table(run: Any, capsys: pytest.CaptureFixture[str]) -> Non
     assert "a red thing (now)" in output and "0.750 (0.50–1.00)" in output and "1 of 1" in output
     assert "[b]blue" in output and "Task 6 is left out" in output
     assert output.index("a red thing") < output.index("blue")  # the best one first
+
+
+def test_words_that_the_model_was_not_taught_are_told(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    run("ein Ball; a red thing")
+    now, german = json.loads(capsys.readouterr().out)["prompts"]
+    assert now["unknown"] == [] and "was not taught 'ein'" in german["unknown"][0]
+    run("ein Ball; a red thing", as_json=False)
+    assert '"ein Ball": the model was not taught' in capsys.readouterr().out
+
+
+def test_the_names_that_a_model_was_taught_are_listed(tmp_path: Path) -> None:
+    environment = {"ARGENSEG_DATA_DIR": str(tmp_path)}
+    listed = CliRunner().invoke(main, ["prompts", "names"], env=environment).output
+    assert "nuclei" in listed and "cell nucleus" in listed and "largest" in listed
+    (tmp_path / "config.json").write_text("{}")
+    listed = CliRunner().invoke(main, ["prompts", "names", "--model", str(tmp_path)], env=environment).output
+    assert "any words may be asked" in listed
 
 
 def test_the_first_annotated_tasks_are_enough(run: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """/predict and /setup when things are many, missing, slow or down."""
 
+import logging
 import sqlite3
 import threading
 import time
@@ -129,6 +130,17 @@ def test_a_label_config_that_broke_hides_no_masks(client: FlaskClient, store: St
     assert send(client, broken).json == {"model_version": sent}
 
 
+def test_setup_logs_once_which_words_the_model_was_not_taught(
+    client: FlaskClient, model_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    (model_folder / "config.json").write_text('{"model_name": "tiny-1", "known_names": {"nuclei": ["nuclei"]}}')
+    for _ in range(2):
+        send(client, recorded("setup"))
+    red, blue = [message for message in caplog.messages if "was not taught" in message]
+    assert red.startswith('Project 1: Label "red"') and "'blue'; it knows, for example, nuclei" in blue
+
+
 def renamed(config: str) -> str:
     return config.replace('value="red"', 'value="red" prompt="a red ball"')
 
@@ -145,8 +157,24 @@ def test_a_typed_prompt_is_waited_for_longer(settings: Settings, store: Store, c
 def test_a_box_of_an_unknown_label_fails_with_its_reason(client: FlaskClient, store: Store) -> None:
     recording = recorded("predict_interactive_rectangle")
     recording["json"]["params"]["context"]["result"][0]["value"]["rectanglelabels"] = ["green"]
-    assert send(client, recording).json == {"results": [[]]}
-    assert "the label of this box" in (store.predictions.get(1).error or "")
+    (answer,) = send(client, recording).json["results"]
+    assert answer["result"] == [] and "the label of this box" in answer["error"]
+    assert store.predictions.get(1).error == answer["error"]
+
+
+def test_a_typed_word_that_the_model_was_not_taught_is_answered_with_the_reason(
+    settings: Settings, store: Store, connection: "Redis"
+) -> None:
+    def work() -> None:  # as a worker that found nothing
+        eventually(lambda: live_rows(connection, GPU, PREDICT) == {1})
+        store.predictions.fail(1, "The model was not taught 'hunde'.")
+
+    client = create_app(settings.model_copy(update={"interactive_wait_s": 2}), store, connection).test_client()
+    worker = threading.Thread(target=work)
+    worker.start()
+    (answer,) = send(client, recorded("predict_interactive_text")).json["results"]
+    worker.join()
+    assert answer["result"] == [] and answer["error"] == "The model was not taught 'hunde'."
 
 
 def test_the_version_changes_with_the_prompts(client: FlaskClient) -> None:

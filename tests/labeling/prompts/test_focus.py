@@ -105,7 +105,8 @@ def test_a_window_holds_what_its_focus_can_keep(boxes: list[Box], points: list[P
 
 
 def test_a_window_is_small_on_a_large_image() -> None:
-    assert focus_window(Focus((Box(10, 20, 5, 5),)), 4000, 3000) == (384, 584, 616, 766)
+    assert focus_window(Focus((Box(10, 20, 5, 5),)), 4000, 3000) == (350, 550, 650, 800)
+    assert focus_window(Focus((Box(10, 20, 1, 1),)), 4000, 3000) == (356, 556, 484, 674)  # of a small one 128 px
     assert focus_window(Focus(points=(Point(50, 50),)), 640, 480) == (224, 144, 416, 336)
     corner = Point(0, 100)
     assert focus_window(Focus(points=(corner,)), 4000, 3000) == (0, 2880, 120, 3000)
@@ -143,7 +144,17 @@ def test_a_box_that_holds_much_less_than_an_object_is_filled(two: NDArray[np.boo
         assert np.array_equal(fill_doubtful_boxes(limit_to_focus(mask, focus), focus), expected)
 
 
-def test_boxes_of_areas_and_boxes_with_points_are_not_filled(two: NDArray[np.bool_]) -> None:
-    nothing = np.zeros_like(two)
-    for focus in (Focus((Box(0, 0, 60, 60),)), Focus((Box(10, 10, 20, 20),), (LEFT,))):
-        assert not fill_doubtful_boxes(nothing, focus).any()
+def test_boxes_of_areas_are_filled_where_nothing_is_in_them_and_boxes_with_points_never(
+    two: NDArray[np.bool_],
+) -> None:
+    area, nothing, bit = Focus((Box(0, 0, 60, 60),)), np.zeros_like(two), np.zeros_like(two)
+    bit[10, 10] = True
+    assert fill_doubtful_boxes(nothing, area).sum() == 60 * 120
+    assert np.array_equal(fill_doubtful_boxes(bit, area), bit)
+    assert not fill_doubtful_boxes(nothing, Focus((Box(10, 10, 20, 20),), (LEFT,))).any()
+
+
+def test_a_box_leaves_out_its_neighbour_which_it_cuts(two: NDArray[np.bool_]) -> None:
+    """Of the right object a quarter is in the box. Where there is nothing else, that is what is meant."""
+    assert np.array_equal(limit_to_focus(two, Focus((Box(5, 20, 60, 60),))), left(two))
+    assert limit_to_focus(two, Focus((Box(50, 20, 15, 60),))).sum() == 40 * 10

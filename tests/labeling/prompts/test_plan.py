@@ -48,16 +48,16 @@ def test_a_task_without_a_usable_prompt_is_asked_as_the_config_says(prompt: obje
         (THREE, "something", "car"),
         (THREE, "the big tree", "tree"),
         (THREE, "the CAR on the left", "car"),
-        (THREE, "a car under a tree", "car"),  # two labels: the first of the config
+        (THREE, "a car under a tree", "tree"),  # the longest
         (THREE, "the tree top", "tree top"),  # no "tree"
-        (THREE, "a tree and its tree top", "car"),  # both
+        (THREE, "a tree and its tree top", "tree top"),  # the longest
         (THREE, "Tree top.", "tree top"),  # its own prompt
         (THREE, "scary streets", "car"),  # whole words only
         (TISSUE, "all nuclei", "Nucleus"),  # its own prompt, word for word
         (TISSUE, "Dark Spots.", "Nucleus"),
         (TISSUE, "all cells", "cell"),
         (TISSUE, "the two processes", "Process"),
-        (TISSUE, "a nucleus beside vessels", "Vessel"),  # two labels
+        (TISSUE, "a nucleus beside vessels", "Nucleus"),
         (TISSUE, "cellset", "Vessel"),
     ],
 )

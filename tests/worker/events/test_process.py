@@ -1,5 +1,6 @@
 """What follows from an event: new tasks are requested, label configs remembered, and nonsense does no harm."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from redis import Redis
 
 from labeling.errors import StoreError
+from labeling.logs import note_what_it_is_about
 from labeling.settings import Settings
 from labeling.store import RunOptions, Store
 from tests.worker.conftest import label_config
@@ -55,6 +57,16 @@ def test_new_tasks_are_requested_some_at_a_time(follow: Callable[..., int], plai
     assert follow("TASKS_CREATED", {"project": {"id": 3, "label_config": CONFIG}, "tasks": tasks}) == 0
     assert kept.progress.counts(3) == {"requested": 225, "failed": 225}
     assert kept.projects.find(3, plain.installation_url) is not None
+
+
+def test_the_log_names_the_event_and_its_task(follow: Callable[..., int], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    caplog.handler.addFilter(note_what_it_is_about)
+    project = {"id": 3, "label_config": CONFIG}
+    annotation = {"id": 5, "result": [], "updated_at": "2026-11-29T10:00:00Z", "completed_by": 1}
+    follow("ANNOTATION_CREATED", {"project": project, "task": {"id": 12, "data": {}}, "annotation": annotation})
+    abouts = [record.about for record in caplog.records if record.name == "worker.events.process"]
+    assert abouts and all(about == {"event": 1, "project": 3, "task": 12} for about in abouts)
 
 
 @pytest.mark.parametrize(

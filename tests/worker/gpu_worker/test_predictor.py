@@ -1,4 +1,5 @@
 import io
+import logging
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from labeling.errors import DoubtfulImageError, ImageFetchError, ImageOutage, StoreError, UnknownHostError
+from labeling.logs import note_what_it_is_about
 from labeling.prompts.focus import Focus, Point
 from labeling.prompts.interaction import Interaction
 from labeling.prompts.label_config import parse_label_config
@@ -106,6 +108,19 @@ def test_all_prompts_of_a_task_are_one_model_call_and_one_stored_prediction(
     assert image.sha256 == sha256(b64decode(image.reference.partition(",")[2])).hexdigest()
 
 
+def test_the_log_of_a_task_names_it_wherever_it_is_worked_on(
+    context: JobContext, want: Want, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    caplog.handler.addFilter(note_what_it_is_about)
+    good, bad = want(task_id=7), want(task_id=8, image="data:image/png;base64,AAAA")
+    predict_all(context, Threshold(), [good.id, bad.id])
+    told = {record.getMessage(): record.about for record in caplog.records if record.name.endswith("predictor")}
+    assert len(told) == 2
+    for row, about in zip((good, bad), sorted(told.values(), key=lambda about: about["prediction"]), strict=True):
+        assert about == {"project": row.project.project_id, "task": row.task_id, "prediction": row.id}
+
+
 def test_a_job_that_runs_twice_computes_once(context: JobContext, want: Want) -> None:
     wanted, segmenter = want(), Threshold()
     predict(context, segmenter, wanted.id)
@@ -154,6 +169,31 @@ def test_an_image_that_cannot_be_had_fails_at_once(context: JobContext, store: S
     assert predict(context, segmenter, wanted.id) == "failed"
     assert store.predictions.get(wanted.id).error
     assert segmenter.calls == []
+
+
+def test_nothing_found_of_a_word_that_was_not_taught_is_no_answer(
+    context: JobContext, store: Store, want: Want, tmp_path: Path
+) -> None:
+    """Neither pushed nor given to who waits; what was found is, and so is that a known thing is not there."""
+    dark, config = plain_picture(0), tmp_path / "config.json"
+    config.write_text('{"known_names": {"cells": ["cell", "cells"]}, "known_words": ["all"]}')
+    context = replace(context, settings=context.settings.model_copy(update={"model": str(tmp_path)}))
+    for delivery in ("push", "sync"):
+        unknown = want("all cells", "alle Hunde", task_id=1, image=dark, delivery=delivery)
+        assert predict(context, Threshold(), unknown.id) == "failed"
+        assert "'alle', 'hunde'; it knows, for example, cells" in (store.predictions.get(unknown.id).error or "")
+        assert store.predictions.deliver_now(unknown.id) is None
+    assert live_rows(context.connection, PUBLISH, PUBLISH_PREDICTION) == set()
+    assert predict(context, Threshold(), want("all cells", task_id=2, image=dark).id) == "ready"
+    assert predict(context, Threshold(), want("alle Hunde", task_id=3).id) == "ready"  # something was found
+    config.write_text("{}")  # a model that cannot say what it knows
+    assert predict(context, Threshold(), want("alle Hunde", task_id=4, image=dark).id) == "ready"
+
+
+def plain_picture(grey: int) -> str:
+    buffer = io.BytesIO()
+    Image.new("L", (40, 30), grey).save(buffer, "PNG")
+    return "data:image/png;base64," + b64encode(buffer.getvalue()).decode()
 
 
 def test_a_label_config_that_became_unusable_fails_with_advice(context: JobContext, store: Store, want: Want) -> None:

@@ -5,6 +5,7 @@ fine-tune runs.
 import io
 import json
 import os
+import re
 import signal
 import tempfile
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from argenseg_model.images import load_image
 from backend.console.demo import pictures, run, training_news
 from backend.console.demo.check import CheckFailed, check_masks
 from backend.console.demo.command import demo
-from backend.console.demo.label_studio import PASSWORD, USER, LabelStudioServer
+from backend.console.demo.label_studio import PASSWORD, USER, LabelStudioServer, free_ports
 from backend.console.demo.pictures import missing_packages
 from backend.console.demo.sample_project import NUCLEI, Sample, SampleProject, SampleTask, is_holdout, photographs
 from backend.console.demo.training_news import TrainingNews
@@ -29,6 +30,7 @@ from backend.console.demo.training_project import TISSUE, place_tissue, true_ann
 from backend.console.demo.welcome import open_browser, welcome
 from labeling.datasets.perceptual_hash import NEAR_BITS, distances, perceptual_hash
 from labeling.datasets.splits import HashedImage, place_images
+from labeling.prompts.known import known_names, unknown_notes, unknown_prompts
 from labeling.prompts.label_config import parse_label_config
 from labeling.regions.kinds import draw_regions, region_dict
 from labeling.settings import Settings
@@ -58,17 +60,19 @@ def test_real_pictures_come_out_of_packages_and_nobody_knows_their_truth() -> No
 
 def test_without_the_packages_the_demo_has_its_drawn_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "find_spec", lambda _: None)
-    assert missing_packages() == ["mahotas", "skimage", "sklearn"] and photographs() is None
+    assert missing_packages() == ["mahotas", "skimage", "sklearn"] and photographs() == []
     assert replace(NUCLEI).ids == [each.id for each in pictures.CULTURES]
 
 
 def test_photographs_are_shown_with_the_names_that_the_starter_draws() -> None:
     if missing_packages():
         pytest.skip(f"not installed: {missing_packages()}")
-    shown = photographs()
-    assert shown is not None
-    (control,) = parse_label_config(shown.label_config).controls
-    assert [label.label for label in control.labels] == ["Galaxy or star"] and shown.ids == ["hubble"]
+    assert [sample.ids for sample in photographs()] == [["coins"], ["china"]]
+    for sample in (NUCLEI, TISSUE, *photographs()):
+        config = parse_label_config(sample.label_config)
+        (typed,) = re.findall(r"such as: (.+?) \(Auto", sample.label_config)
+        names = known_names(Settings(), "starter")
+        assert unknown_notes(names, config) == [] and unknown_prompts(names, [typed]) == {}
 
 
 def test_the_open_tasks_come_first_and_the_holdout_is_enough_for_the_gate() -> None:
@@ -105,6 +109,24 @@ def test_a_first_start_copies_what_was_prepared_and_a_later_one_keeps_its_own(tm
     assert server.take_prepared() and server.has_database and server.token() == "its token"
     (server.data_dir / "label_studio.sqlite3").write_text("mine")
     assert not server.take_prepared() and (server.data_dir / "label_studio.sqlite3").read_text() == "mine"
+
+
+def test_what_is_started_has_the_token_of_the_prepared_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "environment" / "bin" / "label-studio"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    prepared = LabelStudioServer(program, tmp_path, 0).prepared
+    prepared.mkdir()
+    (prepared / "label_studio.sqlite3").touch()
+    (prepared / "token").write_text("its token")
+    given: list[Settings] = []
+    monkeypatch.setattr(run, "run_demo", lambda server, settings, *_, **__: given.append(settings) or True)
+    ports = [f"--{name}={port}" for name, port in zip(("port", "backend-port"), free_ports(2), strict=True)]
+    options = ["--label-studio", str(program), "--data-dir", str(tmp_path / "demo"), *ports]
+    assert CliRunner().invoke(demo, options).exit_code == 0
+    assert given[0].label_studio_api_key.get_secret_value() == "its token"
 
 
 class ProjectOfTasks(SampleProject):

@@ -1,4 +1,6 @@
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -129,6 +131,29 @@ def test_an_environment_and_a_folder_of_its_own(tmp_path: Path) -> None:
     assert "'ONLY'" in log
     assert "'PATH'" not in log
     assert str(tmp_path) in log
+
+
+def test_a_log_of_json_names_the_process_of_each_line(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with Supervisor(log, echo=False, log_format="json").supervising() as supervisor:
+        supervisor.start(python("child", """print('plain'); print('{"time": "t", "message": "own", "task": 12}')"""))
+        assert supervisor.run_until(lambda: "own" in log.read_text(), 20)
+        supervisor.say("stopping")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    told = {line["message"]: line["process"] for line in lines}
+    assert (told["plain"], told["own"], told["stopping"]) == ("child", "child", "argenseg")
+    assert next(line for line in lines if line["message"] == "own")["task"] == 12
+
+
+def test_a_line_of_text_has_one_date_which_the_supervisor_writes(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    code = "import logging, sys; from labeling.logs import start_log; start_log(sys.stdout, 'INFO', 'text')"
+    code += "; logging.info('x')"
+    with Supervisor(log, echo=False).supervising() as supervisor:
+        supervisor.start(python("child", code, folder=ROOT))
+        assert supervisor.run_until(lambda: "root: x" in log.read_text(), 30)
+    line = next(line for line in log.read_text().splitlines() if "root: x" in line)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d child     \| INFO root: x", line)
 
 
 ONE_ANSWER = """

@@ -175,6 +175,18 @@ def test_the_label_config(connected: Settings, label_studio: LabelStudioDouble) 
     assert states(project_checks.label_config(connected, None)) == ["skipped"]
 
 
+def test_words_that_the_live_version_was_not_taught(connected: Settings, project: OpenProject) -> None:
+    tuned = connected.data_dir / "tuned"
+    tuned.mkdir()
+    (tuned / "config.json").write_text('{"known_names": {"cells": ["cell", "cells"]}}')
+    assert states(project_checks.label_config(connected, 5)) == ["ok"]
+    project.store.models.add("tuned", str(tuned), "tiny")
+    project.store.models.set_active("tuned", project.project)
+    _, found = project_checks.label_config(connected, 5)
+    assert found.state == "warning" and "'bright'; it knows, for example, cells" in found.text
+    assert "argenseg prompts names" in found.mend and "not sent" in found.mend
+
+
 def test_a_project_that_is_not_connected(connected: Settings) -> None:
     for check in (project_checks.connection, project_checks.webhook):
         found = only(check(connected, 5))

@@ -1,12 +1,15 @@
 """A project is connected once, and again without a change; what forbids it is named."""
 
 from base64 import b64encode
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from backend.console.cli import main
 from backend.operations.projects.connection import connect_backend, same_address, webhook_faults
 from labeling.label_studio.client import LabelStudioClient
-from labeling.settings import Settings
+from labeling.settings import Settings, environment_of
 from tests.backend.operations.projects.label_studio_double import LabelStudioDouble
 from worker.errors import WorkerError
 
@@ -29,6 +32,23 @@ def test_connecting_twice_changes_nothing(
     assert connect_backend(client, 5, URL, connected) == [f"connected the ML backend {URL}"]
     assert connect_backend(client, 5, URL, connected) == []
     assert len(label_studio.backends) == len(label_studio.webhooks) == 1
+
+
+def test_who_connects_is_told_which_words_the_model_was_not_taught(
+    connected: Settings, label_studio: LabelStudioDouble
+) -> None:
+    """`argenseg connect`; `up --connect` says the same in its log."""
+
+    def connect() -> str:
+        answer = CliRunner().invoke(main, ["connect", "--project", "5"], env=environment_of(connected))
+        assert answer.exit_code == 0, answer.output
+        return answer.output
+
+    assert "was not taught" not in connect()
+    (Path(connected.model) / "config.json").write_text('{"known_names": {"cells": ["cell", "cells"]}}')
+    assert 'Label "l0" asks "bright": the model was not taught \'bright\'; it knows, for example, cells.' in connect()
+    label_studio.project["label_config"] = "<View/>"
+    assert "It is not predicted. The label config has no image" in connect()
 
 
 def test_the_password_is_sent_with_everything(

@@ -1,6 +1,7 @@
 """What a browser gets at /status, on a real store and a real Redis."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -104,6 +105,15 @@ def test_what_a_label_config_leaves_out_is_told(client: FlaskClient, store: Stor
     second = '<Image name="other" value="$other"/><Polygon name="p" toName="other" prompt="every dog"/>'
     store.projects.upsert("http://label-studio.test", 3, CONFIG.replace("</View>", second + "</View>"))
     assert "Only the image &#34;image&#34; is predicted" in client.get("/status").text
+
+
+def test_words_that_the_model_was_not_taught_are_told(
+    client: FlaskClient, store: Store, settings: Settings, model_folder: Path, connection: object
+) -> None:
+    store.projects.upsert(settings.installation_url, 3, CONFIG.replace("every cell", "alle Hunde"))
+    assert "was not taught" not in client.get("/status").text  # it keeps no list
+    (model_folder / "config.json").write_text('{"known_names": {"cells": ["cells"]}}')
+    assert "&#39;hunde&#39;; it knows, for example, cells." in client.get("/status").text
 
 
 def test_without_redis_it_says_so(app: Flask, dead_redis: object) -> None:
