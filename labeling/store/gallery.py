@@ -149,7 +149,7 @@ class GalleryStore:
         with self.database.reading() as session:
             return session.scalar(query) or 0
 
-    def _shown(self, query: Select[tuple[CorrectionRow, AnnotationRow, datetime]]) -> list[ShownCorrection]:
+    def _shown(self, query: Select[CorrectionRow, AnnotationRow, datetime]) -> list[ShownCorrection]:
         with self.database.reading() as session:
             found = session.execute(query).all()
             exclusions = _exclusions(session, {annotation.project_row_id for _, annotation, _ in found})
@@ -204,7 +204,7 @@ def _projects(session: Session, row_ids: set[int]) -> dict[int, Project]:
     return {row.id: project_record(row) for row in rows}
 
 
-def _corrections() -> Select[tuple[CorrectionRow, AnnotationRow, datetime]]:
+def _corrections() -> Select[CorrectionRow, AnnotationRow, datetime]:
     return (
         select(CorrectionRow, AnnotationRow, EventRow.received_at)
         .join(AnnotationRow, CorrectionRow.annotation_row_id == AnnotationRow.id)

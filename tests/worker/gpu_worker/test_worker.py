@@ -18,6 +18,7 @@ from labeling.store import PredictionRequest, Store
 from tests.worker.conftest import RedisServer, Want, wait_until
 from worker.context import JobContext
 from worker.queue.queues import GPU, enqueue_prediction, open_queue, wait_for_job
+from worker.queue.worker_list import list_workers
 from worker.sweeper import sweep
 
 LEASE_S = 2
@@ -59,6 +60,17 @@ def workers(connection: Redis) -> set[str]:
 
 def libraries_of(pid: int) -> str:
     return Path(f"/proc/{pid}/maps").read_text()
+
+
+def test_a_worker_tells_its_model_and_what_it_did_last(
+    start_worker: StartWorker, redis_connection: Redis, want: Want
+) -> None:
+    start_worker()
+    (idle,) = list_workers(redis_connection, GPU)
+    assert idle.model and idle.device == "cpu" and idle.last_row is None
+    row = want("bright")
+    assert wait_for_job(enqueue_prediction(redis_connection, row.id), 120)
+    wait_until(lambda: list_workers(redis_connection, GPU)[0].last_row == row.id)
 
 
 def test_a_worker_outlives_every_crash_and_stop_of_its_model(

@@ -21,13 +21,25 @@ function open(name, label, ...parts) {
   if (!dialog.open) dialog.showModal();
 }
 
+// A picture that is not drawn yet is answered with one of 1 px (pictures.js): until then the small one is shown.
+function showWhenDrawn(picture, address, tries = 0) {
+  const large = new Image();
+  large.onload = () => {
+    if (large.naturalWidth > 1) picture.src = large.src;
+    else if (picture.isConnected && tries < 20) setTimeout(() => showWhenDrawn(picture, address, tries + 1), 800);
+  };
+  large.src = tries ? `${address}?try=${tries}` : address;
+}
+
 function zoom(link) {
   const group = [...document.querySelectorAll("a[data-zoom]")].filter((each) => each.dataset.zoom === link.dataset.zoom);
   const place = group.indexOf(link);
   const go = (step) => group[place + step] && zoom(group[place + step]);
   const picture = document.createElement("img");
-  picture.src = link.href;
-  picture.alt = link.querySelector("img")?.alt ?? "";
+  const small = link.querySelector("img");
+  picture.src = small?.naturalWidth > 1 ? small.src : link.href;
+  picture.alt = small?.alt ?? "";
+  showWhenDrawn(picture, link.href);
   const caption = document.createElement("p");
   caption.textContent = link.dataset.caption ?? picture.alt;
   const row = document.createElement("div");

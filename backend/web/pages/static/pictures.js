@@ -20,7 +20,7 @@ function look(image) {
 document.addEventListener(
   "load",
   (event) => {
-    if (event.target.matches?.(".picture img, .zoom-frame img")) look(event.target);
+    if (event.target.matches?.(".picture img")) look(event.target);
   },
   true,
 );

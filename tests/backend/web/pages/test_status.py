@@ -1,11 +1,19 @@
 """What a browser gets at /status, on a real store and a real Redis."""
 
+import json
+import re
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from redis import Redis
 
+from backend.web.app import create_app
 from labeling.label_studio.messages import Task
 from labeling.prompts.interaction import Interaction
 from labeling.settings import Settings
@@ -128,3 +136,67 @@ def _status_of(services: object, connection: object) -> object:
     blueprint = make_blueprint(replace(services, connection=connection))  # type: ignore[type-var]
     blueprint.name = "dead"
     return blueprint
+
+
+def token(page: str) -> str:
+    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert found is not None
+    return found[1]
+
+
+@pytest.fixture
+def label_studio() -> Iterator[str]:
+    """A Label Studio with project 3, of which task 1 is left."""
+
+    class Api(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known = {
+                "/api/projects/3/": {"id": 3, "title": "<b>Cells</b>", "task_number": 40, "label_config": CONFIG},
+                "/api/tasks/1/": {"id": 1, "data": {"image": "a.png"}, "project": 3},
+            }
+            found = known.get(self.path.partition("?")[0])
+            self.send_response(200 if found else 404)
+            self.end_headers()
+            self.wfile.write(json.dumps(found or {"detail": "Not found."}).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_failed_tasks_are_asked_for_again_and_titles_are_label_studios(
+    label_studio: str, settings: Settings, store: Store, connection: "Redis"
+) -> None:
+    ours = Settings(**{**settings.model_dump(), "label_studio_url": label_studio, "label_studio_api_key": "key"})
+    rows = want(ours, store, 2)
+    for row in rows:
+        store.predictions.fail(row.id, "The image is broken.")
+    app = create_app(ours, store, connection)
+    client = app.test_client()
+    eventually(lambda: "&lt;b&gt;Cells&lt;/b&gt;" in client.get("/status").text)
+    page = client.get("/status").text
+    assert 'of <span class="number">40</span> tasks have masks' in page and "<b>Cells" not in page
+    form = {"csrf_token": token(page), "project": str(rows[0].project.id)}
+    assert client.post("/status/retry", data=form).headers["Location"] == "../status"
+    assert "1 task asked for again. 1 is gone from Label Studio." in client.get("/status").text
+    assert [store.predictions.get(row.id).status for row in rows] == ["requested", "cancelled"]
+    app.extensions["argenseg"].background.close()
+
+
+def test_a_retry_that_cannot_be_says_why(
+    client: FlaskClient, settings: Settings, store: Store, connection: object
+) -> None:
+    (row,) = want(settings, store, 1)
+    store.predictions.fail(row.id, "The image is broken.")
+    ours = token(client.get("/status").text)
+    client.post("/status/retry", data={"csrf_token": ours, "project": str(row.project.id)})
+    assert "were not asked for again. It is not known which Label Studio" in client.get("/status").text
+    for nobody in ("", "99", "x", "9" * 30):
+        assert client.post("/status/retry", data={"csrf_token": ours, "project": nobody}).status_code == 404
+    elsewhere = store.projects.upsert("http://another.test", 3, CONFIG)
+    answer = client.post("/status/retry", data={"csrf_token": ours, "project": str(elsewhere.id)})
+    assert answer.status_code == 400 and "another Label Studio" in answer.json["error"]
