@@ -55,6 +55,11 @@ ADDRESSES = (
     "/corrections?annotator=99",
     "/corrections?use=out",
     "/corrections?use=in&project=2",
+    "/quality",
+    "/quality?label=Mitosis&days=91",
+    "/models",
+    "/schedule",
+    "/prompts",
 )
 BEGAN = datetime(2026, 11, 1, tzinfo=UTC)
 Rows = Iterator[dict[str, Any]]

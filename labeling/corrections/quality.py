@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from labeling.corrections.blind_slice import is_blind
 from labeling.corrections.intervals import Figure, median, median_ratio, share_of_counts, tasks_needed
+from labeling.corrections.slips import is_slip
 from labeling.corrections.statistics import CALIBRATION_BINS, CalibrationBin, TimeSaved
 from labeling.store import AnnotationOutcome, RegionOutcome
 
@@ -150,7 +151,7 @@ class _Regions:
     def _add(self, task: int, key: _Key, region: RegionOutcome) -> None:
         self.key.append(self.keys.setdefault(key, len(self.keys)))
         self.task.append(task)
-        self.kind.append(_KINDS.index(region.kind))
+        self.kind.append(_KINDS.index("accepted" if _is_slip(region) else region.kind))
         self.iou.append(region.iou)
         self.boundary_iou.append(region.boundary_iou)
         self.score.append(np.nan if region.score is None or region.prompt is None else region.score)
@@ -200,6 +201,16 @@ def _origin(annotation: AnnotationOutcome, region: RegionOutcome) -> tuple[str |
         return region.model_version, region.label_before, region.prompt
     asked = [each.prompt for each in annotation.asked if each.label == region.label]
     return annotation.model_version, region.label, asked[0] if len(asked) == 1 else _SEVERAL
+
+
+def _is_slip(region: RegionOutcome) -> bool:
+    """Whether it was edited, and nobody sees it."""
+    return region.kind == "edited" and is_slip(
+        iou=region.iou,
+        changed_pixels=region.changed_pixels,
+        label_before=region.label_before,
+        label=region.label,
+    )
 
 
 def _fate(

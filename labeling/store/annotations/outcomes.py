@@ -26,6 +26,7 @@ class RegionOutcome(NamedTuple):
     score: float | None
     iou: float
     boundary_iou: float
+    changed_pixels: int
     interactive: bool
 
 

@@ -24,6 +24,7 @@ def region(kind: str, label: str = "red", prompt: str = "red ball", **changes: A
         "score": None if kind == "added" else 0.85,
         "iou": {"accepted": 1.0, "edited": 0.7}.get(kind, 0.0),
         "boundary_iou": {"accepted": 1.0, "edited": 0.5}.get(kind, 0.0),
+        "changed_pixels": 40,
         "interactive": False,
     }
     return RegionOutcome(**fields | changes)
@@ -60,6 +61,12 @@ def test_shares_are_of_what_was_predicted_and_added_ones_of_what_was_submitted()
     assert of_prompt["cell", "(several)"].added.value == 1.0 and of_prompt["cell", "(several)"].accepted.value is None
     assert [(each.name, each.tasks) for each in found.versions] == [("v1", 2)]
     assert found.annotations == 2 and found.untouched == 0
+
+
+def test_a_slip_of_the_mouse_is_no_edit() -> None:
+    slips = [region("edited", iou=0.999, changed_pixels=9), region("edited", iou=0.9, changed_pixels=3)]
+    found = measure_quality([annotation(1, *slips, region("edited"), region("edited", iou=1.0, label_before="cell"))])
+    assert found.overall is not None and (found.overall.accepted.value, found.overall.edited.value) == (0.5, 0.5)
 
 
 def test_a_month_is_told_by_week_and_less_by_day() -> None:
