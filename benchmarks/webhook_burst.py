@@ -129,7 +129,7 @@ def send_all(port: int, waiting: "queue.SimpleQueue[int]", outcome: Outcome, loc
                 outcome.cut.add(number)
         else:
             with lock:
-                if status == 200:
+                if 200 <= status < 300:
                     outcome.answered.add(number)
                     outcome.seconds.append(time.perf_counter() - began)
                 else:
@@ -137,7 +137,7 @@ def send_all(port: int, waiting: "queue.SimpleQueue[int]", outcome: Outcome, loc
 
 
 def send(port: int, number: int) -> int:
-    """A webhook on a connection of its own; the answer's status."""
+    """A webhook on a connection of its own; its answer's status."""
     annotation = {"id": number, "task": number, "result": [], "updated_at": "2026-01-01T00:00:00Z"}
     project = {"id": 5, "label_config": LABEL_CONFIG}
     event = {"action": "ANNOTATION_CREATED", "annotation": annotation, "project": project, "task": {"id": number}}
