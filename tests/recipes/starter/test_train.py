@@ -100,8 +100,10 @@ def test_soft_targets_favour_the_code_that_the_vqvae_chooses(model):
 
 
 def test_losses_fall_on_one_batch(model, cached):
-    """A few steps on the same views must lower every part of the loss."""
-    rows = draw_rows(np.random.default_rng(0), model, CachedViews(cached), 3, 2)
+    """A few steps on the same views must lower every part of the loss, where what is asked for is there."""
+    views = CachedViews(cached)
+    drawn = (draw_rows(np.random.default_rng(seed), model, views, 3, 2) for seed in range(100))
+    rows = next(rows for rows in drawn if (rows.batch.masks_R3ss.amax((1, 2, 3)) > 0).all())
     assert rows.batch.masks_R3ss.shape == (6, 3, 64, 64) and len(rows.batch.text_ids) == 6
     sight, readers = Sight(model.config.text_config.hidden_size, 4), Readers(model)
     optimizer = torch.optim.AdamW([*model.parameters(), *sight.parameters(), *readers.parameters()], lr=1e-3)
