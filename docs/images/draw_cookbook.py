@@ -20,7 +20,6 @@ from PIL import Image, ImageOps
 
 from argenseg_model import ARGenSeg
 from argenseg_model.overlays import COLOURS
-from argenseg_model.scenes import draw_scene
 from backend.console.demo.pictures import CULTURES
 from labeling.answers import Answer, build_answer, questions
 from labeling.prompts.focus import Box, Focus, Point
@@ -89,12 +88,12 @@ PICTURES: dict[str, list[Panel]] = {
         Panel("two", "PolygonLabels", 'instances="true"', focus=Focus(points=(Point(79, 52), Point(72, 62)))),
     ],
     "exclude": [
-        Panel('prompt="every shape"', "BrushLabels", label='value="thing" prompt="every shape"'),
-        Panel('prompt="all green shapes"', "BrushLabels", label='value="thing" prompt="all green shapes"'),
+        Panel('prompt="all nuclei"', "BrushLabels"),
+        Panel('prompt="nuclei in the top half"', "BrushLabels", label='value="cell" prompt="nuclei in the top half"'),
         Panel(
-            '... exclude="all green shapes"',
+            '... exclude="nuclei in the top half"',
             "BrushLabels",
-            label='value="thing" prompt="every shape" exclude="all green shapes"',
+            label='value="cell" prompt="all nuclei" exclude="nuclei in the top half"',
         ),
     ],
 }
@@ -102,10 +101,8 @@ PICTURES: dict[str, list[Panel]] = {
 
 def main() -> None:
     model = ARGenSeg.from_pretrained("starter")
-    scene = Image.fromarray(draw_scene(np.random.default_rng(10), 128, 3).image)
-    nuclei = Image.open(io.BytesIO(CULTURES[0].png()))
+    image = Image.open(io.BytesIO(CULTURES[0].png()))
     for name, panels in PICTURES.items():
-        image = scene if name == "exclude" else nuclei
         prompts = list(dict.fromkeys(prompt for panel in panels for prompt in questions(panel.plan())))
         answers = dict(zip(prompts, model.segment([image], prompts)[0], strict=True))
         picture = np.concatenate([draw_panel(image, panel, answers) for panel in panels], axis=1)

@@ -58,12 +58,13 @@ def unknown_notes(names: KnownNames, config: LabelConfig) -> list[str]:
 
 def why_nothing_was_found(names: KnownNames, plan: PromptPlan) -> str | None:
     """Why an empty answer to a plan says nothing about the picture, in words that say what to do; None: it does."""
-    said = _said(unknown_prompts(names, (item.prompt for item in plan.items)))
-    if not said:
+    unknown = unknown_prompts(names, (item.prompt for item in plan.items))
+    if not unknown:
         return None
+    said = _said(unknown) if len(plan.items) > 1 else str(next(iter(unknown.values())))
     return (
-        f"Nothing was found, which does not mean that there is nothing: {said}. Ask with a name that it knows, or"
-        " annotate some tasks and fine-tune."
+        f"{said[:1].upper()}{said[1:]}. It found nothing, which does not mean that nothing is there: ask with a name"
+        " that it knows, or annotate some tasks and fine-tune."
     )
 
 

@@ -119,14 +119,11 @@ IMMUNOHISTOCHEMISTRY = (  # glands of the colon, marked brown; to correct, and t
     PackagedPicture("open_ihc", "skimage/data/ihc.png", "no known copyright restrictions (CMMI), with scikit-image"),
 )
 
-PHOTOGRAPHS = (  # of coffee, cat, motorcycle, flower and galaxies it names nothing that it knows, or draws it badly
+# Of coffee, cat, motorcycle, pagoda, flower and galaxies the starter knows no name, or draws half of what it means.
+PHOTOGRAPHS = (
     PackagedPicture(
         "coins", "skimage/data/coins.png", "no known copyright restrictions (Brooklyn Museum), with scikit-image",
         label="Coin", prompt="all coins", typed="the largest coin",
-    ),
-    PackagedPicture(
-        "china", "sklearn/datasets/images/china.jpg", "CC BY 2.0 (danielbuechele, Flickr), with scikit-learn",
-        label="Tree", prompt="all trees", typed="all trees in the left half",
     ),
 )  # fmt: skip
 

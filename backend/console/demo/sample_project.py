@@ -98,7 +98,7 @@ NUCLEI = Sample("Nuclei: masks by ARGenSeg", (*pictures.CULTURES, *pictures.NUCL
 def photographs() -> list[Sample]:
     """Photographs on which the shipped model draws something well, of the packages that are installed.
 
-    A project for each: a small model asked for coins on trees finds some.
+    A project for each: a small model that is asked for all their names on all of them finds some that are not there.
     """
     shown = [each for each in pictures.PHOTOGRAPHS if each.path]
     return [

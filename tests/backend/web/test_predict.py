@@ -174,7 +174,8 @@ def test_a_typed_word_that_the_model_was_not_taught_is_answered_with_the_reason(
     worker.start()
     (answer,) = send(client, recorded("predict_interactive_text")).json["results"]
     worker.join()
-    assert answer["result"] == [] and answer["error"] == "The model was not taught 'hunde'."
+    assert answer["error"] == "The model was not taught 'hunde'."
+    assert answer["result"][0]["value"]["text"] == ["blue box: The model was not taught 'hunde'."]
 
 
 def test_the_version_changes_with_the_prompts(client: FlaskClient) -> None:

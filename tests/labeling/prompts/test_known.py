@@ -38,7 +38,7 @@ def test_labels_whose_words_were_not_taught_are_named_with_the_nearest_names(mod
 @pytest.mark.parametrize(
     ("typed", "reason"),
     [("nuclei", None), ("the largest nucleus; all nuclei", None), ("alle Zellkerne", "'alle', 'zellkerne'"),
-     ("nuclei; dogs", "'dogs'"), ("all", "it names nothing")],
+     ("nuclei; dogs", "'dogs'"), ("all", "It names nothing")],
 )  # fmt: skip
 def test_an_empty_answer_means_something_only_if_all_that_was_asked_is_known(
     typed: str, reason: str | None, model: str
