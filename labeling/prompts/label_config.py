@@ -14,6 +14,20 @@ from labeling.prompts.wording import clean_prompt, distinct_prompts, split_promp
 from labeling.regions.kinds import BOX_KINDS, KINDS, READABLE_KINDS, SMART_KINDS
 
 _SILENT_KINDS = tuple(kind for kind in READABLE_KINDS if kind not in SMART_KINDS)
+_SHOWN = (
+    "image",
+    "text",
+    "hypertext",
+    "paragraphs",
+    "video",
+    "audio",
+    "audioplus",
+    "timeseries",
+    "table",
+    "list",
+    "pdf",
+)
+_SPELT = {name.lower(): name for name in ("toName", "valueList", "perRegion")}
 _EXAMPLE = '<Label value="cell" prompt="every cell"/>'
 
 
@@ -132,7 +146,9 @@ def _parse_xml(xml: str) -> tuple[Element, str]:
     """The config, and itself written again, without declarations."""
     try:
         root: Element = fromstring(xml)
-        return root, tostring(root, encoding="unicode")
+        plain = tostring(root, encoding="unicode")
+        _read_as_the_page(root)
+        return root, plain
     except ParseError as error:
         raise LabelConfigError(
             f"The label config is no valid XML ({error}). Check it in Settings > Labeling Interface."
@@ -141,6 +157,17 @@ def _parse_xml(xml: str) -> tuple[Element, str]:
         raise LabelConfigError(f"The label config was refused: {error}. Remove its entity declarations.") from None
     except RecursionError:
         raise LabelConfigError("The label config is nested too deeply. Take the tags out of each other.") from None
+
+
+def _read_as_the_page(root: Element) -> None:
+    """Attributes count whatever their case, and a tag without toName is meant for the only thing that is shown."""
+    for tag in root.iter():
+        for name in [name for name in tag.attrib if name not in _SPELT.values()]:
+            tag.set(_SPELT.get(name.lower(), name.lower()), tag.attrib.pop(name))
+    shown = [tag.get("name", "") for tag in _tags(root, *_SHOWN) if tag.get("name")]
+    for tag in root.iter():
+        if len(shown) == 1 and isinstance(tag.tag, str) and _kind(tag) not in _SHOWN and tag.get("name"):
+            tag.attrib.setdefault("toName", shown[0])
 
 
 def _tags(root: Element, *names: str) -> list[Element]:

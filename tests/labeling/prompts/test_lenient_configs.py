@@ -100,6 +100,25 @@ def test_a_value_that_is_no_text_is_no_image() -> None:
     assert task_text(DATA, "images") is None and task_text({"image": " \n"}, "image") is None
 
 
+def test_attributes_count_whatever_their_case_and_the_only_image_needs_no_name_for_it() -> None:
+    label = '<Label VALUE="cell" Prompt="all cells" MIN_AREA="9"/>'
+    for tag in ('toname="image"', 'TONAME="image"', ""):
+        read = parse_label_config(
+            f'<View><Image NAME="image" Value="$image"/><BrushLabels name="m" {tag}>{label}</BrushLabels>'
+            f'<TextArea name="prompt" {tag}/></View>'
+        )
+        assert [(each.label, each.prompts, each.options.min_area) for each in read.controls[0].labels] == [
+            ("cell", ("all cells",), 9)
+        ]
+        assert (read.image.name, read.text_prompt_tag) == ("image", "prompt")
+    with pytest.raises(LabelConfigError, match="no tag that can hold a mask"):
+        parse_label_config(
+            f'<View>{IMAGE}<Text name="t" value="$t"/><BrushLabels name="m">{label}</BrushLabels></View>'
+        )
+    with pytest.raises(LabelConfigError, match="several pages"):
+        config(label, image='<Image name="image" VALUELIST="$pages"/>')
+
+
 REPEATED = """<Repeater on="$sheets" indexFlag="{{i}}"><Image name="sheet_{{i}}" value="$sheets[{{i}}].url"/>
 <BrushLabels name="mask_{{i}}" toName="sheet_{{i}}"><Label value="stain"/></BrushLabels></Repeater>"""
 
