@@ -123,6 +123,11 @@ class Settings(BaseSettings):
     finetune_threads: int = Field(1, validation_alias="FINETUNE_THREADS", ge=1, le=256)
     gate_min_images: int = Field(12, validation_alias="GATE_MIN_IMAGES", ge=2)
 
+    keep_events_days: int = Field(90, validation_alias="KEEP_EVENTS_DAYS", ge=0)  # these three: 0 is for ever
+    keep_answers_days: int = Field(90, validation_alias="KEEP_ANSWERS_DAYS", ge=0)
+    keep_cached_images_days: int = Field(90, validation_alias="KEEP_CACHED_IMAGES_DAYS", ge=0)
+    notify_url: SecretStr | None = Field(None, validation_alias="NOTIFY_URL")  # chats' addresses are secrets
+
     predict_wait_s: float = Field(8.0, validation_alias="PREDICT_WAIT_S", ge=0)
     interactive_wait_s: float = Field(30.0, validation_alias="INTERACTIVE_WAIT_S", ge=0, le=90)
     segment_timeout_s: float = Field(300.0, validation_alias="SEGMENT_TIMEOUT_S", gt=0)
@@ -140,6 +145,13 @@ class Settings(BaseSettings):
         if url and not re.match(r"https?://[^/]", url, re.IGNORECASE):
             raise ValueError("it is an address such as http://localhost:8080")
         return url or None
+
+    @field_validator("notify_url")
+    @classmethod
+    def _takes_a_post(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not re.match(r"https?://[^/]", url.get_secret_value(), re.IGNORECASE):
+            raise ValueError("it is an address of http or https")
+        return url
 
     @field_validator("data_dir")
     @classmethod
@@ -174,7 +186,11 @@ class Settings(BaseSettings):
 
     def secrets(self) -> list[str]:
         """What no log, page or answer may show: the key, the password, and the passwords of URLs."""
-        given = [secret.get_secret_value() for secret in (self.label_studio_api_key, self.basic_auth_pass) if secret]
+        given = [
+            secret.get_secret_value()
+            for secret in (self.label_studio_api_key, self.basic_auth_pass, self.notify_url)
+            if secret
+        ]
         urls = (self.redis_url, self.database_url, self.blob_url, self.label_studio_url, self.backend_url)
         return given + [password for url in urls if url for password in url_passwords(url)]
 

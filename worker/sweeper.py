@@ -13,10 +13,12 @@ from functools import partial
 from labeling.errors import LabelingError
 from labeling.logs import log_about
 from labeling.store.base import in_pages
+from worker import retention
 from worker.context import JobContext
 from worker.errors import QueueUnreachable
 from worker.events import spool
 from worker.events.process import process_event
+from worker.notices import Watch
 from worker.queue.heartbeats import SWEEPER, Heartbeat
 from worker.queue.queues import (
     GPU,
@@ -35,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 RETRY_TICK_S = 1.0
 SWEEP_INTERVAL_S = 10.0
+PRUNE_INTERVAL_S = 3600.0
 ROWS_AT_A_TIME = 1000
 STALE_S = 30.0  # longer than a request waits for its result, and than a webhook takes to be processed
 
@@ -68,6 +71,7 @@ def run(context: JobContext, stop: threading.Event) -> None:
     """
     threading.Thread(target=project_sync.run, args=(context, stop), name="reconcile", daemon=True).start()
     next_sweep, heartbeat = time.monotonic(), Heartbeat(context.connection, SWEEPER)
+    next_pruning, watch = next_sweep, Watch.of(context)
     while True:
         heartbeat.tick()
         for name in WORKED_BY:
@@ -76,6 +80,11 @@ def run(context: JobContext, stop: threading.Event) -> None:
             if swept := sweep(context, on_tick=heartbeat.tick):
                 logger.info("%d things that got lost are under way again", swept)
             next_sweep = time.monotonic() + SWEEP_INTERVAL_S
+        if time.monotonic() >= next_pruning:
+            _attempt(partial(_prune, context))
+            next_pruning = time.monotonic() + PRUNE_INTERVAL_S
+        if watch is not None:
+            watch.tick()
         if stop.wait(RETRY_TICK_S):
             return
 
@@ -87,6 +96,13 @@ def _attempt(part: Callable[[], int]) -> int:
         logger.warning("a sweep is postponed: %s", error)
     except Exception:  # whatever is wrong with one thing, the others must be found
         logger.exception("a sweep failed; it is tried again")
+    return 0
+
+
+def _prune(context: JobContext) -> int:
+    pruned = retention.prune(context.settings, context.store)
+    if pruned.events or pruned.answers or pruned.images:
+        logger.info("kept long enough, and deleted: %s", pruned)
     return 0
 
 

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from backend.console.command_line import start
+from backend.console.command_line import start_serving
 
 
 @click.command()
@@ -18,5 +18,5 @@ def backend(host: str | None, port: int | None) -> None:
     """
     from labeling.settings import environment_of
 
-    environment = os.environ | environment_of(start(host=host, port=port))
+    environment = os.environ | environment_of(start_serving(host=host, port=port))
     os.execve(sys.executable, [sys.executable, "-m", "backend.web"], environment)

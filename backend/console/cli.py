@@ -16,7 +16,7 @@ GROUPS = {
     "Label": "predict versions prompts",
     "Learn": "corrections stats finetune models",
     "The model alone": "segment evaluate init plan-memory",
-    "Keep": "backup restore",
+    "Keep": "backup restore prune",
     "One process of up, for several machines": "backend worker publisher sweeper scheduler health",
 }
 """How `argenseg --help` groups the commands: first what a newcomer needs."""
@@ -77,6 +77,7 @@ COMMANDS = {
     "sweeper": Command("backend.console.sweeper:sweeper", "Find and queue again what got lost."),
     "health": Command("backend.console.health:health", "Is this host's process of a role at work? For containers."),
     "backup": Command("backend.console.backup:backup", "Write store, masks and models to one file, while all runs."),
+    "prune": Command("backend.console.prune:prune", "Delete what was kept long enough: events, answers, caches."),
     "restore": Command("backend.console.restore:restore", "Restore a backup into an empty installation."),
 }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations  # its types are imported for type checkers only
 
 import csv
+import getpass
 import io
+import os
 import signal
 import sys
 import threading
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from labeling.settings import Settings
-    from labeling.store import Project, Store
+    from labeling.store import ActionName, Project, Store
 
 NOTHING_TO_DO = 4
 """Exit code of a command that found its work done. 0 is done, 1 failed, 2 a wrong command line, 3 refused."""
@@ -60,6 +62,15 @@ def start(*, log_level: str | None = None, **options: Any) -> Settings:
     return settings
 
 
+def start_serving(**options: Any) -> Settings:
+    """`start` for what runs unattended: what it writes is its owner's only."""
+    from labeling.private_files import keep_private
+
+    settings = start(**options)
+    keep_private(settings.data_dir)
+    return settings
+
+
 @contextmanager
 def open_store(settings: Settings) -> Iterator[Store]:
     """The settings' store, closed at the end. StoreError if it cannot be used, StoreMissing if there is none."""
@@ -75,6 +86,18 @@ def known_project(settings: Settings, store: Store, number: int) -> Project:
     if found is None:
         raise LabelingError(f"Project {number} is not known here. Connect it to the backend, or open one of its tasks.")
     return found
+
+
+def note_action(store: Store, action: ActionName, subject: str, reason: str = "") -> None:
+    """Keep that this user just did it. One that was done is not undone because it could not be noted: that is said."""
+    try:
+        who = getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in containers
+        who = f"user {os.getuid()}"
+    try:
+        store.actions.add(action, subject, who=f"{who}, command line", reason=reason)
+    except LabelingError as error:
+        click.echo(f"It was done, and not noted: {error}", err=True)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
-from backend.console.command_line import echo_csv, label_studio_options, open_store, print_table, start
+from backend.console.command_line import echo_csv, label_studio_options, note_action, open_store, print_table, start
 from labeling.credentials import hide_passwords
 from labeling.errors import LabelingError
 
@@ -190,6 +190,7 @@ def exclude(scope: str, value: str, project: int, reason: str, undo: bool) -> No
             store.exclusions.add(row, Exclusion(cast("ExclusionScope", scope), _exclusion_value(scope, value), reason))
         elif not store.exclusions.remove(row, cast("ExclusionScope", scope), value):
             raise LabelingError(f"There is no exclusion of {scope} {value} that could be taken back.")
+        note_action(store, "include" if undo else "exclude", f"{scope} {value}, project {project}", reason)
     click.echo(f"{scope} {value} is {'in again' if undo else 'excluded'}")
 
 
@@ -234,6 +235,7 @@ def delete(project: int, reason: str, **named: int | None) -> None:
     with open_store(settings) as store:
         row = _project(store, project, settings.installation_url)
         gone = erase(settings, store, row, cast("ErasureScope", scope), number, reason)
+        note_action(store, "delete", f"{scope} {number}, project {project}", reason)
     counts = f"{len(gone.store.annotations)} annotations, {gone.store.predictions} predictions"
     click.echo(f"{counts} and {len(gone.store.images)} images are gone from here; not from Label Studio, nor backups.")
     if gone.runs:

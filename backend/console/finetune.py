@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from argenseg_model.threads import be_a_good_neighbour
-from backend.console.command_line import known_project, start
+from backend.console.command_line import known_project, note_action, start
 from labeling.extras import require_extra
 from worker.errors import NothingToDo
 
@@ -62,6 +62,7 @@ def finetune(
             stopped = context.store.finetunes.stop(found)
             if not stopped:
                 raise NothingToDo("No run is open.")
+            note_action(context.store, "stop", "all runs" if project is None else f"runs of project {project}")
             click.echo(f"{stopped} runs were asked to stop.")
         elif use_default or schedule is not None or every is not None:
             finetune_runs.set_schedule(settings, context.store, found, schedule, every, use_default)

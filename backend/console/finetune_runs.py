@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from backend.console.command_line import print_table, stop_on_signal
+from backend.console.command_line import note_action, print_table, stop_on_signal
 from backend.operations.training import (
     change_schedule,
     default_schedule,
@@ -31,6 +31,9 @@ def request(context: JobContext, project: Project | None, manifest: Path | None,
     store, settings = context.store, context.settings
     requested = request_run(settings, store, project, manifest)
     run = requested.run
+    if not requested.was_open:
+        whose = "all projects" if project is None else f"project {project.project_id}"
+        note_action(store, "start", f"run {run.id} of {whose}")
     if requested.was_open and queue:
         raise click.ClickException("A run for this is open already. See argenseg finetune, or stop it with --stop.")
     if requested.was_open:
@@ -62,6 +65,7 @@ def set_schedule(
         change_schedule(settings, store, project, cron=cron, every=every)
     reported = tell_schedule(schedule_in_force(settings, store, project))
     by_default = "" if store.finetunes.find_schedule(project) else ", by default"
+    note_action(store, "schedule", f"project {project.project_id}: {reported}{by_default}")
     click.echo(f"Project {project.project_id}: {reported}{by_default}.")
 
 

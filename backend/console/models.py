@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backend.console.command_line import known_project, open_store, print_table, start
+from backend.console.command_line import known_project, note_action, open_store, print_table, start
 
 if TYPE_CHECKING:
     from backend.operations.model_versions import PromotionPlan
     from labeling.store import ModelVersion, Store
 
 _project_option = click.option("--project", type=int, metavar="N", help="Label Studio's number of the project.")
+_reason_option = click.option("--reason", default="", help="Why; it is kept with time and name.")
 
 
 @click.group()
@@ -55,8 +56,9 @@ def show(name: str) -> None:
 @models.command()
 @click.argument("name")
 @_project_option
+@_reason_option
 @click.option("--yes", is_flag=True, help="Do not ask, also for a version that the gate did not accept.")
-def promote(name: str, project: int | None, yes: bool) -> None:
+def promote(name: str, project: int | None, reason: str, yes: bool) -> None:
     """Make NAME active for a project, or for all without a version of their own; `base` is the model of the settings.
 
     Open tasks are predicted first, then annotators see the new masks. Exit code 1: it is active for new work, but in
@@ -74,12 +76,14 @@ def promote(name: str, project: int | None, yes: bool) -> None:
         if plan.needs_consent and not yes:
             click.confirm("Go on?", abort=True)
         promoted = model_versions.promote(settings, store, name, found)
+        note_action(store, "promote", f"{name}, {_where(project)}", reason)
     _say_what_is_active(f"{name} is active {_where(project)}", promoted.unseen)
 
 
 @models.command()
 @_project_option
-def rollback(project: int | None) -> None:
+@_reason_option
+def rollback(project: int | None, reason: str) -> None:
     """Go back to the version that was active before. Open tasks that came since are predicted with it first.
 
     Exit code 1 as of promote: it is active for new work, but in some project annotators go on seeing what they saw.
@@ -92,6 +96,7 @@ def rollback(project: int | None) -> None:
     with open_store(settings) as store:
         found = None if project is None else known_project(settings, store, project)
         promoted = model_versions.roll_back(settings, store, found)
+        note_action(store, "roll back", f"to {promoted.active}, {_where(project)}", reason)
     _say_what_is_active(f"{promoted.active} is active {_where(project)} again", promoted.unseen)
 
 
@@ -104,6 +109,7 @@ def delete(name: str) -> None:
 
     with open_store(start(log_level="WARNING")) as store:
         model_versions.delete_weights(store, name)
+        note_action(store, "delete", f"weights of {name}")
     click.echo(f"The weights of {name} are gone.")
 
 

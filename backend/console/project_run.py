@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from backend.console.command_line import note_action
 from backend.console.progress import follow
 from backend.operations.projects import predict as predicting
 from backend.operations.projects.predict import Outlook
@@ -55,6 +56,7 @@ def predict(
         started = predicting.look(project)
         if begun is None:
             run = project.store.project_runs.begin(project.project, project.version, options)
+            note_action(project.store, "start", f"predicting project {project.number}")
         elif begun.outcome is None:
             run = begun
         else:
@@ -193,6 +195,7 @@ def cancel(project: OpenProject, console: Console) -> None:
     taken_back = predicting.cancel(project)
     if not taken_back:
         raise NothingToDo("No task waits that was not begun.")
+    note_action(project.store, "cancel", f"predicting project {project.number}")
     console.print(f"{taken_back} tasks are taken back. What is begun is still computed and sent.")
 
 

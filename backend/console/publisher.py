@@ -2,7 +2,7 @@
 
 import click
 
-from backend.console.command_line import start
+from backend.console.command_line import start_serving
 
 
 @click.command()
@@ -16,5 +16,5 @@ def publisher() -> None:
     from worker.queue.leased_worker import LeasedWorker
     from worker.queue.queues import PUBLISH
 
-    with JobContext.open(start()) as context:
+    with JobContext.open(start_serving()) as context:
         LeasedWorker(PUBLISH, context.connection, publish_functions(context)).work(logging_level="WARNING")

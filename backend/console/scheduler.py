@@ -2,7 +2,7 @@
 
 import click
 
-from backend.console.command_line import start, stop_on_signal
+from backend.console.command_line import start_serving, stop_on_signal
 
 
 @click.command()
@@ -14,5 +14,5 @@ def scheduler() -> None:
     from worker.context import JobContext
     from worker.finetune import scheduler as scheduling
 
-    with JobContext.open(start()) as context, stop_on_signal() as stop:
+    with JobContext.open(start_serving()) as context, stop_on_signal() as stop:
         scheduling.run(context, stop)

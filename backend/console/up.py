@@ -2,7 +2,7 @@
 
 import click
 
-from backend.console.command_line import label_studio_options, start
+from backend.console.command_line import label_studio_options, start_serving
 
 
 @click.command()
@@ -29,5 +29,7 @@ def up(
 
     if connect != bool(projects):
         raise click.UsageError("--connect and --project belong together: which project is to be connected?")
-    settings = start(label_studio_url=label_studio_url, api_key=api_key, host=host, port=port, backend_url=backend_url)
+    settings = start_serving(
+        label_studio_url=label_studio_url, api_key=api_key, host=host, port=port, backend_url=backend_url
+    )
     supervisor_up.up(settings, projects)

@@ -46,6 +46,7 @@ def pin_version(number: int, version: str | None, label_studio_url: str | None, 
 
     with opened_project(number, label_studio_url, api_key) as (project, console):
         pinning.pin(project, version or project.version)
+        command_line.note_action(project.store, "pin", f"{version or project.version}, project {number}")
         console.print(f"Annotators now see {version or project.version}.", soft_wrap=True)
         if version in (None, project.version) and (lacking := project.tasks_without_prediction()):
             console.print(f"{lacking} tasks have no prediction of it: argenseg predict --project {number}")
@@ -73,6 +74,8 @@ def prune_versions(number: int, yes: bool, label_studio_url: str | None, api_key
         deleted = sum(versioning.prune(project, found))
         if copies:
             console.print(f"{sum(versioning.prune_copies(project, copies))} second copies were deleted.")
+        if deleted or copies:
+            command_line.note_action(project.store, "prune", f"{deleted} predictions, project {number}")
         console.print(f"{deleted} predictions were deleted.")
         if deleted < len(found):
             console.print(f"{len(found) - deleted} were gone already, or are not what we sent: they were left alone.")

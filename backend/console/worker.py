@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from backend.console.command_line import start
+from backend.console.command_line import start_serving
 
 
 @click.command()
@@ -20,5 +20,5 @@ def worker(model: str | None, device: str | None, workers: int | None, devices: 
     from backend.console.supervisor.worker_group import run_group
     from worker.gpu_worker.worker import run
 
-    settings = start(model=model, device=device, workers=workers, devices=devices)
+    settings = start_serving(model=model, device=device, workers=workers, devices=devices)
     sys.exit(run(settings) if settings.workers == 1 and settings.devices is None else run_group(settings))

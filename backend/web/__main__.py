@@ -6,12 +6,14 @@ import sys
 
 from backend.web.server import serve
 from labeling.logs import configure_logs
+from labeling.private_files import keep_private
 from labeling.settings import read_settings
 from worker.errors import SupervisorError
 
 if __name__ == "__main__":
     settings = read_settings()
     configure_logs(settings)
+    keep_private(settings.data_dir)
     try:
         serve(settings)
     except SupervisorError as error:

@@ -37,8 +37,9 @@ def make_blueprint(services: Services) -> Blueprint:
 
 
 def readiness(services: Services) -> dict[str, Any]:
-    """What works: `ready`, `store`, `spool`, `redis` (bool), `corrections` (in words), `workers` (None: not known) and
-    `model` (its name)."""
+    """What works: `ready`, `corrections` (in words), `store`, `spool`, `redis` (bool), `workers` (None: not known),
+    `model` (its name).
+    """
     store = bool(services.background.call(_STORE_S, _takes_events, services.store))
     spool = probe(spool_folder(services.settings))
     workers = services.background.call(_REDIS_S, live_workers, services.connection, GPU)

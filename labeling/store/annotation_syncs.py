@@ -7,7 +7,7 @@ from sqlalchemy import ForeignKey, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from labeling.store.annotations.tables import AnnotationRow
-from labeling.store.base import Base, utc_now
+from labeling.store.base import Base, is_leased, utc_now
 from labeling.store.database import Database
 from labeling.store.events import EventRow
 from labeling.store.projects import Project, ProjectRow
@@ -62,7 +62,7 @@ class AnnotationSyncStore:
                 row = SyncRow(project_row_id=project.id)
                 session.add(row)
             is_fresh = row.synced_at is not None and row.synced_at > now - timedelta(seconds=not_within_s)
-            if (row.lease_until is not None and row.lease_until > now) or is_fresh:
+            if is_leased(row.lease_until, lease_s) or is_fresh:
                 return None
             row.lease_until = now + timedelta(seconds=lease_s)
             return SyncTurn(row.synced_until, row.full_synced_at, row.full_after)

@@ -102,7 +102,7 @@ class ErasureStore:
                 masks, images = masks | predicted, _delete_image(session, project, number)
             names = {f"{project.project_id}/{annotation_id}" for annotation_id in annotations}
             manifests = _forget_data_sets(session, names, reason)
-            orphans = masks - _used_masks(session, masks)
+            orphans = masks - used_masks(session, masks)
         self._scrub_events(project)
         for digest in (*orphans, *images, *manifests):
             self.blobs.delete(digest)
@@ -192,7 +192,8 @@ def _forget_data_sets(session: Session, names: set[str], reason: str) -> list[st
     return manifests
 
 
-def _used_masks(session: Session, masks: Iterable[str]) -> set[str]:
+def used_masks(session: Session, masks: Iterable[str]) -> set[str]:
+    """Those of these masks that corrections or predictions show."""
     digests, used = list(masks), set[str]()
     for start in range(0, len(digests), _MASKS_AT_A_TIME):
         for column in (CorrectionRow.mask_before, CorrectionRow.mask_after, PredictedRegionRow.mask):

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from labeling.errors import StoreError
-from labeling.store.base import Base, utc_now
+from labeling.store.base import Base, is_older, utc_now
 from labeling.store.database import Database
 
 
@@ -182,8 +182,7 @@ class EventStore:
 
 
 def _is_unprocessed(older_than_s: float) -> ColumnElement[bool]:
-    before = utc_now() - timedelta(seconds=older_than_s)
-    return and_(EventRow.processed_at.is_(None), EventRow.received_at <= before)
+    return and_(EventRow.processed_at.is_(None), is_older(EventRow.received_at, older_than_s))
 
 
 def _storable(text: str) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from labeling.errors import StoreError
-from labeling.store.base import Base, utc_now
+from labeling.store.base import Base, is_leased, utc_now
 from labeling.store.database import Database
 from labeling.store.projects import Project, project_of
 
@@ -152,7 +152,7 @@ class FinetuneStore:
         rows_in_order = select(FinetuneRunRow).where(FinetuneRunRow.status.in_(_OPEN)).order_by(FinetuneRunRow.id)
         with self.database.writing() as session:
             rows = list(session.scalars(rows_in_order.with_for_update()))
-            leased = [row for row in rows if row.leased_until is not None and row.leased_until > now]
+            leased = [row for row in rows if is_leased(row.leased_until, lease_s)]
             due = [row for row in rows if row.not_before is None or row.not_before <= now]
             if not due or any(row.holder != holder for row in leased):
                 return None

@@ -24,6 +24,7 @@ from labeling.store.predictions.requests import RequestStore
 from labeling.store.predictions.results import PredictionStore
 from labeling.store.project_runs import ProjectRunStore
 from labeling.store.projects import ProjectStore
+from labeling.store.retention import RetentionStore
 from labeling.store.task_images import TaskImageStore
 from labeling.store.trials import TrialStore
 
@@ -58,6 +59,7 @@ class Store:
     models: ModelStore
     finetunes: FinetuneStore
     actions: ActionStore
+    retention: RetentionStore
     trials: TrialStore
     gallery: GalleryStore
 
@@ -92,6 +94,7 @@ class Store:
             models=ModelStore(database),
             finetunes=FinetuneStore(database),
             actions=ActionStore(database),
+            retention=RetentionStore(database, blobs),
             trials=TrialStore(database),
             gallery=GalleryStore(database),
         )

@@ -47,6 +47,15 @@ def beat(connection: "Connection", process: str) -> None:
         logger.debug("no sign of life: %s", error)
 
 
+def tell_once(connection: "Connection", key: str, lasts_s: int) -> bool:
+    """Whether nobody said `key` in the last `lasts_s` seconds, and we may; yes too while Redis does not answer."""
+    try:
+        return bool(connection.set(f"{RQ_KEY_PREFIX}:told:{key}", 1, ex=lasts_s, nx=True))
+    except RedisError as error:
+        logger.debug("it may be told twice: %s", error)
+        return True
+
+
 @asking_redis()
 def is_alive(connection: "Connection", process: str, *, host: str | None = None) -> bool:
     """Whether a copy of it, on `host` or anywhere, gave a sign of life in the last minutes.

@@ -72,6 +72,8 @@ class LeasedWorker(SimpleWorker):
             try:
                 return step()
             except ResponseError as error:
+                if self._stop_requested:
+                    raise
                 logger.warning("a worker waits: %s", what_is_wrong(error))
                 with contextlib.suppress(RedisError):  # a full Redis takes that: we live
                     self.connection.expire(self.key, self.worker_ttl + 60)
@@ -89,7 +91,16 @@ class LeasedWorker(SimpleWorker):
     def _finalize_success(self, job: Job, queue: Queue, execution: Execution, return_value: Any) -> None:
         """The end of a job that returned: here, and nowhere else, our retries become RQ's."""
         retry_or_value = return_value.to_rq() if isinstance(return_value, RetryLater) else return_value
-        super()._finalize_success(job, queue, execution, retry_or_value)
+        self._waiting_for_redis(
+            lambda: super(LeasedWorker, self)._finalize_success(job, queue, execution, retry_or_value)
+        )
+
+    def _finalize_failure(self, *args: Any, **kwargs: Any) -> None:
+        self._waiting_for_redis(lambda: super(LeasedWorker, self)._finalize_failure(*args, **kwargs))
+
+    def register_death(self) -> None:
+        with contextlib.suppress(ResponseError):  # then it runs out by itself
+            super().register_death()  # type: ignore[no-untyped-call]
 
     @contextlib.contextmanager
     def _renewed_leases(self, leased: Callable[[], Sequence[tuple[Job, Execution]]]) -> Iterator[None]:

@@ -20,6 +20,7 @@ from backend.console.supervisor.processes import Command, Supervisor
 from backend.console.supervisor.up import is_ready, start_services
 from backend.operations.running import announced
 from labeling.extras import install_command
+from labeling.private_files import keep_private
 from labeling.settings import Settings, environment_of
 from labeling.store import Store
 from worker.errors import SupervisorError
@@ -39,6 +40,7 @@ def run_demo(
     when Ctrl-C or SIGTERM came before the masks were there. Raises SupervisorError, LabelingError, or CheckFailed.
     """
     log_file = server.data_dir.parent / "logs" / "demo.log"
+    keep_private(settings.data_dir)
     services = Supervisor(log_file, echo=False, log_format=settings.log_format)
     samples = [NUCLEI, TISSUE, *photographs()]
     with (

@@ -1,6 +1,5 @@
 """What the parts about predictions share: rows by id, and rows as they are handed out."""
 
-from datetime import timedelta
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, CursorResult, Update, and_, select, update
@@ -8,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from labeling.errors import StoreError
 from labeling.prompts.plan import PromptPlan
-from labeling.store.base import utc_now
+from labeling.store.base import is_older
 from labeling.store.database import Database
 from labeling.store.predictions.records import Delivery, PredictionRequest, PredictionStatus
 from labeling.store.predictions.tables import PredictionRow
@@ -38,10 +37,8 @@ def unchanged_rows(
     database: Database, status: str, older_than_s: float, *, after: int = 0, limit: int | None = None
 ) -> list[int]:
     """Ids of rows that have had this status, unchanged, for longer than this: those larger than `after`, in order."""
-    before = utc_now() - timedelta(seconds=older_than_s)
-    query = select(PredictionRow.id).where(
-        PredictionRow.status == status, PredictionRow.updated_at <= before, PredictionRow.id > after
-    )
+    old = is_older(PredictionRow.updated_at, older_than_s)
+    query = select(PredictionRow.id).where(PredictionRow.status == status, old, PredictionRow.id > after)
     with database.reading() as session:
         return list(session.scalars(query.order_by(PredictionRow.id).limit(limit)))
 

@@ -20,6 +20,7 @@ def test_ready_tells_what_works(client: FlaskClient) -> None:
     assert answer.status_code == 200
     assert answer.json == {
         "ready": True,
+        "corrections": "kept",
         "store": True,
         "spool": True,
         "redis": True,

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.exc import DataError, ProgrammingError
 
 from labeling.errors import RefusedByStore, StoreError
 from labeling.store import Store
 from labeling.store.database import _store_errors
+from labeling.store.events import EventRow
 
 
 def record(store: Store) -> int:
@@ -117,3 +119,12 @@ def test_failures_are_those_of_lately(store: Store) -> None:
         (1, "It is broken."),
     ]
     assert store.events.failures(timedelta(0)) == []
+
+
+def test_an_event_that_a_wrong_clock_dated_ahead_is_swept_in_time(store: Store) -> None:
+    ahead, fresh = store.events.record("A", {}), store.events.record("B", {})
+    with store.database.writing() as session:
+        changed = update(EventRow).where(EventRow.id == ahead)
+        session.execute(changed.values(received_at=datetime.now(UTC) + timedelta(hours=3)))
+    assert store.events.unprocessed(30.0) == [ahead]
+    assert store.events.unprocessed(-1.0) == [ahead, fresh]
