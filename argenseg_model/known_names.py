@@ -60,6 +60,8 @@ class KnownNames:
         forms = sorted(((form, name) for name, forms in self.names.items() for form in forms), key=lambda f: -len(f[0]))
         found: list[tuple[int, str, str]] = []
         for form, name in forms:  # the longest first: "tree trunk" is no tree
+            if form.lower() not in rest:  # a model has hundreds: more patterns than Python keeps, and slow to make
+                continue
             pattern = rf"(?<!\w){re.escape(form.lower())}(?!\w)"
             for match in re.finditer(pattern, rest):
                 found.append((match.start(), name, match.group()))

@@ -86,6 +86,19 @@ def faults(page: Page) -> list[str]:
     return [*page.faults, *page.evaluate("() => window.violations ?? []")]  # type: ignore[attr-defined]
 
 
+def test_what_the_content_policy_forbids_is_seen(pages: Pages, browser: Browser) -> None:
+    page = watched(browser.new_page())
+    page.goto(f"{pages.url}/status")
+    assert faults(page) == []
+    page.evaluate("() => document.body.setAttribute('style', 'color: red')")
+    page.evaluate(
+        "() => document.body.append(Object.assign(document.createElement('script'), {text: 'window.ran = 1'}))"
+    )
+    page.wait_for_function("() => window.violations.length >= 2")
+    assert page.evaluate("() => window.ran") is None and any("style" in fault for fault in faults(page))
+    page.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280, 1920])
 def test_pages_fit_the_screen_and_can_be_used_by_everybody(
