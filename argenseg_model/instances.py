@@ -9,8 +9,8 @@ Indices = NDArray[np.int64]
 
 # Two bulges are one object unless the waist between them is clearly narrower than the narrower bulge: by share and px.
 # benchmarks/instances.py measures what that finds on real nuclei.
-_WIDEST_WAIST = 0.8
-_LEAST_WAIST_DEPTH = 1.0  # px of half-width: below, it is the roughness of an outline of pixels
+_WIDEST_WAIST = 0.9
+_LEAST_WAIST_DEPTH = 0.75  # px of half-width: below, it is the roughness of an outline of pixels
 
 
 def drop_small(mask: NDArray[np.bool_], min_area: int) -> NDArray[np.bool_]:

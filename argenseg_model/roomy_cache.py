@@ -1,4 +1,4 @@
-"""Keys and values with room for what will come: transformers' own cache copies all of them for every scale of a mask."""
+"""Keys and values with room for what will come: transformers' own cache copies all it holds for every scale."""
 
 from typing import Any
 

@@ -30,7 +30,7 @@ from benchmarks.unet import Example, segment, train_unet
 from worker.finetune.base_data import add_base_data
 
 PROMPT = "all nuclei"
-SCENES, CULTURES, SCENE_SEED = 60, 16, 2_026_13
+SCENES, CULTURES, SCENE_SEED = 30, 8, 2_026_13
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ NOBODYS_NAME = "qwrtz"
 
 @dataclass(frozen=True)
 class Asked:
-    """An object (or several of a kind) that somebody means. `boxes` px: left, top, right, bottom, by how it is drawn."""
+    """An object (or several of a kind) that is meant. `boxes`, px: left, top, right, bottom, by how it is drawn."""
 
     set: str
     name: str
@@ -75,18 +75,17 @@ def main() -> None:
             for name, pictures in picture_sets(asked.nuclei, asked.photos, Path(folder), asked.half)
             for each in choose_objects(name, pictures, asked.objects)
         ]
-        rows = measure(objects, asked.model)
+        rows = list(measure(objects, asked.model))
     if asked.json:
         asked.json.write_text("\n".join(map(json.dumps, rows)))
     report(rows)
     print(describe_idleness())
 
 
-def measure(objects: list[Asked], model: str) -> list[dict[str, object]]:
+def measure(objects: list[Asked], model: str) -> Iterator[dict[str, object]]:
     """A row for each object, tool and way."""
     segment = load_argenseg(ModelOptions(model, "cpu", 10**9))
     usual = {form.lower(): name for name, forms in known_names(Settings(), model).names.items() for form in forms}
-    rows = []
     for number, each in enumerate(objects):
         image = np.asarray(load_image(each.image).convert("RGB"))
         tools: dict[str, Focus] = {way: Focus((percent_box(box, image),)) for way, box in each.boxes.items()}
@@ -98,14 +97,13 @@ def measure(objects: list[Asked], model: str) -> list[dict[str, object]]:
                 began = time.process_time()
                 mask = answer(segment, each.image, f"all {asked}", focus)
                 seconds = time.process_time() - began
-                rows.append(row(each, tool, way, mask, seconds))
+                yield row(each, tool, way, mask, seconds)
             if tool != "point":
                 box = each.boxes[tool]
                 others = {"filled box": filled, "GrabCut": grab_cut, "watershed": watershed}
-                rows += [row(each, tool, way, draw(image, box)) for way, draw in others.items()]
+                yield from (row(each, tool, way, draw(image, box)) for way, draw in others.items())
         print(f"\r{number + 1} of {len(objects)} objects", end="", flush=True)
     print()
-    return rows
 
 
 def row(each: Asked, tool: str, way: str, mask: Mask, seconds: float = 0.0) -> dict[str, object]:
@@ -271,7 +269,9 @@ def choose_objects(
         for kind, labels in objects.items():
             numbers, counts = np.unique(labels[labels > 0], return_counts=True)
             large = numbers[counts >= LEAST_AREA]
-            found += [one_object(name, kind, image, labels == number, draw) for number in draw.permutation(large)[:most]]
+            found += [
+                one_object(name, kind, image, labels == number, draw) for number in draw.permutation(large)[:most]
+            ]
             if len(large) >= 4:
                 found += [neighbours(name, kind, image, labels, large, draw)]
         by_picture.append([found[i] for i in draw.permutation(len(found))])

@@ -177,7 +177,7 @@ def _files(archive: tarfile.TarFile) -> Iterator[tuple[PurePosixPath, IO[bytes]]
         if file is None or path.is_absolute() or ".." in path.parts:
             raise StoreError(f"The backup holds {member.name!r}, which is no file of ours. Nothing was restored.")
         yield path, file
-        archive.members.clear()  # of a stream nobody asks for what was before
+        archive.members.clear()  # type: ignore[attr-defined]  # of a stream nobody asks for what was before
 
 
 def _read_manifest(members: Iterator[tuple[PurePosixPath, IO[bytes]]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ is away is reported and changes nothing: the webhook's door stays open, and what
 from typing import Any
 
 from flask import Blueprint, Response, jsonify
+
 from backend.web.services import Services
 from labeling.store import Store
 from labeling.versions import weights_name
@@ -36,7 +37,8 @@ def make_blueprint(services: Services) -> Blueprint:
 
 
 def readiness(services: Services) -> dict[str, Any]:
-    """What works: `ready`, `corrections` (in words), `store`, `spool`, `redis` (bool), `workers` (None: not known), `model` (its name)."""
+    """What works: `ready`, `store`, `spool`, `redis` (bool), `corrections` (in words), `workers` (None: not known) and
+    `model` (its name)."""
     store = bool(services.background.call(_STORE_S, _takes_events, services.store))
     spool = probe(spool_folder(services.settings))
     workers = services.background.call(_REDIS_S, live_workers, services.connection, GPU)

@@ -139,8 +139,9 @@ def _project(store: Store, event: EventRecord) -> Project:
 def _project_number(event: EventRecord) -> int | None:
     named = event.payload.get("project")
     number = named.get("id") if isinstance(named, dict) else None
-    is_whole = isinstance(number, float) and number.is_integer()
-    return int(number) if is_whole else number if isinstance(number, int) else None
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
+    return number if isinstance(number, int) else None
 
 
 class _ProjectRegions:

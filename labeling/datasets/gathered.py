@@ -41,7 +41,7 @@ class Gathered:
     def note_task(self, project_row_id: int, task_id: int, image: KeptImage | str) -> None:
         """The image that a task shows, or why there is none."""
         if isinstance(image, str):
-            row = (project_row_id, task_id, None, None, image)
+            row: tuple[object, ...] = (project_row_id, task_id, None, None, image)
         else:
             facts = (image.hashed.sha256, image.hashed.perceptual_hash, image.width, image.height, image.suffix)
             self._database.execute("INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?, ?, ?)", (*facts, image.reference))
@@ -62,8 +62,8 @@ class Gathered:
 
     def add(self, sha256: str, evidence: Evidence) -> None:
         """What an annotation says about an image."""
-        values = (sha256, evidence.prompt, evidence.label, json.dumps(evidence.masks), evidence.care)
-        values += (evidence.annotation, evidence.annotator_id, evidence.at.isoformat(), evidence.ground_truth)
+        said = (sha256, evidence.prompt, evidence.label, json.dumps(evidence.masks), evidence.care)
+        values = (*said, evidence.annotation, evidence.annotator_id, evidence.at.isoformat(), evidence.ground_truth)
         self._database.execute(f"INSERT INTO evidence ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     def images(self) -> Iterator[HashedImage]:

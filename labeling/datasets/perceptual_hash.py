@@ -45,7 +45,7 @@ class HashTable:
     """
 
     def __init__(self, hashes: Sequence[str]) -> None:
-        self._words = np.zeros((4, max(1024, 2 * len(hashes))), np.uint64)
+        self._words: NDArray[np.uint64] = np.zeros((4, max(1024, 2 * len(hashes))), np.uint64)
         self._count = len(hashes)
         for start in range(0, len(hashes), _ROWS_AT_A_TIME):
             some = _words(hashes[start : start + _ROWS_AT_A_TIME])

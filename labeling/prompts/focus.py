@@ -11,9 +11,9 @@ from argenseg_model.instances import label_instances
 from labeling.regions.kinds import region_mask
 
 # Surroundings of a box, as a small model knows no thing by its pixels alone: benchmarks/smart_tools.py has the numbers.
-_BOX_MARGIN = 16  # px at least
-_BOX_SURROUNDINGS = 0.25  # of its longer side, at least
-_LEAST_WINDOW = 128  # px
+_BOX_MARGIN = 32  # px at least
+_BOX_SURROUNDINGS = 0.5  # of its longer side, at least
+_LEAST_WINDOW = 192  # px
 _POINT_MARGINS = 96, 120  # at least and at most: for 240 x 240 px a tiled model needs most of a second on a CPU
 _WIDEST = 512  # px of a second look: on a CPU two tiled looks take up to four times as long as one
 _EDGE = 2  # px: a coarse mask that goes on may end a little before the edge

@@ -196,7 +196,7 @@ def _smart_notes(root: Element, image_name: str, controls: tuple[Control, ...]) 
 
 def _carried(label: Element) -> str:
     """What regions of a <Label> carry."""
-    return label.get("alias") or label.get("value", "")
+    return label.get("alias", "") or label.get("value", "")
 
 
 def _listed(labels: Sequence[str]) -> str:

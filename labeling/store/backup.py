@@ -29,7 +29,7 @@ def add_bytes(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     info = tarfile.TarInfo(name)
     info.size, info.mode = len(content), 0o600
     archive.addfile(info, io.BytesIO(content))
-    archive.members.clear()  # which tarfile keeps, and nobody asks a stream for
+    archive.members.clear()  # type: ignore[attr-defined]  # which tarfile keeps, and nobody asks a stream for
 
 
 def write_tables(archive: tarfile.TarFile, connection: Connection) -> dict[str, int]:

@@ -83,7 +83,7 @@ class DataSetStore:
             columns = (ImageSplitRow.sha256, ImageSplitRow.perceptual_hash, ImageSplitRow.group, ImageSplitRow.side)
             query = select(*columns).order_by(ImageSplitRow.created_at, ImageSplitRow.sha256)
             known = {row.sha256: ImageSplit(*row) for row in session.execute(query)}  # rows would take four times that
-            new, changed = [], []
+            new, changed = list[ImageSplit](), list[ImageSplit]()
             for placed in placing(list(known.values())):
                 before = known.get(placed.sha256)
                 if before is not None and before.side != placed.side:

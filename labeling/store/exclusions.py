@@ -3,9 +3,20 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, ForeignKey, String, UniqueConstraint, delete, exists, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    ForeignKey,
+    Row,
+    SQLColumnExpression,
+    String,
+    UniqueConstraint,
+    delete,
+    exists,
+    or_,
+    select,
+)
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -111,7 +122,7 @@ def find_exclusions(session: Session, project_row_ids: Iterable[int], *, erased_
     return {(row.project_row_id, row.scope, row.value): row.reason for row in session.scalars(query)}
 
 
-def exclusion_of(exclusions: Exclusions, row: AnnotationRow, region_id: str | None = None) -> str | None:
+def exclusion_of(exclusions: Exclusions, row: AnnotationRow | Row[Any], region_id: str | None = None) -> str | None:
     """Why an annotation is left out, or one region of it."""
     named = {"task": row.task_id, "annotation": row.annotation_id, "annotator": row.annotator_id}
     keys = [(row.project_row_id, scope, str(value)) for scope, value in named.items() if value is not None]
@@ -133,13 +144,13 @@ def is_excluded() -> ColumnElement[bool]:
     return or_(*(_is_among(project, scope, name) for scope, name in names.items()))
 
 
-def is_left_out(project_row_id: ColumnElement[int], task_id: ColumnElement[int | None]) -> ColumnElement[bool]:
+def is_left_out(project_row_id: SQLColumnExpression[int], task_id: SQLColumnExpression[Any]) -> ColumnElement[bool]:
     """Whether a task is, for queries over rows that name one."""
     return _is_among(project_row_id, "task", sql_cast(task_id, String))
 
 
 def _is_among(
-    project_row_id: ColumnElement[int], scope: ExclusionScope, name: ColumnElement[str]
+    project_row_id: SQLColumnExpression[int], scope: ExclusionScope, name: ColumnElement[str]
 ) -> ColumnElement[bool]:
     """A question of its own for each scope: then the index answers it, however many exclusions there are."""
     return exists().where(

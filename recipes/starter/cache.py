@@ -102,7 +102,7 @@ def _views(arguments: argparse.Namespace, part: int, parts: int) -> Iterator[tup
     if "drawn tissue" in kinds:
         for i in range(part, DRAWN_TISSUE, parts):
             rng = np.random.default_rng((6, i))
-            drawn = draw_tissue(rng, DRAWN_SIDE, DRAWN_SIDE)
+            drawn = draw_tissue(rng, DRAWN_SIDE, DRAWN_SIDE, brown=False)  # brown is what the demo teaches
             picture = Picture(NUCLEI, f"tissue-{i}", drawn.image, {"nucleus": drawn.instances})
             yield from (make_view(rng, picture, look="stained") for _ in range(DRAWN_VIEWS))
     if "scenes" in kinds:

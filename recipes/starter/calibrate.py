@@ -32,7 +32,7 @@ from recipes.starter.pictures import NUCLEI, Picture, microscope_images, photogr
 MOST = 0.35
 """No higher: a model that has forgotten names must not empty what it has learnt instead."""
 LEAST_ANSWERS, FOLDS, BINS = 25, 5, 10
-SCENE_SIDE, ABSENT_SHARE = 64, 0.35
+SCENE_SIDE, ABSENT_SHARE = 64, 0.25
 _Asked = tuple[NDArray[np.uint8], list[str], list[NDArray[np.bool_]]]
 
 
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--nuclei", type=Path, required=True, help="folder with manifest.csv, images/, instances/")
     parser.add_argument("--model", type=Path, required=True, help="a model folder")
     parser.add_argument("--images", type=int, default=12, help="of each set (default %(default)s)")
-    parser.add_argument("--scenes", type=int, default=240, help="(default %(default)s)")
+    parser.add_argument("--scenes", type=int, default=400, help="(default %(default)s)")
     parser.add_argument("--plot", type=Path, help="an .svg or .png of how far scores can be believed")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()

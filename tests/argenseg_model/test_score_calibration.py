@@ -1,9 +1,13 @@
+import json
+
 import numpy as np
 import pytest
 
+from argenseg_model import ARGenSeg
 from argenseg_model.chosen_objects import choice_of
 from argenseg_model.known_names import KnownNames
-from argenseg_model.score_calibration import chance, curve_of, evidence, kind_of
+from argenseg_model.score_calibration import KINDS, chance, curve_of, evidence, kind_of
+from argenseg_model.starter import STARTER_DIR
 from argenseg_model.tokenizer import Tokenizer
 from tests.argenseg_model.conftest import small_model
 
@@ -65,3 +69,14 @@ def test_kinds_of_prompts_may_have_a_least_certainty_of_their_own(byte_bpe: Toke
     strict = small_model(byte_bpe, **given, least_scores={"unknown": 1.0}).segment(image, prompts)[0]
     assert drawn[0].mask.any() and drawn[1].mask.any()
     assert np.array_equal(strict[0].mask, drawn[0].mask) and not strict[1].mask.any()
+
+
+def test_the_shipped_model_says_what_its_scores_mean():
+    """Every kind of prompt about what it knows has curves, for what was drawn; a sure nucleus is likely a good one."""
+    config = json.loads((STARTER_DIR / "config.json").read_text())
+    assert {f"{kind} drawn" for kind in KINDS if kind != "unknown"} <= set(config["score_curves"])
+    model = ARGenSeg.from_pretrained("starter")
+    image = np.zeros((128, 128, 3), np.uint8)
+    image[40:80, 40:80] = 200
+    result = model.segment(image, "all nuclei")[0][0]
+    assert 0 < result.score < 1 and result.score != result.certainty

@@ -187,7 +187,7 @@ class Predictor:
             return self._fail(request, f"{delay}Nobody waits for this answer any more. Ask again.")
         if request.attempts > MAX_ATTEMPTS and request.error is None:
             return self._fail(request, f"The worker failed {MAX_ATTEMPTS} times over this task; its log says why.")
-        if request.attempts <= 1:
+        if request.attempts <= 1 and request.error is None:
             self._count_wait(request)
         return request
 
@@ -280,7 +280,8 @@ class Predictor:
 
     def _postpone(self, request: PredictionRequest, error: Exception) -> Result:
         """Where it is not: for as long as that lasts, and it counts as no attempt."""
-        logger.warning("task %s is postponed: %s", request.task_id, error)
+        is_news = request.error != str(error)  # a long outage of many tasks must not fill the log
+        logger.log(logging.WARNING if is_news else logging.DEBUG, "task %s is postponed: %s", request.task_id, error)
         self._context.store.requests.postpone(request.id, str(error))
         return RetryLater(OUTAGE_INTERVALS_S)
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 from rq import Queue, worker_registration
 from rq.executions import Execution
@@ -67,7 +68,7 @@ class GpuWorker(LeasedWorker):
     def register_birth(self) -> None:
         super().register_birth()  # type: ignore[no-untyped-call]
         if self._says:
-            self.connection.hset(self.key, mapping=self._says)
+            self.connection.hset(self.key, mapping=dict[Any, Any](self._says))
 
     @property
     def horse_pid(self) -> int:

@@ -65,7 +65,9 @@ def publish(store: Store, client: LabelStudioClient | None, prediction_id: int) 
         if is_its_own and store.progress.is_overtaken(ready.id, _OVERTAKEN_S):
             return _fail(store, ready, f"{error} Others of the project were taken meanwhile, so it was given up.")
         store.requests.note_delay(ready.id, fault.reason)
-        logger.warning("task %s is not published yet: %s", ready.task_id, fault)
+        is_news = ready.error != fault.reason  # a long outage of many tasks must not fill the log
+        level = logging.WARNING if is_news else logging.DEBUG
+        logger.log(level, "task %s is not published yet: %s", ready.task_id, fault)
         return RetryLater(RETRY_INTERVALS_S)
     except LabelingError as error:
         return _fail(store, ready, str(error))

@@ -68,13 +68,14 @@ def make_blueprint(services: Services) -> Blueprint:
             if not places.acquire(blocking=False):
                 return _not_yet()
             try:
-                picture = services.background.call(_DRAWN_WITHIN_S, _drawing(draw))
+                made = services.background.call(_DRAWN_WITHIN_S, _drawing(draw))
             finally:
                 places.release()
-            if picture is None:
+            if made is None:
                 return _not_yet()
-            if isinstance(picture, str):
-                return _why_not(picture)
+            if isinstance(made, str):
+                return _why_not(made)
+            picture = made
             drawn.keep(name, picture)
         return Response(picture, mimetype=JPEG, headers=_headers("private, max-age=3600"))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import Select, SQLColumnExpression, select
 
 from labeling.store.annotations.records import AskedPrompt, CorrectionKind
 from labeling.store.annotations.tables import AnnotationRow, CorrectionRow
@@ -84,25 +84,13 @@ class OutcomeStore:
 
 
 def _annotations(project_row_ids: Sequence[int]) -> Select[Any]:
-    return (
-        select(
-            AnnotationRow.id,
-            AnnotationRow.project_row_id,
-            AnnotationRow.annotation_id,
-            AnnotationRow.task_id,
-            AnnotationRow.annotator_id,
-            AnnotationRow.annotation_at,
-            EventRow.received_at,
-            AnnotationRow.prediction_id,
-            AnnotationRow.model_version,
-            AnnotationRow.lead_time_s,
-            AnnotationRow.capped_lead_time_s,
-            AnnotationRow.ground_truth,
-            AnnotationRow.asked,
-        )
-        .join(AnnotationRow.event)
-        .where(*_is_meant(project_row_ids))
+    row = AnnotationRow
+    columns: tuple[Any, ...] = (
+        *(row.id, row.project_row_id, row.annotation_id, row.task_id, row.annotator_id, row.annotation_at),
+        *(EventRow.received_at, row.prediction_id, row.model_version, row.lead_time_s, row.capped_lead_time_s),
+        *(row.ground_truth, row.asked),
     )
+    return select(*columns).join(row.event).where(*_is_meant(project_row_ids))
 
 
 def _regions(project_row_ids: Sequence[int], exclusions: Exclusions) -> Select[Any]:
@@ -116,7 +104,7 @@ def _regions(project_row_ids: Sequence[int], exclusions: Exclusions) -> Select[A
     return query.where(~is_excluded()) if exclusions else query
 
 
-def _is_meant(project_row_ids: Sequence[int]) -> tuple[ColumnElement[bool], ...]:
+def _is_meant(project_row_ids: Sequence[int]) -> tuple[SQLColumnExpression[bool], ...]:
     return (
         AnnotationRow.project_row_id.in_(project_row_ids),
         AnnotationRow.is_current,

@@ -105,8 +105,8 @@ def test_a_window_holds_what_its_focus_can_keep(boxes: list[Box], points: list[P
 
 
 def test_a_window_is_small_on_a_large_image() -> None:
-    assert focus_window(Focus((Box(10, 20, 5, 5),)), 4000, 3000) == (350, 550, 650, 800)
-    assert focus_window(Focus((Box(10, 20, 1, 1),)), 4000, 3000) == (356, 556, 484, 674)  # of a small one 128 px
+    assert focus_window(Focus((Box(10, 20, 5, 5),)), 4000, 3000) == (300, 500, 700, 850)
+    assert focus_window(Focus((Box(10, 20, 1, 1),)), 4000, 3000) == (324, 524, 516, 706)  # of a small one 192 px
     assert focus_window(Focus(points=(Point(50, 50),)), 640, 480) == (224, 144, 416, 336)
     corner = Point(0, 100)
     assert focus_window(Focus(points=(corner,)), 4000, 3000) == (0, 2880, 120, 3000)

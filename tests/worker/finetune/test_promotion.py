@@ -245,7 +245,7 @@ def test_what_one_project_forbids_is_said_and_keeps_no_other_one(
     assert label_studio.said[-1] == "shows starter-1.1"
     _, (unseen,) = promotion.roll_back(settings, store, None, on_tick=label_studio.work)
     assert unseen.startswith("Project 4: ") and "answered 403. To try again: argenseg models promote base" in unseen
-    assert store.models.active() is None and pinned == [4, 4] and label_studio.shown.startswith("starter-2 ")
+    assert store.models.active() is None and pinned == [4, 4] and label_studio.shown.startswith("starter-3 ")
 
 
 def test_a_project_whose_tasks_may_not_be_read_keeps_no_other_one(
@@ -278,7 +278,7 @@ def test_a_project_whose_tasks_may_not_be_read_keeps_no_other_one(
     assert store.project_runs.find_open(twin) is None
     _, unseen = promotion.roll_back(settings, store, None, on_tick=label_studio.work)
     assert unseen == ["Project 4 is left out: The tasks of project 4 could not be read: 403."]
-    assert store.models.active() is None and label_studio.shown.startswith("starter-2 ")
+    assert store.models.active() is None and label_studio.shown.startswith("starter-3 ")
 
 
 def test_a_project_that_cannot_be_opened_is_named(

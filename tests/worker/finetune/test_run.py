@@ -126,19 +126,19 @@ def test_a_winner_goes_live_and_can_be_rolled_back(
     before = ProjectRequests(settings, store, 1, CONFIG)
     drive(context, run, "me", lambda: False)
     ended = store.finetunes.get(run.id)
-    assert (ended.status, ended.error, ended.candidate) == ("promoted", None, "starter-2.1")
-    version = store.models.get("starter-2.1")
+    assert (ended.status, ended.error, ended.candidate) == ("promoted", None, "starter-3.1")
+    version = store.models.get("starter-3.1")
     assert (version.state, version.parent) == ("accepted", "starter")
     assert store.models.active(run.project) == version
     after = ProjectRequests(settings, store, 1, CONFIG)
-    assert after.model_version.startswith("starter-2.1 · ")
+    assert after.model_version.startswith("starter-3.1 · ")
     page = (run_folder(settings, run) / "report.html").read_text()
-    assert "starter-2.1: passed the gate" in page and "0.500 → 0.700" in page and "<svg" in page
+    assert "starter-3.1: passed the gate" in page and "0.500 → 0.700" in page and "<svg" in page
     assert json.loads((run_folder(settings, run) / "report.json").read_text())["gate"]["passed"]
     assert roll_back(settings, store, run.project) == (None, [])
     assert ProjectRequests(settings, store, 1, CONFIG).model_version == before.model_version
-    promote(settings, store, "starter-2.1", None)
-    assert store.models.active().name == "starter-2.1"
+    promote(settings, store, "starter-3.1", None)
+    assert store.models.active().name == "starter-3.1"
 
 
 def test_what_a_winner_did_on_scenes_is_not_measured_again(
@@ -151,7 +151,7 @@ def test_what_a_winner_did_on_scenes_is_not_measured_again(
     later = store.finetunes.claim("me", LEASE_S)
     assert later is not None
     drive(context, later, "me", lambda: False)
-    assert store.finetunes.get(later.id).base == store.models.get("starter-2.1").folder
+    assert store.finetunes.get(later.id).base == store.models.get("starter-3.1").folder
     assert processes.ran[5:] == ["finetune", *["evaluation_run"] * 3]
 
 
@@ -162,8 +162,8 @@ def test_a_loser_is_kept_with_its_report_and_does_not_serve(
     run = claim()
     drive(context, run, "me", lambda: False)
     assert store.finetunes.get(run.id).status == "refused"
-    assert store.models.get("starter-2.1").state == "refused"
-    assert "worse" in store.models.get("starter-2.1").report["gate"]["reasons"][0]
+    assert store.models.get("starter-3.1").state == "refused"
+    assert "worse" in store.models.get("starter-3.1").report["gate"]["reasons"][0]
     assert store.models.active(run.project) is None
 
 
@@ -257,7 +257,7 @@ def test_a_run_that_was_interrupted_goes_on_where_it_was(
     assert store.finetunes.newest()[0].status == "promoted"
     assert processes.ran.count("finetune") == 1
     assert len(processes.ran) == 5
-    assert [version.name for version in store.models.all()] == ["starter-2.1"]
+    assert [version.name for version in store.models.all()] == ["starter-3.1"]
 
 
 def test_a_run_is_stopped_and_a_lost_one_left_alone(
@@ -305,7 +305,7 @@ def test_an_outage_during_promotion_puts_the_run_off_and_it_goes_on(
     assert "promoted" not in page
     drive(context, claim(), "me", lambda: False)
     (ended,) = store.finetunes.newest()
-    assert (ended.status, ended.error, store.models.active(ended.project).name) == ("promoted", None, "starter-2.1")
+    assert (ended.status, ended.error, store.models.active(ended.project).name) == ("promoted", None, "starter-3.1")
     assert len(processes.ran) == 5
 
 
@@ -331,7 +331,7 @@ def test_a_stop_that_comes_too_late_says_so(
     drive(context, claim(), "me", lambda: False)
     (run,) = store.finetunes.newest()
     assert (run.status, run.error) == (
-        "stopped", "It was stopped. But starter-2.1 is active already: argenseg models rollback --project 1",
+        "stopped", "It was stopped. But starter-3.1 is active already: argenseg models rollback --project 1",
     )  # fmt: skip
 
 
@@ -358,7 +358,7 @@ def test_a_failure_that_comes_too_late_says_so(
     drive(context, claim(), "me", lambda: False)
     (run,) = store.finetunes.newest()
     assert (run.status, run.error) == (
-        "failed", f"{reported} starter-2.1 is active already: argenseg models rollback --project 1"
+        "failed", f"{reported} starter-3.1 is active already: argenseg models rollback --project 1"
     )  # fmt: skip
 
 
@@ -386,8 +386,8 @@ def test_a_run_that_is_taken_up_again_does_not_undo_a_rollback(
     drive(context, claim(), "me", lambda: False)
     ended = store.finetunes.get(run.id)
     assert (ended.status, store.models.active(run.project)) == ("refused", None)
-    assert "starter-2.1 was live and was taken back" in (ended.error or "")
-    assert "argenseg models promote starter-2.1 --project 1" in (ended.error or "")
+    assert "starter-3.1 was live and was taken back" in (ended.error or "")
+    assert "argenseg models promote starter-3.1 --project 1" in (ended.error or "")
     assert ended.report is not None and ended.report["gate"]["passed"]
 
 
@@ -413,8 +413,8 @@ def test_a_run_that_is_taken_up_again_does_not_replace_what_was_promoted_meanwhi
     ended, live = store.finetunes.get(run.id), store.models.active(run.project)
     assert ended.status == "refused" and live is not None and live.name == "another-1"
     assert "Another version, another-1, is active meanwhile" in (ended.error or "")
-    assert "argenseg models promote starter-2.1 --project 1" in (ended.error or "")
-    assert store.models.get("starter-2.1").state == "accepted"  # by hand nobody need be asked
+    assert "argenseg models promote starter-3.1 --project 1" in (ended.error or "")
+    assert store.models.get("starter-3.1").state == "accepted"  # by hand nobody need be asked
 
 
 def test_what_is_promoted_while_open_tasks_are_predicted_is_not_replaced(

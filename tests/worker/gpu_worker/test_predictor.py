@@ -237,7 +237,11 @@ def test_an_image_that_its_host_alone_does_not_give_is_tried_for_an_hour(
 
 
 def test_an_outage_never_fails_a_task_and_counts_for_no_try(
-    context: JobContext, store: Store, want: Want, monkeypatch: pytest.MonkeyPatch
+    context: JobContext,
+    store: Store,
+    want: Want,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     troubles: list[Exception] = [ImageOutage("Label Studio answered 401.")] * 15
 
@@ -248,6 +252,7 @@ def test_an_outage_never_fails_a_task_and_counts_for_no_try(
     wanted = want()
     answers = [predict(context, Threshold(), wanted.id) for _ in range(15)]
     assert all(isinstance(answer, RetryLater) and max(answer.after_s) <= 60 for answer in answers)
+    assert caplog.text.count("is postponed") == 1, "it is told once"
     waiting = store.predictions.get(wanted.id)
     assert (waiting.status, waiting.error, waiting.attempts) == ("requested", "Label Studio answered 401.", 0)
     troubles += [DoubtfulImageError("What came is a web page.")] * 3
