@@ -1,6 +1,7 @@
 """GET /openapi.json: what the backend takes and answers, described from the messages that it reads.
 
-What has no place here: Label Studio's own documents tell what it sends beside these fields; we ignore the rest.
+What has no place here: pages, which are for people; and what Label Studio sends beside these fields, which its own
+documents tell, and we ignore.
 """
 
 from typing import Any
@@ -59,10 +60,8 @@ def make_blueprint() -> Blueprint:
 def describe() -> dict[str, Any]:
     """The description, as OpenAPI 3.1."""
     versions = _json(versions={"type": "array", "items": _TEXT})
-    run = {"name": "number", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 0}}
     project = {"name": "project", "in": "query", "schema": _NUMBER}
     state = {"type": "object", "required": ["ready"], "properties": {"ready": {"type": "boolean"}}}
-    html = {"text/html": {"schema": _TEXT}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "ARGenSeg for Label Studio", "version": "1"},
@@ -91,9 +90,6 @@ def describe() -> dict[str, Any]:
             "/api/statistics": {
                 "get": _asks("How predictions fared", _schema({"type": "object"}), parameters=[project], may_lack=True)
             },
-            "/status": {"get": _asks("The status page", html)},
-            "/finetune": {"get": _asks("The page of fine-tune runs", html)},
-            "/finetune/{number}": {"get": _asks("A run's report", html, parameters=[run], may_lack=True)},
             "/openapi.json": {"get": _asks("This description", _schema({"type": "object"}))},
         },
     }

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from labeling.corrections.blind_slice import is_blind
 from labeling.corrections.intervals import Figure, median, median_ratio, share_of_counts, tasks_needed
 from labeling.corrections.slips import is_slip
-from labeling.corrections.statistics import CALIBRATION_BINS, CalibrationBin, TimeSaved
+from labeling.corrections.statistics import CALIBRATION_BINS, TimeSaved
 from labeling.store import AnnotationOutcome, RegionOutcome
 
 SURE = 0.1  # a share is known well enough when its interval reaches no further to each side
+GOOD = 0.75  # IoU: a calibrated score is the chance of at least this much
 _WEEKS_FROM = timedelta(days=28)  # a span of time that is longer is told week by week, a shorter one day by day
 _KINDS = ("accepted", "edited", "deleted", "added")
 _ADDED = _KINDS.index("added")
@@ -59,6 +60,20 @@ class Pace:
 
 
 @dataclass(frozen=True)
+class ScoreBin:
+    """Regions predicted with a score from `low` to `high`: the share that was `kept` (not deleted), and that was `good`
+    (IoU with what was submitted at least `GOOD`, which is what a calibrated score promises).
+    """
+
+    low: float
+    high: float
+    mean_score: float
+    mean_iou: float
+    kept: Figure
+    good: Figure
+
+
+@dataclass(frozen=True)
 class Quality:
     """All figures. `period` is "day" or "week"; periods and scores are in order, versions in that of their first task,
     labels by name. `overall` is of all chosen regions, None without any. `annotations` counts those that somebody
@@ -72,7 +87,7 @@ class Quality:
     prompts: tuple[Fate, ...]
     paces: tuple[Pace, ...]
     time_saved: TimeSaved
-    calibration: tuple[CalibrationBin, ...]
+    calibration: tuple[ScoreBin, ...]
     annotations: int
     untouched: int
     labels: tuple[str, ...]
@@ -169,7 +184,7 @@ class _Regions:
             found.append(_fate(name, prompt, task[mine], kind[mine], iou[mine], boundary[mine]))
         return tuple(found)
 
-    def calibration(self) -> tuple[CalibrationBin, ...]:
+    def calibration(self) -> tuple[ScoreBin, ...]:
         """The bins that have regions, the lowest score first."""
         score, iou = np.array(self.score, np.float64), np.array(self.iou)
         kept, task = np.array(self.kind, np.int64) != _KINDS.index("deleted"), np.array(self.task, np.int64)
@@ -179,12 +194,13 @@ class _Regions:
             mine = np.flatnonzero((bins == number) & ~np.isnan(score))
             if len(mine):
                 found.append(
-                    CalibrationBin(
+                    ScoreBin(
                         low=number / CALIBRATION_BINS,
                         high=(number + 1) / CALIBRATION_BINS,
                         mean_score=float(score[mine].mean()),
                         mean_iou=float(iou[mine].mean()),
                         kept=_share(kept[mine], task[mine]),
+                        good=_share(iou[mine] >= GOOD, task[mine]),
                     )
                 )
         return tuple(found)

@@ -16,13 +16,14 @@ from labeling.settings import Settings
 from labeling.store import Project, ShownCorrectionFilter, Store
 from tests.backend.web.conftest import redis_url  # noqa: F401 - a fixture
 from tests.backend.web.pages.seeded import draw_task, predict, seed
+from tests.backend.web.pages.seeded_training import train, try_prompts
 from worker.queue.connection import connect
 from worker.queue.queues import GPU
 from worker.queue.worker_list import DEVICE, MODEL, note_end
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-PAGES = ("status", "masks", "corrections", "finetune")
+PAGES = ("status", "masks", "corrections", "quality", "models", "schedule", "prompts", "prompts/1")
 WATCH = """() => { window.violations = [];
   document.addEventListener('securitypolicyviolation', event => window.violations.push(event.violatedDirective)); }"""
 ALL_DRAWN = "() => [...document.querySelectorAll('.picture img')].every(image => image.naturalWidth > 1)"
@@ -49,6 +50,9 @@ def pages(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         socket.create_server(("127.0.0.1", 0)) as listening,
     ):
         project = seed(settings, store)
+        better = train(settings, store, project, "starter-2", passed=True, gain=0.08)
+        train(settings, store, project, better, passed=False, gain=0.01)
+        try_prompts(store, project, "dark nuclei", "round things; nuclei", tasks=3)
         seed(settings, store, tasks=7, project=5, title="Tissue <i>H&E</i> of the second hospital, with a long title")
         key = "rq:worker:gpu-lab-7-0123"
         said = {"hostname": "lab-7", "pid": 7, "state": "busy", "birth": "2026-11-29T09:00:00.000000Z"}
@@ -111,7 +115,7 @@ def test_pages_fit_the_screen_and_can_be_used_by_everybody(
         for each in page.locator(".picture img").all():
             each.scroll_into_view_if_needed()
         page.wait_for_function(ALL_DRAWN)
-        page.screenshot(path=artifacts / f"{name}-{width}-{scheme}.png", full_page=True)
+        page.screenshot(path=artifacts / f"{name.replace('/', '-')}-{width}-{scheme}.png", full_page=True)
         assert not page.evaluate(IS_WIDER_THAN_SCREEN), f"{name} is wider than the screen"
         found = [each for each in Axe().run(page).response["violations"] if each["impact"] in ("serious", "critical")]
         said = [(each["id"], [node["html"][:120] for node in each["nodes"][:3]]) for each in found]

@@ -12,7 +12,7 @@ from backend.web.pages import show
 from backend.web.pages.charts import Chart, Series, over_time
 from backend.web.services import Services
 from labeling.corrections.intervals import FEWEST
-from labeling.corrections.quality import SURE, Chosen, Quality, measure_quality
+from labeling.corrections.quality import GOOD, SURE, Chosen, Quality, measure_quality
 from labeling.store import Project
 from labeling.store.base import utc_now
 
@@ -56,6 +56,7 @@ def make_blueprint(services: Services) -> Blueprint:
             spans=_SPANS,
             blind_share=services.settings.blind_share,
             sure=SURE,
+            good=GOOD,
             fewest=FEWEST,
         )
 
@@ -114,7 +115,10 @@ def make_charts(quality: Quality) -> dict[str, Chart]:
             kind="score",
             format="percent",
             x=tuple(each.mean_score for each in bins),
-            series=(Series.of("kept", 1, (each.kept for each in bins)),),
+            series=(
+                Series.of(f"IoU of at least {GOOD}", 1, (each.good for each in bins)),
+                Series.of("kept", 2, (each.kept for each in bins)),
+            ),
         ),
     }
 

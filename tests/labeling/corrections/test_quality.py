@@ -113,6 +113,7 @@ def test_scores_are_held_against_what_was_kept() -> None:
     ]
     low, high = measure_quality([annotation(1, *regions)]).calibration
     assert (low.low, low.kept.value, low.mean_iou) == (0.3, 1.0, 0.7)
+    assert (low.good.value, high.good.value) == (0.0, 0.5)  # the edited one has IoU 0.7
     assert (high.low, high.kept.value, high.mean_score) == (0.9, 0.5, pytest.approx(0.975))
 
 
