@@ -4,7 +4,7 @@
 
 `argenseg up` with the starter, SQLite and its own Redis. Each webhook comes on a connection of its own, as Label
 Studio's do. While they come, every PAUSE seconds a process is killed (SIGKILL) and started again by its supervisor:
-publisher, sweeper, worker, scheduler, Redis; in the second half the backend as well. Told are the times to the answer,
+publisher, sweeper, worker, scheduler, Redis; in the second half the backend first. Told are the times to the answer,
 how many were refused, and how many were cut off (the backend that had taken them was killed: the reconciler finds those
 later). It fails unless every answered event is stored once, and none is refused.
 """
@@ -68,7 +68,7 @@ def main() -> None:
         try:
             wait_until_ready(up, settings)
             number = 1
-            for killed in (BEHIND, (*BEHIND, "backend")):
+            for killed in (BEHIND, ("backend", *BEHIND)):
                 some = range(number, number + arguments.webhooks)
                 outcome, kills = burst(settings, up.pid, some, killed, arguments.connections, arguments.pause)
                 number = some.stop

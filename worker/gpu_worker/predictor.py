@@ -191,10 +191,14 @@ class Predictor:
             self._count_wait(request)
         return request
 
+    def flush_counts(self) -> None:
+        """Tell Redis what was counted on the way to the answers."""
+        self._context.metrics.flush()
+
     def _count_wait(self, request: PredictionRequest) -> None:
         kind = "interactive" if request.interactive else "batch"
         with suppress(StoreError):  # counting is no reason to fail
-            self._context.metrics.observe(QUEUE_WAIT, kind, self._context.store.requests.waited_s(request.id))
+            self._context.metrics.observe_later(QUEUE_WAIT, kind, self._context.store.requests.waited_s(request.id))
 
     def _question(self, request: PredictionRequest) -> CostedQuestion:
         """Runs in a thread."""

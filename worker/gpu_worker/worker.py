@@ -86,6 +86,7 @@ class GpuWorker(LeasedWorker):
                 self._take_more(queue)
                 if self._held:
                     self._compute(queue)
+                self._predictor.flush_counts()
                 if not any(is_urgent(held.id) for held, _ in self._held.values()):
                     self._try_prompts(queue)
                 if (
@@ -207,8 +208,8 @@ def _row_of(job: Job) -> int:
 
 
 def _count_batch(metrics: Metrics, tasks: int, seconds: float) -> None:
-    metrics.observe(BATCH_SIZE, ONLY, tasks)
-    metrics.observe(INFERENCE, ONLY, seconds)
+    metrics.observe_later(BATCH_SIZE, ONLY, tasks)
+    metrics.observe_later(INFERENCE, ONLY, seconds)
 
 
 def run(settings: Settings, loader: str | None = None) -> int:

@@ -149,6 +149,8 @@ def enqueue_requests(connection: "Connection", requested: Iterable[PredictionReq
                 queued += put
                 if put < len(rows):
                     raise QueueFull(f"The queue {queue!r} is full.")
+    except QueueFull as error:  # of a large project, page after page
+        logger.info("%d jobs were queued, then: %s The others are queued later.", queued, error)
     except WorkerError as error:
         logger.warning("%d jobs were queued, then: %s The others are queued later.", queued, error)
     return queued

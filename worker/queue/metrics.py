@@ -8,7 +8,7 @@ import logging
 import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 from redis import RedisError
@@ -101,6 +101,7 @@ class Metrics:
 
     connection: "Connection"
     _quiet_until: float = 0.0
+    _later: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings) -> "Metrics":
@@ -114,9 +115,22 @@ class Metrics:
 
     def observe(self, histogram: Histogram, value: str, measured: float) -> None:
         """Add a measurement to the histogram of a label's value. ValueError if the histogram has no such value."""
+        self.observe_later(histogram, value, measured)
+        self.flush()
+
+    def observe_later(self, histogram: Histogram, value: str, measured: float) -> None:
+        """The same with the next `flush`: while somebody waits for an answer, Redis is not asked for this."""
         _check(histogram, value)
         bucket = bisect_left(histogram.bounds, measured)
-        self._add({_field(histogram.name, value, str(bucket)): 1, _field(histogram.name, value, _SUM): measured})
+        fields = (_field(histogram.name, value, str(bucket)), _field(histogram.name, value, _SUM))
+        for name, by in zip(fields, (1, measured), strict=True):
+            self._later[name] = self._later.get(name, 0) + by
+
+    def flush(self) -> None:
+        """Add what was left for later, all at once."""
+        if self._later:
+            later, self._later = self._later, {}
+            self._add(later)
 
     def _add(self, increments: Mapping[str, float]) -> None:
         if time.monotonic() < self._quiet_until:
