@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +19,9 @@ import pytest
 from redis import Redis
 from sqlalchemy import update
 
-from labeling.errors import StoreError
 from labeling.settings import Settings, environment_of
 from labeling.store import Store
 from labeling.store.base import utc_now
-from labeling.store.blobs import BlobStore
 from labeling.store.predictions.tables import PredictionRow
 from tests.conftest import cannot_run
 from tests.worker.conftest import RedisServer, Want, bright_square, label_config, wait_until
@@ -220,94 +216,3 @@ def test_a_row_that_a_wrong_clock_dated_ahead_is_swept_in_time(store: Store, wan
     assert store.finetunes.claim("here", 60.0) is not None, "no lease of a minute ends in three hours"
     assert store.finetunes.claim("somebody else", 60.0) is None
     assert fresh.id not in store.requests.stale(30.0)
-
-
-class Overloaded(ThreadingHTTPServer):
-    """An S3 that answers 503 SlowDown to everything."""
-
-    def __init__(self) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def answer(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                body = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your rate</Message></Error>"
-                self.send_response(503)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(body)
-
-            do_GET = do_PUT = do_HEAD = do_POST = answer
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
-
-
-@pytest.mark.faults
-def test_an_s3_that_answers_503_postpones(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("s3fs")
-    with Overloaded() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        for name, value in {
-            "KEY": "x",
-            "SECRET": "y",
-            "ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
-        }.items():
-            monkeypatch.setenv(f"FSSPEC_S3_{name}", value)
-        from fsspec.config import conf, set_conf_env
-
-        set_conf_env(conf)
-        blobs = BlobStore("s3://masks/blobs")
-        for step in (lambda: blobs.put(b"a mask"), lambda: blobs.holds("0" * 64)):
-            with pytest.raises(StoreError) as refused:
-                step()
-            assert refused.value.is_transient, refused.value
-        server.shutdown()
-        thread.join()
-        conf.pop("s3", None)
-
-
-@pytest.fixture
-def postgresql(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
-    """A server of our own: its URL, and the command that stops and starts it."""
-    if not (shutil.which("pg_ctl") and shutil.which("initdb")):
-        cannot_run("PostgreSQL is not installed.")
-    folder, port = Path(f"/tmp/argenseg-pg-{os.getpid()}"), free_port()
-    as_user = ["su", "postgres", "-s", "/bin/sh", "-c"] if os.getuid() == 0 else ["sh", "-c"]
-
-    def run(command: str) -> None:
-        subprocess.run([*as_user, command], check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
-
-    run(f"initdb -D {folder} -U argenseg -A trust")
-    control = f"pg_ctl -D {folder} -l {folder}/log -o '-p {port} -k {folder}' -w"
-    run(f"{control} start")
-    try:
-        yield f"postgresql+psycopg://argenseg@127.0.0.1:{port}/postgres", [*as_user, control]
-    finally:
-        subprocess.run([*as_user, f"{control} stop -m immediate"], check=False, stdout=subprocess.DEVNULL)
-        shutil.rmtree(folder)
-
-
-@pytest.mark.faults
-def test_postgresql_is_restarted_in_mid_run(
-    settings: Settings,
-    redis_connection: Redis,
-    label_studio: LabelStudio,  # noqa: F811
-    postgresql: tuple[str, list[str]],
-    monkeypatch: pytest.MonkeyPatch,
-    start_process: Start,
-) -> None:
-    url, control = postgresql
-    monkeypatch.setenv("DATABASE_URL", url)
-    with Store.open(url, settings.blob_url) as store:
-        rows = [make_ready(store, label_studio.url, task_id=task) for task in range(1, 41)]
-        for row in rows:
-            enqueue_publish(redis_connection, row.id)
-        start_process(PUBLISHER)
-        start_process(SWEEPER)
-        wait_until(lambda: store.progress.counts().get("published", 0) >= 5, 120)
-        subprocess.run([*control[:-1], f"{control[-1]} restart -m fast"], check=True, stdout=subprocess.DEVNULL)
-        wait_until(lambda: store.progress.counts() == {"published": 40}, 120)
-    assert Counter(sent["task"] for sent in label_studio.predictions) == dict.fromkeys(range(1, 41), 1)
