@@ -134,7 +134,7 @@ def test_cancel_takes_back_and_ends_a_run_that_is_listing(
     assert next(wanting) == 100
     assert cancel(project) == 100
     assert list(wanting) == []
-    assert look(project) == Progress(0, 0, 0)
+    assert look(project) == Progress(0, 0, 0, cancelled=100)
     assert run(project) == [100, 100, 50]  # and all can be wanted again
 
 
