@@ -9,7 +9,6 @@ from typing import Protocol
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from argenseg_model.instances import drop_small, label_instances
 from labeling.errors import LabelingError
@@ -161,6 +160,8 @@ def _find_objects(items: Sequence[PromptedLabel], answers: Mapping[str, Answer])
         return
     labels = _label_objects(mask, items[0])
     scores, best = _score_objects(labels, [answer for _, answer in asked])
+    from scipy import ndimage  # half of what importing this module took, and the web process needs none of it
+
     for number, window in enumerate(ndimage.find_objects(labels), start=1):
         if window is not None:
             crop = labels[window] == number

@@ -6,7 +6,7 @@ from labeling.errors import MissingExtra
 
 EXTRAS = {
     "worker": ("torch", "transformers", "safetensors", "tokenizers", "sentencepiece", "peft"),
-    "demo": ("mahotas", "skimage", "sklearn"),
+    "demo": ("mahotas", "skimage"),
     "postgresql": ("psycopg",),
     "s3": ("s3fs",),
     "gcs": ("gcsfs",),

@@ -40,7 +40,7 @@ def test_every_module_above_the_model_is_imported_without_an_extra() -> None:
 
 def test_the_extras_are_those_of_pyproject() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["optional-dependencies"].keys() == {*EXTRAS, "dev"}
+    assert project["optional-dependencies"].keys() == {*EXTRAS, "dev", "docs"}
     for extra in ("worker", "postgresql"):  # that are installed here
         names = {
             requirement.split("[")[0].split(">")[0].lower() for requirement in project["optional-dependencies"][extra]

@@ -66,7 +66,7 @@ COMMANDS = {
     ),
     "stats": Command("backend.console.stats:stats", "How predictions fared: accepted, edited, deleted, time saved."),
     "finetune": Command(
-        "backend.console.finetune:finetune", "Teach the live model what was corrected; a gate decides."
+        "backend.console.finetune:finetune", "Teach the active model what was corrected; a gate decides."
     ),
     "models": Command(
         "backend.console.models:models", "The fine-tuned versions: list, show, promote, rollback, delete."

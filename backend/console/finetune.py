@@ -32,7 +32,7 @@ def finetune(
     project: int | None, from_corrections: bool, manifest: Path | None, queue: bool, stop: bool, schedule: str | None,
     every: int | None, use_default: bool, out: Path | None, model: str, training: tuple[str, ...],
 ) -> None:  # fmt: skip
-    """Teach the live model what was corrected; a gate decides whether the new version is active.
+    """Teach the active model what was corrected; a gate decides whether the new version is active.
 
     Without options: the runs so far, and the schedules. --schedule and --every change one thing each, and leave the
     other as it is. Ctrl-C leaves a run to a scheduler, or to the same command given again, which go

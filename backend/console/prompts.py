@@ -18,7 +18,7 @@ def prompts() -> None:
 @click.option("--label", "label_name", help="The label that is meant, if the label config has several.")
 @click.option("--prompt", "texts", multiple=True, help="A wording to try; several prompts in one: 'a; b'. Repeat it.")
 @click.option("--tasks", "limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
-@click.option("--model", help="A folder, a Hub id, or 'starter' (default: the project's live version).")
+@click.option("--model", help="A folder, a Hub id, or 'starter' (default: the project's active version).")
 @click.option("--device", help="auto, cpu or cuda (DEVICE, default auto).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @command_line.label_studio_options
@@ -55,8 +55,8 @@ def try_prompts(
 
 
 @prompts.command("names")
-@click.option("--project", "number", type=int, help="Those of this project's live version.")
-@click.option("--model", help="A folder, or 'starter' (default: the live version).")
+@click.option("--project", "number", type=int, help="Those of this project's active version.")
+@click.option("--model", help="A folder, or 'starter' (default: the active version).")
 def show_names(number: int | None, model: str | None) -> None:
     """The names that a model was taught, how else they may be said, and the words that may stand beside them.
 

@@ -4,10 +4,13 @@ import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from argenseg_model.manifest import Manifest
 from labeling.gate import HeldOut
+
+if TYPE_CHECKING:
+    from argenseg_model.manifest import Manifest
+
 
 LEFT_OUT = "left-out.json"  # beside the manifest: how much was left out, by the reason
 
@@ -37,7 +40,7 @@ class LearntFrom:
     left_out: dict[str, int]
 
     @classmethod
-    def of(cls, manifest: Manifest, path: Path, *, steps: int) -> Self:
+    def of(cls, manifest: "Manifest", path: Path, *, steps: int) -> Self:
         """Count the manifest that was read from `path`; the reasons are read from beside it."""
         train = manifest.split("train").items
         new = [item for item in train if not item.is_replay]
@@ -76,7 +79,7 @@ class LearntFrom:
         ]
 
 
-def held_out(manifest: Manifest) -> list[HeldOut]:
+def held_out(manifest: "Manifest") -> list[HeldOut]:
     """The items of the holdout, for the gate to count."""
     return [
         HeldOut(item.image, item.group, item.source, int(item.decode_mask().sum()))

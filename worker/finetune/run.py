@@ -51,7 +51,7 @@ class Interrupted(WorkerError):
 
 
 class Overtaken(WorkerError):
-    """The active version was changed by somebody else since the run began: its version does not go live by itself."""
+    """The active version was changed by somebody else since the run began: its version does not become active by itself."""
 
 
 @dataclass
@@ -228,7 +228,7 @@ def _check_overtaken(context: JobContext, run: FinetuneRun) -> None:
     active = context.settings.model if live is None else live.name
     by_hand = f"To promote it by hand: {promote_command(name, project)}"
     if store.models.was_active(name, project):
-        raise Overtaken(f"{name} was live and was taken back meanwhile; {active} is active. {by_hand}")
+        raise Overtaken(f"{name} was active and was taken back meanwhile; {active} is active. {by_hand}")
     if active_model(context.settings, store, project) != run.base:
         raise Overtaken(f"Another version, {active}, is active meanwhile; {name} was not compared with it. {by_hand}")
 

@@ -181,7 +181,7 @@ def _pinned_to_another(settings: Settings, opened: OpenProject, shown: str) -> F
     if model_of_version(settings, opened.store, shown, opened.requests.config) is None:
         text = f"Annotators see {shown}, whose weights are gone or whose prompts were changed: new tasks show no masks."
     else:
-        text = f"Annotators see {shown}, new tasks get it too; the live version is {opened.version}."
+        text = f"Annotators see {shown}, new tasks get it too; the active version is {opened.version}."
     return warning(text, mend)
 
 

@@ -386,7 +386,7 @@ def test_a_run_that_is_taken_up_again_does_not_undo_a_rollback(
     drive(context, claim(), "me", lambda: False)
     ended = store.finetunes.get(run.id)
     assert (ended.status, store.models.active(run.project)) == ("refused", None)
-    assert "starter-3.1 was live and was taken back" in (ended.error or "")
+    assert "starter-3.1 was active and was taken back" in (ended.error or "")
     assert "argenseg models promote starter-3.1 --project 1" in (ended.error or "")
     assert ended.report is not None and ended.report["gate"]["passed"]
 

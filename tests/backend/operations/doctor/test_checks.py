@@ -247,7 +247,7 @@ def test_what_annotators_see(project: OpenProject, connected: Settings, label_st
     (connected.data_dir / "tuned" / "config.json").write_text('{"model_name": "tuned"}')
     project.store.models.add("tuned", str(connected.data_dir / "tuned"), "tiny")
     project.store.models.set_active("tuned", project.project)
-    assert "new tasks get it too; the live version is tuned" in reported()[0] and len(reported()) == 2
+    assert "new tasks get it too; the active version is tuned" in reported()[0] and len(reported()) == 2
 
 
 Doctor = Callable[..., tuple[int, str]]

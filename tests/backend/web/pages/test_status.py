@@ -72,11 +72,11 @@ def test_what_an_outage_holds_up_is_told_with_its_reason(
     for row in rows[:2]:
         store.requests.note_delay(row.id, "Label Studio is <b>down</b>.")
     page = " ".join(client.get("/status").text.split())
-    assert "3 tasks under way" in page and "Put off by an outage" in page
+    assert "3 tasks under way" in page and "Postponed by an outage" in page
     assert "<li>Label Studio is &lt;b&gt;down&lt;/b&gt;. Tasks <a" in page
     for row in rows:
         store.predictions.fail(row.id, "The task is gone.")
-    assert "Put off by an outage" not in client.get("/status").text
+    assert "Postponed by an outage" not in client.get("/status").text
 
 
 def test_what_the_page_was_not_answered_is_told_with_its_reason(
