@@ -29,7 +29,7 @@ from labeling.store.gallery import (
     ShownLabel,
     ShownPrediction,
 )
-from labeling.store.models import ModelState, ModelStore, ModelVersion
+from labeling.store.model_versions import ModelState, ModelStore, ModelVersion
 from labeling.store.predictions.progress import ProgressStore
 from labeling.store.predictions.records import (
     SENT_STATUSES,

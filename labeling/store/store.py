@@ -18,7 +18,7 @@ from labeling.store.events import EventStore
 from labeling.store.exclusions import ExclusionStore
 from labeling.store.finetunes import FinetuneStore
 from labeling.store.gallery import GalleryStore
-from labeling.store.models import ModelStore
+from labeling.store.model_versions import ModelStore
 from labeling.store.predictions.progress import ProgressStore
 from labeling.store.predictions.requests import RequestStore
 from labeling.store.predictions.results import PredictionStore

@@ -51,7 +51,7 @@ class Interrupted(WorkerError):
 
 
 class Overtaken(WorkerError):
-    """The active version was changed by somebody else since the run began: its version does not become active by itself."""
+    """The active version was changed by somebody else since the run began: it does not become active by itself."""
 
 
 @dataclass
