@@ -45,7 +45,10 @@ def fetch_image(
     reference = clean_reference(reference)
     scheme = scheme_of(reference)
     if scheme == "data":
-        return cache.add([_decode_data_url(reference, settings.max_image_bytes)], check)
+        try:
+            return cache.add([_decode_data_url(reference, settings.max_image_bytes)], check)
+        except DoubtfulImageError as error:  # no server sent it: it stays what it is
+            raise ImageFetchError(str(error)) from None
     if scheme in CLOUD_SCHEMES:
         reference = _presign_path(reference, task_id)
     url = _absolute_url(reference, client)

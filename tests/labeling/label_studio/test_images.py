@@ -169,6 +169,12 @@ def test_data_urls(settings, reference: str) -> None:
     assert fetch_image(reference, None, settings).read_bytes() == PNG
 
 
+def test_a_text_in_a_data_url_is_the_tasks_own_fault_at_once(settings) -> None:
+    with pytest.raises(ImageFetchError, match="is a text") as refused:
+        fetch_image("data:,x", None, settings)
+    assert not refused.value.is_transient
+
+
 @pytest.mark.parametrize(
     "reference",
     [
