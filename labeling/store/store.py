@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import text
-
 from labeling.store.actions import ActionStore
 from labeling.store.annotation_syncs import AnnotationSyncStore
 from labeling.store.annotations.corrections import CorrectionStore
@@ -18,6 +16,7 @@ from labeling.store.events import EventStore
 from labeling.store.exclusions import ExclusionStore
 from labeling.store.finetunes import FinetuneStore
 from labeling.store.gallery import GalleryStore
+from labeling.store.identity import read_identity
 from labeling.store.model_versions import ModelStore
 from labeling.store.predictions.progress import ProgressStore
 from labeling.store.predictions.requests import RequestStore
@@ -100,9 +99,8 @@ class Store:
         )
 
     def identity(self) -> str:
-        """Its own name: 32 hexadecimal digits, the same for whoever opens this store, and no other's."""
-        with self.database.reading() as session:
-            return str(session.scalar(text("SELECT id FROM store_identity")))
+        """Its own name: see `read_identity`."""
+        return read_identity(self.database)
 
     def close(self) -> None:
         """Close all connections."""

@@ -21,6 +21,7 @@ from labeling.predictions import Prediction
 from labeling.settings import Settings
 from labeling.store import Store
 from labeling.store import store as store_module
+from labeling.store.database import Database
 from tests.backend.web.recorded import eventually, recorded, send
 from worker.queue.queues import GPU, PREDICT, PUBLISH, PUBLISH_PREDICTION, live_rows, open_queue
 
@@ -193,9 +194,13 @@ def test_setup_takes_any_extra_params(extra: Any, client: FlaskClient) -> None:
     assert send(client, setup).json["model_version"].startswith("tiny-1 · ")
 
 
-def test_health_needs_neither_store_nor_redis(settings: Settings, dead_redis: "Redis") -> None:
-    client = create_app(settings, None, dead_redis).test_client()  # type: ignore[arg-type]
-    assert client.get("/health").json == {"status": "UP", "model_class": "ARGenSeg"}
+def test_health_needs_neither_store_nor_redis(
+    settings: Settings, store: Store, dead_redis: "Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, identity = create_app(settings, store, dead_redis).test_client(), store.identity()
+    monkeypatch.setattr(Database, "reading", lambda _: pytest.fail("it was asked"))
+    monkeypatch.setattr(Database, "writing", lambda _: pytest.fail("it was asked"))
+    assert client.get("/health").json == {"status": "UP", "model_class": "ARGenSeg", "store": identity}
 
 
 def test_setup_does_not_wait_for_a_locked_store(client: FlaskClient, store: Store, settings: Settings) -> None:

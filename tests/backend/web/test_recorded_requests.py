@@ -52,7 +52,8 @@ def test_answers_as_label_studio_expects(
         if response.status_code == 401:
             assert response.json.keys() == {"error"} and response.headers["WWW-Authenticate"].startswith("Basic")
         elif recording["path"] == "/health":
-            assert response.json == {"status": "UP", "model_class": "ARGenSeg"}
+            assert {**response.json, "store": ""} == {"status": "UP", "model_class": "ARGenSeg", "store": ""}
+            assert len(response.json["store"]) == 32
         elif recording["path"] == "/setup":
             assert response.json == {"model_version": version_of(settings, recording)}
         elif recording["path"] == "/versions":
