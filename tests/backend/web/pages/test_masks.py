@@ -15,7 +15,8 @@ from labeling.predictions import PredictedMask, build_prediction
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.settings import Settings
 from labeling.store import PredictionFilter, Project, Store
-from tests.backend.web.pages.seeded import CONFIG, SIZE, draw_task, seed
+from tests.backend.web.pages.seeded import CONFIG, SIZE, draw_task, predict, seed
+from tests.backend.web.recorded import eventually
 from worker.projects.requests import ProjectRequests
 
 HOSTILE = '"><script>alert(1)</script>'
@@ -134,6 +135,41 @@ def test_an_erased_tasks_picture_is_gone(client: FlaskClient, store: Store, proj
     assert client.get(path).status_code == 200
     store.erasure.erase(project, "task", shown.task_id, "on request")
     assert client.get(path).status_code == 404
+
+
+def test_an_erased_tasks_picture_is_not_shown_for_the_prediction_that_got_its_number(
+    client: FlaskClient, settings: Settings, store: Store, project: Project
+) -> None:
+    requests, drawn = ProjectRequests(settings, store, 3, CONFIG), [draw_task(number) for number in (901, 902)]
+    seen = []
+    for each in drawn:
+        [row] = requests.request_all([each.task])
+        predict(store, row, each)
+        seen.append((row.id, client.get(f"/pictures/masks/small/{row.id}").data))
+        store.erasure.erase(project, "task", each.task.id, "on request")
+    assert seen[0][0] == seen[1][0], "the numbers come again"
+    assert seen[0][1] != seen[1][1]
+
+
+def test_a_picture_that_took_too_long_is_there_for_who_asks_again(
+    client: FlaskClient, store: Store, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.web.pages.pictures._DRAWN_WITHIN_S", 0.05)
+    number, regions, asked = store.gallery.predictions(PredictionFilter(status="published"))[0].id, [], []
+    gate, get = threading.Event(), store.predictions.regions
+
+    def slow(prediction_id: int) -> object:
+        asked.append(prediction_id)
+        gate.wait(30)
+        regions.append(get(prediction_id))
+        return regions[-1]
+
+    store.predictions.regions = slow  # type: ignore[assignment]
+    assert client.get(f"/pictures/masks/small/{number}").status_code == 202
+    gate.set()
+    eventually(lambda: client.get(f"/pictures/masks/small/{number}").status_code == 200)
+    count = len(asked)
+    assert client.get(f"/pictures/masks/small/{number}").status_code == 200 and len(asked) == count
 
 
 def test_pictures_leave_threads_to_annotators(

@@ -63,7 +63,7 @@ def test_a_trial_shows_the_best_wording_first_and_a_picture_of_each(
     assert page.index("spots</b>") < page.index("all nuclei</b>")  # the seeded wordings get better
     first = client.get(f"/pictures/trials/small/{trial.id}/40/0")
     assert first.status_code == 200 and first.mimetype == "image/jpeg"
-    for wrong in (f"{trial.id}/40/9", f"{trial.id}/99/0", "99/40/0"):
+    for wrong in (f"{trial.id}/40/9", f"{trial.id}/99/0", "99/40/0", f"{trial.id}/{10**30}/0", f"{10**30}/40/0"):
         assert client.get(f"/pictures/trials/small/{wrong}").status_code == 404
     listed = client.get("/prompts").text
     assert "done" in listed and "IoU 0." in listed
