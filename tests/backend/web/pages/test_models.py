@@ -95,6 +95,32 @@ def test_a_roll_back_goes_to_what_was_active_before(
     eventually(lambda: "nothing was promoted here" in client.get("/models").text)
 
 
+def test_a_roll_back_that_is_sent_twice_goes_back_once(
+    client: FlaskClient, store: Store, settings: Settings, project: Project, token: str
+) -> None:
+    names = [train(settings, store, project, "tiny-1", passed=True, gain=gain) for gain in (0.08, 0.09)]
+    for name in names:
+        store.models.set_active(name, project)
+    assert f'name="active" value="{names[1]}"' in client.get(f"/models/roll-back?project={project.id}").text
+    form = {"project": project.id, "active": names[1], "csrf_token": token}
+    client.post("/models/roll-back", data=form)
+    eventually(lambda: f"{names[0]} is active." in client.get("/models").text)
+    assert "Nothing was rolled back" in send_form(client, "/models/roll-back", form)
+    active = store.models.active(project)
+    assert active is not None and active.name == names[0]
+
+
+@pytest.mark.parametrize("number", ["abc", "-1", "99999999999", "1 or 1"])
+def test_a_project_that_makes_no_sense_does_not_mean_all_projects(
+    client: FlaskClient, store: Store, token: str, number: str
+) -> None:
+    for route in ("promote", "roll-back"):
+        assert client.get(f"/models/{route}?version=base&project={number}").status_code == 404
+        form = {"version": "base", "project": number, "consent": "yes", "csrf_token": token}
+        assert client.post(f"/models/{route}", data=form).status_code == 404
+    assert store.actions.latest(1) == []
+
+
 def test_forms_need_a_token_and_known_names(client: FlaskClient, token: str) -> None:
     for route in ("promote", "roll-back"):
         assert client.post(f"/models/{route}", data={"version": "base"}).status_code == 403
