@@ -173,7 +173,7 @@ def list_labels(services: Services) -> list[LabelChoice]:
 def rank(report: TrialReport) -> list[tuple[int, WordingResult]]:
     """The wordings with their places in the trial, the best first: by IoU, then by fewest false alarms."""
     places = enumerate(report.results)
-    return sorted(places, key=lambda pair: (-(pair[1].mean_iou() or (0.0,))[0], sum(pair[1].false_alarms), pair[0]))
+    return sorted(places, key=lambda pair: (-(pair[1].iou or 0.0), sum(pair[1].false_alarms), pair[0]))
 
 
 def _best(store: Store, trial: PromptTrial) -> WordingResult | None:

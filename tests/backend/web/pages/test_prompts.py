@@ -71,6 +71,15 @@ def test_a_trial_shows_the_best_wording_first_and_a_picture_of_each(
     assert client.get(f"/pictures/trials/small/{trial.id}/40/0").status_code == 404
 
 
+def test_the_list_of_trials_resamples_no_intervals_that_it_does_not_show(
+    client: FlaskClient, store: Store, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try_prompts(store, project, "spots", tasks=4)
+    monkeypatch.setattr("labeling.trials.measures.WordingResult.mean_iou", None)
+    page = client.get("/prompts")
+    assert page.status_code == 200 and "IoU 0." in page.text
+
+
 def test_a_trial_under_way_is_cancelled(client: FlaskClient, store: Store, project: Project, token: str) -> None:
     trial = try_prompts(store, project, "spots", tasks=4, done=1)
     assert "1 of 4 tasks tried" in client.get(f"/prompts/{trial.id}").text
