@@ -6,6 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
+from backend.operations.prompt_trial import MOST_OPEN
 from labeling.settings import Settings
 from labeling.store import Project, Store
 from tests.backend.web.pages.browsing import send_form
@@ -38,6 +39,20 @@ def test_a_trial_is_asked_for_and_queued(
     assert live_rows(connection, GPU, TRY_PROMPTS) == {trial.id}
     page = client.get(f"/prompts/{trial.id}").text
     assert "Waits for a GPU worker" in page and 'data-live="2"' in page
+
+
+def test_a_trial_that_is_open_is_not_asked_for_twice_and_only_some_are_open_at_a_time(
+    client: FlaskClient, store: Store, project: Project, token: str
+) -> None:
+    form = {"label": f"{project.id}-0", "tasks": "5", "csrf_token": token}
+    addresses = {client.post("/prompts", data=form | {"wordings": "a"}).headers["Location"] for _ in range(3)}
+    assert len(addresses) == len(store.trials.newest()) == 1
+    for number in range(MOST_OPEN):
+        said = send_form(client, "/prompts", form | {"wordings": f"b{number}"})
+    assert f"{MOST_OPEN} trials of this project are open already" in said
+    assert len(store.trials.newest()) == MOST_OPEN
+    store.trials.cancel(store.trials.newest()[0].id)
+    assert "open already" not in send_form(client, "/prompts", form | {"wordings": "c"})
 
 
 @pytest.mark.parametrize(
