@@ -147,5 +147,6 @@ def _headers(caching: str) -> dict[str, str]:
     return {
         "Cache-Control": caching,
         "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+        "Cross-Origin-Resource-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
     }

@@ -141,6 +141,12 @@ def test_more_than_a_region_can_be_left_out(scope: str, client: FlaskClient, sto
     assert exclusion.scope == scope and len(left_out) == (1 if scope == "region" else 4)
 
 
+def test_a_name_too_long_for_the_store_is_cut(client: FlaskClient, store: Store, project: Project) -> None:
+    form = {"csrf_token": token(client.get("/corrections").text), "scope": "region"}
+    client.post(f"/corrections/{newest(store)}/leave-out", data=form, auth=("a" * 300, "x"))
+    assert [each.who for each in store.exclusions.of_project(project)] == ["a" * 200]
+
+
 def test_who_left_it_out_is_known_where_there_is_a_password(
     settings: Settings, store: Store, connection: object, project: Project
 ) -> None:

@@ -46,6 +46,7 @@ def test_the_gallery_shows_what_was_predicted_with_its_task_and_scores(client: F
 def test_a_picture_is_a_small_jpeg_with_the_labels_colours(client: FlaskClient, project: Project) -> None:
     answer = client.get(pictures(client.get("/masks").text)[0])
     assert answer.status_code == 200 and answer.mimetype == "image/jpeg" and len(answer.data) < 80_000
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin", "no page of another site shows it"
     with Image.open(io.BytesIO(answer.data)) as picture:
         assert picture.size == (480, 480)
         pixels = np.asarray(picture.convert("RGB")).astype(int)

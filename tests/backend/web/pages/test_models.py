@@ -41,6 +41,9 @@ def test_versions_are_shown_below_what_they_learnt_from(
     assert 'href="finetune/1"' in page and "finetune/1/candidate/0-answer.jpg" in page
     picture = client.get("/finetune/1/candidate/0-answer.jpg")
     assert picture.status_code == 200 and picture.mimetype == "image/jpeg"
+    assert picture.headers["Cross-Origin-Resource-Policy"] == "same-origin", "no page of another site shows it"
+    policy = client.get("/finetune/1").headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in policy and "form-action 'none'" in policy and "script" not in policy
 
 
 @pytest.mark.parametrize("name", ["9-answer.jpg", "0-secret.jpg", "..%2f..%2fjson"])
