@@ -59,7 +59,7 @@ def has_worker(connection: "Connection") -> bool:
 def request_trial(
     settings: Settings,
     store: Store,
-    connection: "Connection",
+    queue: Callable[[int], object],
     project: Project,
     label_name: str | None,
     texts: Sequence[str],
@@ -69,8 +69,8 @@ def request_trial(
 ) -> PromptTrial:
     """Ask the GPU worker to try the label's prompts of now and each of `texts`, with the project's active model.
 
-    One that is open for the same is not asked for again. LabelConfigError if the label is none of the project's, if
-    there is nothing to try, or too much, or if MOST_OPEN of the project are open.
+    `queue` gets a new one's number, see `queue_trial`; one that is open for the same is that one. LabelConfigError if
+    the label is none of the project's, if there is nothing to try, or too much, or if MOST_OPEN of the project are open.
     """
     config = parse_label_config(project.label_config)
     wordings = make_wordings(*find_label(config, label_name), texts)
@@ -83,11 +83,16 @@ def request_trial(
     if len(is_open) >= MOST_OPEN:
         raise LabelConfigError(f"{len(is_open)} trials of this project are open already. Wait for one, or cancel it.")
     trial = store.trials.request(project, label_name, asked, model=model, limit=limit, who=who)
-    try:
-        enqueue_trial(connection, trial.id)
-    except (QueueFull, QueueUnreachable) as error:
-        logger.warning("trial %d is queued later: %s", trial.id, error)
+    queue(trial.id)
     return trial
+
+
+def queue_trial(connection: "Connection", trial_id: int) -> None:
+    """Make a trial a job; where that cannot be done just now, the sweeper does it later."""
+    try:
+        enqueue_trial(connection, trial_id)
+    except (QueueFull, QueueUnreachable) as error:
+        logger.warning("trial %d is queued later: %s", trial_id, error)
 
 
 def _check(wordings: Sequence[Wording], texts: Sequence[str], limit: int) -> None:

@@ -4,6 +4,7 @@ Drawing may wait for Label Studio, and the server's threads are for annotators: 
 beyond that, or too early, is answered 202 with an empty picture of 1 px, and `pictures.js` asks again.
 """
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from backend.operations.pictures import JPEG, Illustrator
 from backend.web.services import Services
 from labeling.errors import LabelingError, StoreError
 from labeling.trials.masks import read_png
+
+logger = logging.getLogger(__name__)
 
 SIZES = {"small": 480, "large": 1600}
 PAIR_SIZES = {"small": 300, "large": 800}
@@ -127,6 +130,9 @@ def _drawing(draw: Callable[[], bytes]) -> Callable[[], bytes | str | None]:
             return draw()
         except (LabelingError, ARGenSegError) as error:
             return None if getattr(error, "is_transient", False) and isinstance(error, StoreError) else str(error)
+        except Exception:
+            logger.exception("A picture could not be drawn.")
+            return "This is a bug of argenseg; its log has the details."
 
     return draw_picture
 

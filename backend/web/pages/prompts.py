@@ -11,6 +11,7 @@ from backend.operations.prompt_trial import (
     MOST_WORDINGS,
     TrialReport,
     has_worker,
+    queue_trial,
     request_trial,
     seconds_per_question,
     summarize,
@@ -96,7 +97,7 @@ def make_blueprint(services: Services) -> Blueprint:
             asked = request_trial(
                 settings,
                 store,
-                services.connection,
+                queue,
                 choice.project,
                 choice.label,
                 texts,
@@ -143,6 +144,9 @@ def make_blueprint(services: Services) -> Blueprint:
         else:
             flash(f"Trial {number} had ended by then.", "bad")
         return redirect(link("prompts.trial", number=number), 303)
+
+    def queue(number: int) -> None:
+        services.background.call(_REDIS_S, queue_trial, services.connection, number)
 
     def _find(number: int) -> PromptTrial:
         try:

@@ -6,10 +6,12 @@ import threading
 
 import numpy as np
 import pytest
+from defusedxml.ElementTree import fromstring
 from flask.testing import FlaskClient
 from PIL import Image
 
 from backend.web.app import create_app
+from labeling.errors import ImageFetchError
 from labeling.label_studio.messages import Task
 from labeling.predictions import PredictedMask, build_prediction
 from labeling.regions.cropped_mask import CroppedMask
@@ -171,6 +173,28 @@ def test_a_picture_that_took_too_long_is_there_for_who_asks_again(
     eventually(lambda: client.get(f"/pictures/masks/small/{number}").status_code == 200)
     count = len(asked)
     assert client.get(f"/pictures/masks/small/{number}").status_code == 200 and len(asked) == count
+
+
+def test_a_picture_that_a_bug_prevents_says_so_and_is_not_asked_for_for_ever(
+    client: FlaskClient, store: Store, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = store.gallery.predictions(PredictionFilter(status="published"))[0].id
+    monkeypatch.setattr("backend.operations.pictures.draw_instances", None)
+    answer = client.get(f"/pictures/masks/small/{number}")
+    assert answer.status_code == 200 and answer.mimetype == "image/svg+xml" and "bug of argenseg" in answer.text
+
+
+def test_a_reason_is_well_formed_whatever_others_wrote_into_it(
+    client: FlaskClient, store: Store, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = store.gallery.predictions(PredictionFilter(status="published"))[0].id
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ImageFetchError("<&> \x00\x0b\x1b[31m \ud800 \ufffe gone")
+
+    monkeypatch.setattr("backend.operations.pictures.Illustrator.of_prediction", refuse)
+    answer = client.get(f"/pictures/masks/small/{number}")
+    assert answer.status_code == 200 and "gone" in "".join(fromstring(answer.data).itertext())
 
 
 def test_pictures_leave_threads_to_annotators(

@@ -1,5 +1,6 @@
 """The page Prompts: trials asked for, shown with pictures, cancelled."""
 
+import time
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from flask.testing import FlaskClient
 from redis import Redis
 
 from backend.operations.prompt_trial import MOST_OPEN
+from backend.web.app import create_app
 from labeling.settings import Settings
 from labeling.store import Project, Store
 from tests.backend.web.pages.browsing import send_form
@@ -39,6 +41,17 @@ def test_a_trial_is_asked_for_and_queued(
     assert live_rows(connection, GPU, TRY_PROMPTS) == {trial.id}
     page = client.get(f"/prompts/{trial.id}").text
     assert "Waits for a GPU worker" in page and 'data-live="2"' in page
+
+
+def test_a_redis_that_hangs_holds_no_thread_for_long(
+    settings: Settings, store: Store, project: Project, silent_redis: Redis
+) -> None:
+    app = create_app(settings, store, silent_redis)
+    form = {"label": f"{project.id}-0", "wordings": "a", "tasks": "5", "csrf_token": app.config["CSRF_TOKEN"]}
+    began = time.monotonic()
+    assert app.test_client().post("/prompts", data=form).status_code == 303
+    assert time.monotonic() - began < 5 and len(store.trials.newest()) == 1
+    app.extensions["argenseg"].background.close()
 
 
 def test_a_trial_that_is_open_is_not_asked_for_twice_and_only_some_are_open_at_a_time(
