@@ -70,7 +70,7 @@ def request_trial(
     """Ask the GPU worker to try the label's prompts of now and each of `texts`, with the project's active model.
 
     `queue` gets a new one's number, see `queue_trial`; one that is open for the same is that one. LabelConfigError if
-    the label is none of the project's, if there is nothing to try, or too much, or if MOST_OPEN of the project are open.
+    the label is none of the project's, there is nothing to try, or too much, or MOST_OPEN of the project are open.
     """
     config = parse_label_config(project.label_config)
     wordings = make_wordings(*find_label(config, label_name), texts)
