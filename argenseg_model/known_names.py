@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 MOST_NEAREST = 3
+_MOST_KEPT, _LONGEST_KEPT = 5000, 200
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,22 @@ class KnownNames:
 
     names: Mapping[str, Sequence[str]]
     words: frozenset[str]
+    _looked_up: dict[str, Known] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def look_up(self, prompt: str) -> Known:
         """What is known of the prompt's words."""
         if not self.names:
             return Known(True, (), (), (), ())
+        if len(prompt) > _LONGEST_KEPT:
+            return self._look_up(prompt)
+        known = self._looked_up.get(prompt)  # a page asks for the same labels every few seconds
+        if known is None:
+            if len(self._looked_up) >= _MOST_KEPT:
+                self._looked_up.clear()
+            known = self._looked_up[prompt] = self._look_up(prompt)
+        return known
+
+    def _look_up(self, prompt: str) -> Known:
         rest = " ".join(re.findall(r"\w+(?:[-']\w+)*", prompt.lower()))
         forms = sorted(((form, name) for name, forms in self.names.items() for form in forms), key=lambda f: -len(f[0]))
         found: list[tuple[int, str, str]] = []

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import click
@@ -48,7 +49,14 @@ def try_by_worker(
         if project is None:
             return False
         asked = trial.request_trial(
-            settings, store, connection, project, label_name, texts, limit=limit, who=getpass.getuser()
+            settings,
+            store,
+            partial(trial.queue_trial, connection),
+            project,
+            label_name,
+            texts,
+            limit=limit,
+            who=getpass.getuser(),
         )
         ended = _wait(store, asked)
         if ended.status != "done":

@@ -28,6 +28,7 @@ from worker.queue.queues import GPU, enqueue_trial, live_workers
 logger = logging.getLogger(__name__)
 
 MOST_WORDINGS, MOST_TASKS, LONGEST = 10, 200, 500  # of a trial; the last in characters of a wording
+MOST_OPEN = 5  # of a project at a time
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def has_worker(connection: "Connection") -> bool:
 def request_trial(
     settings: Settings,
     store: Store,
-    connection: "Connection",
+    queue: Callable[[int], object],
     project: Project,
     label_name: str | None,
     texts: Sequence[str],
@@ -68,24 +69,30 @@ def request_trial(
 ) -> PromptTrial:
     """Ask the GPU worker to try the label's prompts of now and each of `texts`, with the project's active model.
 
-    LabelConfigError if the label is none of the project's, LabelingError if there is nothing to try, or too much.
+    `queue` gets a new one's number, see `queue_trial`; one that is open for the same is that one. LabelConfigError if
+    the label is none of the project's, there is nothing to try, or too much, or MOST_OPEN of the project are open.
     """
     config = parse_label_config(project.label_config)
     wordings = make_wordings(*find_label(config, label_name), texts)
     _check(wordings, texts, limit)
-    trial = store.trials.request(
-        project,
-        label_name,
-        [each.to_json() for each in wordings],
-        model=active_model(settings, store, project),
-        limit=limit,
-        who=who,
-    )
-    try:
-        enqueue_trial(connection, trial.id)
-    except (QueueFull, QueueUnreachable) as error:
-        logger.warning("trial %d is queued later: %s", trial.id, error)
+    model, asked = active_model(settings, store, project), [each.to_json() for each in wordings]
+    is_open = store.trials.open_ones(project)
+    for each in is_open:  # a button that was pressed twice
+        if (each.label, list(each.wordings), each.model, each.task_limit) == (label_name, asked, model, limit):
+            return each
+    if len(is_open) >= MOST_OPEN:
+        raise LabelConfigError(f"{len(is_open)} trials of this project are open already. Wait for one, or cancel it.")
+    trial = store.trials.request(project, label_name, asked, model=model, limit=limit, who=who)
+    queue(trial.id)
     return trial
+
+
+def queue_trial(connection: "Connection", trial_id: int) -> None:
+    """Make a trial a job; where that cannot be done just now, the sweeper does it later."""
+    try:
+        enqueue_trial(connection, trial_id)
+    except (QueueFull, QueueUnreachable) as error:
+        logger.warning("trial %d is queued later: %s", trial_id, error)
 
 
 def _check(wordings: Sequence[Wording], texts: Sequence[str], limit: int) -> None:

@@ -29,7 +29,11 @@ class Kept(Generic[T]):
         if time.monotonic() >= self._next and self._turn.acquire(blocking=False):
             self._next = time.monotonic() + self._max_age_s
             thread = threading.Thread(target=self._refresh, name=self._look.__name__, daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # no thread can be had just now: the next look is in its time
+                self._turn.release()
+                return self._value
             thread.join(wait_s)
         return self._value
 

@@ -9,6 +9,7 @@ from backend.web.services import Services
 from labeling.label_studio.client import LabelStudioClient
 
 _MAX_AGE_S = 600.0
+_LONGEST = 200  # that the store keeps of a name
 
 
 def make_names(services: Services) -> Callable[[int | None], str]:
@@ -36,7 +37,7 @@ def make_names(services: Services) -> Callable[[int | None], str]:
 
 def who_asks() -> str | None:
     """The user of the page, where the backend asks for one."""
-    return (request.authorization.username or None) if request.authorization else None
+    return ((request.authorization.username or "")[:_LONGEST] or None) if request.authorization else None
 
 
 def _name(user: Mapping[str, object]) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from xml.etree.ElementTree import Element, ParseError, tostring
 
 from defusedxml import DefusedXmlException
@@ -28,6 +29,7 @@ _SHOWN = (
     "pdf",
 )
 _SPELT = {name.lower(): name for name in ("toName", "valueList", "perRegion")}
+_KEPT_CHARACTERS = 250_000
 _EXAMPLE = '<Label value="cell" prompt="every cell"/>'
 
 
@@ -109,6 +111,10 @@ def parse_label_config(xml: str) -> LabelConfig:
     Raises LabelConfigError, with advice, where there is no image that can be predicted, no tag with labels that could
     hold a mask, or an option that cannot be read.
     """
+    return _read_again(xml) if len(xml) <= _KEPT_CHARACTERS else _read(xml)
+
+
+def _read(xml: str) -> LabelConfig:
     root, xml = _parse_xml(xml)
     repeated = _repeated(root)
     images = [tag for tag in _tags(root, "image") if tag.get("name") and tag not in repeated]
@@ -140,6 +146,10 @@ def parse_label_config(xml: str) -> LabelConfig:
     notes += _smart_notes(root, name, controls)
     inputs = () if _is_input(tags[0]) else tuple(tag.get("name", "") for tag in drawable if _is_input(tag))
     return LabelConfig(xml, image, controls, _find_text_prompt(root, name), inputs, tuple(notes))
+
+
+# a page, a task and a webhook read the same config again and again; what is kept is 16 MB of text at most
+_read_again = lru_cache(maxsize=64)(_read)
 
 
 def _parse_xml(xml: str) -> tuple[Element, str]:

@@ -157,6 +157,14 @@ class TrialStore:
             rows = session.scalars(select(PromptTrialRow).order_by(PromptTrialRow.id.desc()).limit(limit))
             return [_trial(session, row) for row in rows]
 
+    def open_ones(self, project: Project) -> list[PromptTrial]:
+        """A project's trials of which something is still to be done, the oldest first."""
+        query = select(PromptTrialRow).where(
+            PromptTrialRow.project_row_id == project.id, PromptTrialRow.status.in_(_OPEN)
+        )
+        with self.database.reading() as session:
+            return [_trial(session, row) for row in session.scalars(query.order_by(PromptTrialRow.id))]
+
     def stale(self, older_than_s: float, *, after: int = 0, limit: int | None = None) -> list[int]:
         """Ids, larger than `after` and in order, of open trials at which nothing happened for so long."""
         before = utc_now() - timedelta(seconds=older_than_s)

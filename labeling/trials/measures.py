@@ -54,6 +54,11 @@ class WordingResult:
             self.ious.append(measure.iou)
             self.matches.append(InstanceMatch(measure.matched, measure.predicted, measure.actual))
 
+    @property
+    def iou(self) -> float | None:
+        """The mean alone, in no time; None without tasks that have the label."""
+        return float(np.mean(self.ious)) if self.ious else None
+
     def mean_iou(self) -> tuple[float, float, float] | None:
         """The mean, and a 95 % interval of it by resampling tasks; None without tasks that have the label."""
         if not self.ious:

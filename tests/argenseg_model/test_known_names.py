@@ -32,3 +32,15 @@ def test_other_languages_nonsense_and_prompts_without_a_thing_are_not_known(prom
 
 def test_a_model_without_a_list_of_names_knows_everything():
     assert KnownNames({}, frozenset()).look_up("all dogs").is_known
+
+
+def test_what_was_looked_up_before_is_told_at_once_and_only_so_much_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("argenseg_model.known_names._MOST_KEPT", 3)
+    names = KnownNames({"dogs": ["dog", "dogs"]}, frozenset({"all"}))
+    first = names.look_up("all dogz")
+    assert names.look_up("all dogz") is first and not first.is_known
+    for number in range(10):
+        assert names.look_up(f"all {number}").unknown == (str(number),)
+    assert len(names._looked_up) <= 3
+    long = "dogs " * 100
+    assert names.look_up(long).is_known and long not in names._looked_up

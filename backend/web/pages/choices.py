@@ -11,6 +11,8 @@ from labeling.prompts.label_config import parse_label_config
 from labeling.store import Project, Store
 
 _LARGEST = 2**31 - 1
+_PAGING = "before"
+_CHOICES = ("project", "label", "annotator", "outcome", "use", "score", "min", "max", "status")
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,14 @@ def chosen_share(name: str) -> float | None:
     return share if 0 <= share <= 1 else None
 
 
+def all_choices() -> dict[str, str]:
+    """What the address says that is ours, for another address: other names, such as _external, mean something there."""
+    return {name: value for name in (*_CHOICES, _PAGING) if (value := chosen(name))}
+
+
 def without_paging(**changes: object) -> dict[str, str]:
-    """The address's choices but for the place in the list, with these changes; empty ones are left out."""
-    values = {name: value for name, value in request.args.items() if name != "before"}
+    """The same but for the place in the list, with these changes; empty ones are left out."""
+    values = {name: value for name, value in all_choices().items() if name != _PAGING}
     values |= {name: str(value) for name, value in changes.items()}
     return {name: value for name, value in values.items() if value}
 

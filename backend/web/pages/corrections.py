@@ -7,7 +7,7 @@ from werkzeug import Response as WerkzeugResponse
 
 from backend.web.forms import takes_form
 from backend.web.pages import show
-from backend.web.pages.choices import Choices, chosen, chosen_number, task_address, without_paging
+from backend.web.pages.choices import Choices, all_choices, chosen, chosen_number, task_address, without_paging
 from backend.web.pages.layout import link
 from backend.web.people import make_names, who_asks
 from backend.web.services import Services
@@ -60,7 +60,7 @@ def make_blueprint(services: Services) -> Blueprint:
             kinds=KINDS,
             use=use,
             scopes=list(_SCOPES.items()),
-            address=dict(request.args),
+            address=all_choices(),
             is_filtered=bool(without_paging()),
             corrections=shown,
             newer=link("corrections.page", **without_paging()) if before else None,
@@ -88,7 +88,9 @@ def make_blueprint(services: Services) -> Blueprint:
     def take_back(number: int) -> WerkzeugResponse:
         correction = _find(number)
         excluded = correction.excluded
-        if excluded is not None and store.exclusions.remove(correction.project, excluded.scope, excluded.value):
+        if excluded is not None and request.form.get("scope", excluded.scope) != excluded.scope:
+            flash("Something else is left out here by now: look at the card, and try once more.", "bad")
+        elif excluded is not None and store.exclusions.remove(correction.project, excluded.scope, excluded.value):
             flash(f"Task {correction.task_id}: {_SCOPES[excluded.scope]} counts again.", "good")
         else:
             flash("Nothing was left out here that could be taken back.", "bad")
@@ -118,4 +120,4 @@ def _value(correction: ShownCorrection, scope: ExclusionScope) -> str:
 
 def _back(number: int) -> WerkzeugResponse:
     """To the list as it was, where the correction is."""
-    return redirect(f"{link('corrections.page', **request.args)}#correction-{number}", 303)
+    return redirect(f"{link('corrections.page', **all_choices())}#correction-{number}", 303)

@@ -41,6 +41,7 @@ def make_blueprint(services: Services) -> Blueprint:
         answer = send_file(file.absolute(), mimetype="image/jpeg")
         answer.headers["Cache-Control"] = "private, max-age=3600"
         answer.headers["X-Content-Type-Options"] = "nosniff"
+        answer.headers["Cross-Origin-Resource-Policy"] = "same-origin"
         return answer
 
     def _folder(number: int) -> tuple[Path, str]:

@@ -61,7 +61,7 @@ def _make_blueprint() -> Blueprint:
 
     @files.get("/static/<digest>/<name>")
     def file(digest: str, name: str) -> Response:
-        if not (STATIC / name).is_file() or digest != _digest(name):
+        if name not in _names() or digest != _digest(name):
             abort(404, "There is no such file.")
         answer = send_from_directory(STATIC, name)
         answer.headers["Cache-Control"] = _A_YEAR
@@ -69,6 +69,11 @@ def _make_blueprint() -> Blueprint:
         return answer
 
     return files
+
+
+@cache
+def _names() -> frozenset[str]:
+    return frozenset(each.name for each in STATIC.iterdir() if each.is_file())
 
 
 @cache

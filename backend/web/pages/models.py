@@ -11,7 +11,7 @@ from backend.operations.lineage import Member, look_at_family
 from backend.operations.model_versions import BASE, Promoted
 from backend.web.forms import takes_form
 from backend.web.pages import show
-from backend.web.pages.choices import chosen, chosen_number
+from backend.web.pages.choices import chosen
 from backend.web.pages.layout import link
 from backend.web.people import who_asks
 from backend.web.promotions import Promotions
@@ -58,7 +58,7 @@ def make_blueprint(services: Services) -> Blueprint:
 
     @pages.get("/models/promote")
     def plan() -> Response:
-        name, project = chosen("version") or "", _project(chosen_number("project"))
+        name, project = chosen("version") or "", _project(request.args.get("project", ""))
         try:
             planned = model_versions.plan_promotion(settings, store, name, project)
         except StoreError as error:
@@ -68,7 +68,7 @@ def make_blueprint(services: Services) -> Blueprint:
     @pages.post("/models/promote")
     @takes_form
     def promote() -> WerkzeugResponse:
-        name, project = request.form.get("version", "")[:200], _project(_number(request.form.get("project", "")))
+        name, project = request.form.get("version", "")[:200], _project(request.form.get("project", ""))
         try:
             planned = model_versions.plan_promotion(settings, store, name, project)
         except StoreError as error:
@@ -80,13 +80,17 @@ def make_blueprint(services: Services) -> Blueprint:
 
     @pages.get("/models/roll-back")
     def plan_roll_back() -> Response:
-        project = _project(chosen_number("project"))
+        project = _project(request.args.get("project", ""))
         return show("roll_back.html", project=project, projects=_projects(services), active=_active(project))
 
     @pages.post("/models/roll-back")
     @takes_form
     def roll_back() -> WerkzeugResponse:
-        project = _project(_number(request.form.get("project", "")))
+        project = _project(request.form.get("project", ""))
+        active = _active(project)
+        if request.form.get("active", active) != active:  # pressed twice, or somebody was faster
+            flash(f"Nothing was rolled back: {active} is active {_where(project)} by now.", "bad")
+            return redirect(link("models.page"), 303)
         return _start(f"Roll back {_where(project)}", partial(_roll_back, project, who_asks() or NOBODY))
 
     def _start(what: str, do: partial[Promoted]) -> WerkzeugResponse:
@@ -110,10 +114,11 @@ def make_blueprint(services: Services) -> Blueprint:
         version = store.models.active(project)
         return weights_name(settings.model)[0] if version is None else version.name
 
-    def _project(row_id: int | None) -> Project | None:
-        if row_id is None:
+    def _project(row_id: str) -> Project | None:
+        """None for no number; one that makes no sense must not mean all projects."""
+        if not row_id:
             return None
-        found = store.projects.get(row_id)
+        found = store.projects.get(int(row_id)) if row_id.isdecimal() and len(row_id) < 10 else None
         if found is None:
             abort(404, "There is no such project.")
         return found
@@ -134,10 +139,6 @@ def _projects(services: Services) -> list[Project]:
     url = services.settings.label_studio_url
     store: Store = services.store
     return store.projects.all() if url is None else store.projects.of_address(url)
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
 def _scope(project: Project | None) -> dict[str, int]:

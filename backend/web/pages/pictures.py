@@ -4,6 +4,7 @@ Drawing may wait for Label Studio, and the server's threads are for annotators: 
 beyond that, or too early, is answered 202 with an empty picture of 1 px, and `pictures.js` asks again.
 """
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,12 +19,15 @@ from backend.web.services import Services
 from labeling.errors import LabelingError, StoreError
 from labeling.trials.masks import read_png
 
+logger = logging.getLogger(__name__)
+
 SIZES = {"small": 480, "large": 1600}
 PAIR_SIZES = {"small": 300, "large": 800}
 
 _DRAWN_WITHIN_S = 4.0
 _KEPT_BYTES = 64 * 10**6
 _LARGEST = 2**31 - 1
+_NUMBER = f"<int(max={_LARGEST})"
 _SVG = "image/svg+xml"
 _NOT_YET = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>'
 _REASON = Markup(
@@ -47,12 +51,14 @@ class _Drawn:
                 self._pictures.move_to_end(name)
             return self._pictures.get(name)
 
-    def keep(self, name: str, picture: bytes) -> None:
+    def keep(self, name: str, picture: bytes) -> bytes:
+        """The same picture: one that took longer than its request waited is there for the next."""
         with self._lock:
             self._bytes += len(picture) - len(self._pictures.pop(name, b""))
             self._pictures[name] = picture
             while self._bytes > self._most_bytes:
                 self._bytes -= len(self._pictures.popitem(last=False)[1])
+        return picture
 
 
 def make_blueprint(services: Services) -> Blueprint:
@@ -68,7 +74,7 @@ def make_blueprint(services: Services) -> Blueprint:
             if not places.acquire(blocking=False):
                 return _not_yet()
             try:
-                made = services.background.call(_DRAWN_WITHIN_S, _drawing(draw))
+                made = services.background.call(_DRAWN_WITHIN_S, _drawing(lambda: drawn.keep(name, draw())))
             finally:
                 places.release()
             if made is None:
@@ -76,7 +82,6 @@ def make_blueprint(services: Services) -> Blueprint:
             if isinstance(made, str):
                 return _why_not(made)
             picture = made
-            drawn.keep(name, picture)
         return Response(picture, mimetype=JPEG, headers=_headers("private, max-age=3600"))
 
     @pages.get(f"/pictures/masks/<any({','.join(SIZES)}):size>/<int(max={_LARGEST}):number>")
@@ -87,7 +92,9 @@ def make_blueprint(services: Services) -> Blueprint:
             if error.is_transient:
                 raise
             abort(404, f"There is no prediction {number}.")
-        name = f"prediction/{size}/{number}/{computed.attempts}/{computed.status == 'ready'}"
+        # SQLite gives the number of a row that was erased to the next one: the number alone is no name
+        whose = f"{computed.project.id}/{computed.task_id}"
+        name = f"prediction/{size}/{number}/{whose}/{computed.attempts}/{computed.status == 'ready'}"
         return answer(name, lambda: illustrator.of_prediction(number, SIZES[size]))
 
     @pages.get(f"/pictures/corrections/<any({','.join(PAIR_SIZES)}):size>/<int(max={_LARGEST}):number>")
@@ -95,20 +102,23 @@ def make_blueprint(services: Services) -> Blueprint:
         correction = store.gallery.correction(number)
         if correction is None:
             abort(404, f"There is no correction {number}, or no newer state of its annotation has it.")
-        return answer(f"correction/{size}/{number}", lambda: illustrator.of_correction(correction, PAIR_SIZES[size]))
+        whose = f"{correction.project.id}/{correction.annotation_id}/{correction.mask_before}/{correction.mask_after}"
+        name = f"correction/{size}/{number}/{whose}"  # as above
+        return answer(name, lambda: illustrator.of_correction(correction, PAIR_SIZES[size]))
 
-    @pages.get(f"/pictures/trials/<any({','.join(SIZES)}):size>/<int(max={_LARGEST}):trial>/<int:task>/<int:wording>")
+    @pages.get(f"/pictures/trials/<any({','.join(SIZES)}):size>/{_NUMBER}:trial>/{_NUMBER}:task>/{_NUMBER}:wording>")
     def of_trial(size: str, trial: int, task: int, wording: int) -> Response:
         found = store.trials.masks(trial, task)  # also asked where the picture is kept: it may have been erased
         if found is None or wording >= len(found[1].found):
             abort(404, f"Trial {trial} has no such picture (any more).")
         of_task, masks = found
-        truth = None if masks.truth is None else read_png(masks.truth)
         project = store.trials.get(trial).project
-        return answer(
-            f"trial/{size}/{trial}/{task}/{wording}",
-            lambda: illustrator.of_trial(project, of_task, truth, read_png(masks.found[wording]), SIZES[size]),
-        )
+
+        def draw() -> bytes:
+            truth = None if masks.truth is None else read_png(masks.truth)
+            return illustrator.of_trial(project, of_task, truth, read_png(masks.found[wording]), SIZES[size])
+
+        return answer(f"trial/{size}/{trial}/{task}/{wording}", draw)
 
     return pages
 
@@ -120,6 +130,9 @@ def _drawing(draw: Callable[[], bytes]) -> Callable[[], bytes | str | None]:
             return draw()
         except (LabelingError, ARGenSegError) as error:
             return None if getattr(error, "is_transient", False) and isinstance(error, StoreError) else str(error)
+        except Exception:
+            logger.exception("A picture could not be drawn.")
+            return "This is a bug of argenseg; its log has the details."
 
     return draw_picture
 
@@ -129,7 +142,9 @@ def _not_yet() -> Response:
 
 
 def _why_not(reason: str) -> Response:
-    lines = wrap(reason, 46)[:9]
+    lines = wrap("".join(each if each.isprintable() else " " for each in reason), 46)[
+        :9
+    ]  # XML has no control characters
     text = Markup("").join(_LINE.format(192 - 12 * len(lines) + 24 * place, line) for place, line in enumerate(lines))
     return Response(_REASON.format(text), mimetype=_SVG, headers=_headers("private, max-age=60"))
 
@@ -138,5 +153,6 @@ def _headers(caching: str) -> dict[str, str]:
     return {
         "Cache-Control": caching,
         "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+        "Cross-Origin-Resource-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
     }

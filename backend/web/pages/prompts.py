@@ -11,6 +11,7 @@ from backend.operations.prompt_trial import (
     MOST_WORDINGS,
     TrialReport,
     has_worker,
+    queue_trial,
     request_trial,
     seconds_per_question,
     summarize,
@@ -96,7 +97,7 @@ def make_blueprint(services: Services) -> Blueprint:
             asked = request_trial(
                 settings,
                 store,
-                services.connection,
+                queue,
                 choice.project,
                 choice.label,
                 texts,
@@ -144,6 +145,9 @@ def make_blueprint(services: Services) -> Blueprint:
             flash(f"Trial {number} had ended by then.", "bad")
         return redirect(link("prompts.trial", number=number), 303)
 
+    def queue(number: int) -> None:
+        services.background.call(_REDIS_S, queue_trial, services.connection, number)
+
     def _find(number: int) -> PromptTrial:
         try:
             return store.trials.get(number)
@@ -173,7 +177,7 @@ def list_labels(services: Services) -> list[LabelChoice]:
 def rank(report: TrialReport) -> list[tuple[int, WordingResult]]:
     """The wordings with their places in the trial, the best first: by IoU, then by fewest false alarms."""
     places = enumerate(report.results)
-    return sorted(places, key=lambda pair: (-(pair[1].mean_iou() or (0.0,))[0], sum(pair[1].false_alarms), pair[0]))
+    return sorted(places, key=lambda pair: (-(pair[1].iou or 0.0), sum(pair[1].false_alarms), pair[0]))
 
 
 def _best(store: Store, trial: PromptTrial) -> WordingResult | None:

@@ -3,6 +3,8 @@
 import threading
 import time
 
+import pytest
+
 from backend.web.kept import Kept
 from labeling.errors import LabelStudioError
 from tests.backend.web.recorded import eventually
@@ -49,3 +51,17 @@ def test_an_outage_leaves_what_was_known() -> None:
 
     kept = Kept(look, max_age_s=0, empty="nothing")
     assert [kept.get(wait_s=5) for _ in range(3)] == ["known"] * 3
+
+
+def test_without_a_thread_what_was_known_is_shown_and_the_next_look_is_in_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = Kept(lambda: "found", max_age_s=0, empty="nothing")
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        assert kept.get() == "nothing"
+    assert kept.get(wait_s=5) == "found"

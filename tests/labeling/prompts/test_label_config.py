@@ -309,3 +309,17 @@ def test_so_is_a_tag_that_does() -> None:
     assert len(parse_label_config(view(IMAGE, tag)).notes) == 1
     plain = '<Brush name="b" toName="image" prompt="cell" exclude="cell"/>'
     assert parse_label_config(view(IMAGE, plain)).notes[0].startswith('<Brush name="b"> excludes all')
+
+
+def test_the_same_text_is_read_once_unless_it_is_huge() -> None:
+    def config(labels: int) -> str:
+        told = "".join(f'<Label value="cell {each}"/>' for each in range(labels))
+        image = '<Image name="image" value="$image"/>'
+        return f'<View>{image}<BrushLabels name="brush" toName="image">{told}</BrushLabels></View>'
+
+    assert parse_label_config(config(300)) is parse_label_config(config(300))
+    huge = config(12_000)
+    assert parse_label_config(huge) is not parse_label_config(huge)
+    for _ in range(2):
+        with pytest.raises(LabelConfigError, match="no image"):
+            parse_label_config("<View/>")

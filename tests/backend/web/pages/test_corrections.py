@@ -96,6 +96,39 @@ def test_a_correction_is_left_out_and_taken_back(client: FlaskClient, store: Sto
     assert store.corrections.count(project) == before and "counts again" in client.get("/corrections").text
 
 
+@pytest.mark.parametrize(
+    "name", ["endpoint", "number", "values", "self", "size", "_external", "_scheme", "_anchor", "_method"]
+)
+def test_names_in_the_address_that_are_not_ours_change_no_link(
+    name: str, client: FlaskClient, store: Store, project: Project
+) -> None:
+    number, address = newest(store), f"?outcome=added&{name}=POST&_external=1"
+    page = client.get(f"/corrections{address}")
+    assert page.status_code == 200 and f'action="corrections/{number}/leave-out?outcome=added"' in page.text
+    masks = client.get(f"/masks{address.replace('outcome=added', 'before=9')}")
+    assert masks.status_code == 200 and 'rel="prev" href="masks"' in masks.text
+    form = {"csrf_token": token(page.text), "scope": "region"}
+    answer = client.post(f"/corrections/{number}/leave-out{address}", data=form)
+    assert answer.headers["Location"] == f"../../corrections?outcome=added#correction-{number}"
+
+
+def test_a_page_from_before_takes_back_nothing_that_it_did_not_show(
+    client: FlaskClient, store: Store, project: Project
+) -> None:
+    number = newest(store)
+    shown = store.gallery.correction(number)
+    assert shown is not None
+    ours = token(client.get("/corrections").text)
+    client.post(f"/corrections/{number}/leave-out", data={"csrf_token": ours, "scope": "region"})
+    assert '<input type="hidden" name="scope" value="region">' in client.get("/corrections").text
+    store.exclusions.add(project, Exclusion("annotator", str(shown.annotator_id), "of a colleague"))
+    client.post(f"/corrections/{number}/take-back", data={"csrf_token": ours, "scope": "region"})
+    assert "Something else is left out here by now" in client.get("/corrections").text
+    assert {each.scope for each in store.exclusions.of_project(project)} == {"region", "annotator"}
+    client.post(f"/corrections/{number}/take-back", data={"csrf_token": ours, "scope": "annotator"})
+    assert {each.scope for each in store.exclusions.of_project(project)} == {"region"}
+
+
 @pytest.mark.parametrize("scope", ["region", "annotation", "task", "annotator"])
 def test_more_than_a_region_can_be_left_out(scope: str, client: FlaskClient, store: Store, project: Project) -> None:
     number = newest(store)
@@ -106,6 +139,12 @@ def test_more_than_a_region_can_be_left_out(scope: str, client: FlaskClient, sto
     shown = store.gallery.corrections(ShownCorrectionFilter())
     left_out = [each for each in shown if each.excluded]
     assert exclusion.scope == scope and len(left_out) == (1 if scope == "region" else 4)
+
+
+def test_a_name_too_long_for_the_store_is_cut(client: FlaskClient, store: Store, project: Project) -> None:
+    form = {"csrf_token": token(client.get("/corrections").text), "scope": "region"}
+    client.post(f"/corrections/{newest(store)}/leave-out", data=form, auth=("a" * 300, "x"))
+    assert [each.who for each in store.exclusions.of_project(project)] == ["a" * 200]
 
 
 def test_who_left_it_out_is_known_where_there_is_a_password(

@@ -32,7 +32,9 @@ def test_static_files_are_kept_by_browsers_until_they_change(client: FlaskClient
     assert client.get("/static/0123456789ab/page.css").status_code == 404
 
 
-@pytest.mark.parametrize("name", ["../layout.py", "..%2Flayout.py", "%2e%2e/layout.py", "nothing.css", "."])
+@pytest.mark.parametrize(
+    "name", ["../layout.py", "..%2Flayout.py", "%2e%2e/layout.py", "nothing.css", ".", "%00", "x" * 300]
+)
 def test_static_files_are_those_of_their_folder_only(name: str, client: FlaskClient) -> None:
     assert client.get(f"/static/0123456789ab/{name}").status_code == 404
 

@@ -6,16 +6,19 @@ import threading
 
 import numpy as np
 import pytest
+from defusedxml.ElementTree import fromstring
 from flask.testing import FlaskClient
 from PIL import Image
 
 from backend.web.app import create_app
+from labeling.errors import ImageFetchError
 from labeling.label_studio.messages import Task
 from labeling.predictions import PredictedMask, build_prediction
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.settings import Settings
 from labeling.store import PredictionFilter, Project, Store
-from tests.backend.web.pages.seeded import CONFIG, SIZE, draw_task, seed
+from tests.backend.web.pages.seeded import CONFIG, SIZE, draw_task, predict, seed
+from tests.backend.web.recorded import eventually
 from worker.projects.requests import ProjectRequests
 
 HOSTILE = '"><script>alert(1)</script>'
@@ -45,6 +48,7 @@ def test_the_gallery_shows_what_was_predicted_with_its_task_and_scores(client: F
 def test_a_picture_is_a_small_jpeg_with_the_labels_colours(client: FlaskClient, project: Project) -> None:
     answer = client.get(pictures(client.get("/masks").text)[0])
     assert answer.status_code == 200 and answer.mimetype == "image/jpeg" and len(answer.data) < 80_000
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin", "no page of another site shows it"
     with Image.open(io.BytesIO(answer.data)) as picture:
         assert picture.size == (480, 480)
         pixels = np.asarray(picture.convert("RGB")).astype(int)
@@ -134,6 +138,63 @@ def test_an_erased_tasks_picture_is_gone(client: FlaskClient, store: Store, proj
     assert client.get(path).status_code == 200
     store.erasure.erase(project, "task", shown.task_id, "on request")
     assert client.get(path).status_code == 404
+
+
+def test_an_erased_tasks_picture_is_not_shown_for_the_prediction_that_got_its_number(
+    client: FlaskClient, settings: Settings, store: Store, project: Project
+) -> None:
+    requests, drawn = ProjectRequests(settings, store, 3, CONFIG), [draw_task(number) for number in (901, 902)]
+    seen = []
+    for each in drawn:
+        [row] = requests.request_all([each.task])
+        predict(store, row, each)
+        seen.append((row.id, client.get(f"/pictures/masks/small/{row.id}").data))
+        store.erasure.erase(project, "task", each.task.id, "on request")
+    assert seen[0][0] == seen[1][0], "the numbers come again"
+    assert seen[0][1] != seen[1][1]
+
+
+def test_a_picture_that_took_too_long_is_there_for_who_asks_again(
+    client: FlaskClient, store: Store, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.web.pages.pictures._DRAWN_WITHIN_S", 0.05)
+    number, regions, asked = store.gallery.predictions(PredictionFilter(status="published"))[0].id, [], []
+    gate, get = threading.Event(), store.predictions.regions
+
+    def slow(prediction_id: int) -> object:
+        asked.append(prediction_id)
+        gate.wait(30)
+        regions.append(get(prediction_id))
+        return regions[-1]
+
+    store.predictions.regions = slow  # type: ignore[assignment]
+    assert client.get(f"/pictures/masks/small/{number}").status_code == 202
+    gate.set()
+    eventually(lambda: client.get(f"/pictures/masks/small/{number}").status_code == 200)
+    count = len(asked)
+    assert client.get(f"/pictures/masks/small/{number}").status_code == 200 and len(asked) == count
+
+
+def test_a_picture_that_a_bug_prevents_says_so_and_is_not_asked_for_for_ever(
+    client: FlaskClient, store: Store, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = store.gallery.predictions(PredictionFilter(status="published"))[0].id
+    monkeypatch.setattr("backend.operations.pictures.draw_instances", None)
+    answer = client.get(f"/pictures/masks/small/{number}")
+    assert answer.status_code == 200 and answer.mimetype == "image/svg+xml" and "bug of argenseg" in answer.text
+
+
+def test_a_reason_is_well_formed_whatever_others_wrote_into_it(
+    client: FlaskClient, store: Store, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = store.gallery.predictions(PredictionFilter(status="published"))[0].id
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ImageFetchError("<&> \x00\x0b\x1b[31m \ud800 \ufffe gone")
+
+    monkeypatch.setattr("backend.operations.pictures.Illustrator.of_prediction", refuse)
+    answer = client.get(f"/pictures/masks/small/{number}")
+    assert answer.status_code == 200 and "gone" in "".join(fromstring(answer.data).itertext())
 
 
 def test_pictures_leave_threads_to_annotators(

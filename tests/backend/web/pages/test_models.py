@@ -41,6 +41,9 @@ def test_versions_are_shown_below_what_they_learnt_from(
     assert 'href="finetune/1"' in page and "finetune/1/candidate/0-answer.jpg" in page
     picture = client.get("/finetune/1/candidate/0-answer.jpg")
     assert picture.status_code == 200 and picture.mimetype == "image/jpeg"
+    assert picture.headers["Cross-Origin-Resource-Policy"] == "same-origin", "no page of another site shows it"
+    policy = client.get("/finetune/1").headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in policy and "form-action 'none'" in policy and "script" not in policy
 
 
 @pytest.mark.parametrize("name", ["9-answer.jpg", "0-secret.jpg", "..%2f..%2fjson"])
@@ -93,6 +96,32 @@ def test_a_roll_back_goes_to_what_was_active_before(
     assert store.actions.latest(1)[0].who == "not signed in"
     client.post("/models/roll-back", data={"project": project.id, "csrf_token": token})
     eventually(lambda: "nothing was promoted here" in client.get("/models").text)
+
+
+def test_a_roll_back_that_is_sent_twice_goes_back_once(
+    client: FlaskClient, store: Store, settings: Settings, project: Project, token: str
+) -> None:
+    names = [train(settings, store, project, "tiny-1", passed=True, gain=gain) for gain in (0.08, 0.09)]
+    for name in names:
+        store.models.set_active(name, project)
+    assert f'name="active" value="{names[1]}"' in client.get(f"/models/roll-back?project={project.id}").text
+    form = {"project": project.id, "active": names[1], "csrf_token": token}
+    client.post("/models/roll-back", data=form)
+    eventually(lambda: f"{names[0]} is active." in client.get("/models").text)
+    assert "Nothing was rolled back" in send_form(client, "/models/roll-back", form)
+    active = store.models.active(project)
+    assert active is not None and active.name == names[0]
+
+
+@pytest.mark.parametrize("number", ["abc", "-1", "99999999999", "1 or 1"])
+def test_a_project_that_makes_no_sense_does_not_mean_all_projects(
+    client: FlaskClient, store: Store, token: str, number: str
+) -> None:
+    for route in ("promote", "roll-back"):
+        assert client.get(f"/models/{route}?version=base&project={number}").status_code == 404
+        form = {"version": "base", "project": number, "consent": "yes", "csrf_token": token}
+        assert client.post(f"/models/{route}", data=form).status_code == 404
+    assert store.actions.latest(1) == []
 
 
 def test_forms_need_a_token_and_known_names(client: FlaskClient, token: str) -> None:
