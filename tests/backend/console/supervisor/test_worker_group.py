@@ -38,7 +38,7 @@ from labeling.settings import Settings
 from worker.gpu_worker import worker
 from backend.console.supervisor import worker_group as group
 if sys.argv[1:] == ["worker"]:
-    sys.exit(worker.run(Settings(), "tests.worker.segmenters:threshold"))
+    sys.exit(worker.run(Settings(model_loader="tests.worker.segmenters:threshold")))
 """
     module = settings.data_dir / "backend" / "cli.py"  # stands in for the command, to load a small model
     module.parent.mkdir()
