@@ -1,6 +1,7 @@
 """Limits of age on what only grows: events, answers on the page, fetched images. The sweeper keeps them, once an hour.
 
-Never touched: corrections with their masks, answers that were taken, images of submitted tasks, predictions that were sent, model versions.
+Never touched: corrections with their masks, answers that were taken, images of submitted tasks, predictions that were
+sent, model versions.
 """
 
 import re

@@ -34,7 +34,7 @@ class Gathered:
     @classmethod
     @contextmanager
     def begin(cls) -> Iterator[Self]:
-        """An empty one; its file (SQLite's own temporary one) goes with the `with` block. StoreError if its disk fails."""
+        """An empty one; its file (SQLite's own temporary one) goes with the `with` block. StoreError if it fails."""
         try:
             with closing(sqlite3.connect("", isolation_level=None)) as database:
                 database.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" + _TABLES)

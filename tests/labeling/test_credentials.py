@@ -40,4 +40,6 @@ def test_the_password_of_a_url_in_both_forms() -> None:
 
 def test_a_secret_that_holds_another_or_a_password_is_hidden_whole() -> None:
     told = "tokens hunter2-and-more and http://me:hunter2@chat/hook/path"
-    assert hide_secrets(told, ["hunter2", "hunter2-and-more", "http://me:hunter2@chat/hook/path"]) == "tokens *** and ***"
+    assert (
+        hide_secrets(told, ["hunter2", "hunter2-and-more", "http://me:hunter2@chat/hook/path"]) == "tokens *** and ***"
+    )
