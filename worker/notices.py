@@ -88,7 +88,7 @@ class Notifier:
                 http.stream("POST", self.url, json=notice.to_json()) as answer,  # its body may be endless
             ):
                 return None if answer.is_success else str(answer.status_code)
-        except Exception as error:  # noqa: BLE001 - such as a proxy's address that is none: the next notice may get through
+        except Exception as error:  # noqa: BLE001 (such as a proxy whose address is none)
             return type(error).__name__  # its text may hold the address, which may hold a secret
 
 
