@@ -62,7 +62,7 @@ class RetentionStore:
                 session.execute(delete(PredictionRow).where(PredictionRow.id.in_(ids)), execution_options=_UNSYNCED)
                 orphans = masks - used_masks(session, masks)
             for digest in orphans:
-                self.blobs.delete(digest)
+                self.blobs.delete_unless_new(digest)
             forgotten += len(ids)
         return forgotten
 

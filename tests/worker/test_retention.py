@@ -120,3 +120,19 @@ def test_a_cached_image_that_goes_meanwhile_stops_nothing(
     os.utime(old, (time.time() - 91 * 86400,) * 2)
     monkeypatch.setattr(type(old), "iterdir", lambda folder: iter([gone, old]))
     assert prune(settings, store).images == 1 and not old.exists()
+
+
+def test_a_mask_that_somebody_is_about_to_name_again_stays(settings: Settings, store: Store, want: Want) -> None:
+    masks = [np.zeros((30, 40), np.bool_) for _ in range(2)]
+    masks[0][5:15, 5:15] = masks[1][20:25, 5:15] = True
+    typed = want("bright thing", interactive=True, delivery="sync")
+    found = [PredictedMask("l0", "x", "tag", "image", "brushlabels", CroppedMask.of(mask), 0.9) for mask in masks]
+    store.predictions.finish(typed.id, build_prediction(found, "threshold · 1", 40, 30))
+    store.predictions.deliver_now(typed.id)
+    for file in settings.data_dir.glob("blobs/*/*"):
+        os.utime(file, (time.time() - 91 * 86400,) * 2)
+    with store.database.writing() as session:
+        session.execute(update(PredictionRow).values(updated_at=LONG_AGO))
+    named = store.blobs.put_mask(masks[0])  # and a correction with it is committed a moment later
+    assert prune(settings, store).answers == 1
+    assert list(store.blobs.digests()) == [named]
