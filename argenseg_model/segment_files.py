@@ -109,7 +109,8 @@ def begin_run(out: Path, run: Mapping[str, str], *, resume: bool = False, overwr
     OSError when `out` cannot be written.
     """
     results, note = out / RESULTS, out / RUN
-    if not (resume or overwrite) and (results.exists() or partial_path(results).exists()):
+    has_results = results.exists() or partial_path(results).exists()  # which a killed run leaves
+    if has_results and not (resume or overwrite):
         raise ResumeError(
             f"{out} holds results of an earlier run, which this one would drop. Name another folder, or give --resume"
             " (keep what is finished) or --overwrite (begin again)"
@@ -123,7 +124,7 @@ def begin_run(out: Path, run: Mapping[str, str], *, resume: bool = False, overwr
         finished = {(line.image, line.prompt, line.mask): line for line in lines if _is_up_to_date(line, out)}
         with replace_file(results) as partial:  # the next run may be killed as well
             partial.write_text("".join(map(_as_json, finished.values())), encoding="utf-8")
-    elif resume and results.exists():
+    elif resume and has_results:
         raise ResumeError(
             f"{out} was not made with this model and template; give --overwrite instead of --resume to start afresh"
         )

@@ -20,11 +20,10 @@ def without_credentials(url: str) -> str:
 
 def hide_secrets(text: str, secrets: Iterable[str | None]) -> str:
     """A text with these secrets, and the passwords of its URLs, made unreadable."""
-    text = hide_passwords(text)
-    for secret in secrets:
-        if secret and len(secret) >= _LEAST_CHARACTERS:
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):  # one may hold another
+        if len(secret) >= _LEAST_CHARACTERS:
             text = text.replace(secret, "***")
-    return text
+    return hide_passwords(text)
 
 
 def url_passwords(url: str) -> list[str]:

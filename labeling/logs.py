@@ -73,7 +73,11 @@ class TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         about = getattr(record, "about", {})
         record.where = f" [{' '.join(f'{name} {number}' for name, number in about.items())}]" if about else ""
-        return hide_secrets(super().format(record), self._secrets)
+        return _writable(hide_secrets(super().format(record), self._secrets))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Further lines of a message are set in: what others wrote must not look like a line of ours."""
+        return "\n    ".join(super().formatMessage(record).splitlines())
 
 
 class JsonLines(logging.Formatter):
@@ -98,15 +102,20 @@ class JsonLines(logging.Formatter):
 def json_line(fields: Mapping[str, object], *, at: float) -> str:
     """One line of JSON with the time first; `at` is in seconds since 1970."""
     time = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return json.dumps({"time": time, **fields}, ensure_ascii=False)
+    return _writable(json.dumps({"time": time, **fields}, ensure_ascii=False))
 
 
 def of_process(line: str, process: str, *, at: float) -> str:
     """A child's line as JSON that names the process; what is no JSON, as of Redis, becomes a message of that time."""
     try:
         fields = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         fields = None
     if isinstance(fields, dict) and "time" in fields:
-        return json.dumps({**fields, "process": fields.get("process", process)}, ensure_ascii=False)
+        return _writable(json.dumps({**fields, "process": fields.get("process", process)}, ensure_ascii=False))
     return json_line({"level": "INFO", "message": line, "process": process}, at=at)
+
+
+def _writable(line: str) -> str:
+    """With halves of surrogate pairs, which no file takes, as JSON writes them."""
+    return line.encode("utf-8", "backslashreplace").decode()

@@ -9,13 +9,16 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 
+from labeling.credentials import hide_secrets
 from labeling.errors import StoreError
+from labeling.label_studio.addresses import environment_proxy
+from labeling.label_studio.connections import make_transport, time_limit
 from labeling.store import FinetuneRun
 from worker.context import JobContext
 from worker.events.spool import probe, spool_folder
@@ -78,10 +81,15 @@ class Notifier:
     def _post(self, notice: Notice) -> str | None:
         """Why it was not taken; None if it was. No redirect is followed: it would name another host."""
         try:
-            answer = httpx.post(self.url, json=notice.to_json(), timeout=_TIMEOUT_S, follow_redirects=False)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            transport = make_transport(environment_proxy(httpx.URL(self.url)))
+            with (
+                time_limit(_TIMEOUT_S),
+                httpx.Client(transport=transport, timeout=_TIMEOUT_S, trust_env=False) as http,
+                http.stream("POST", self.url, json=notice.to_json()) as answer,  # its body may be endless
+            ):
+                return None if answer.is_success else str(answer.status_code)
+        except Exception as error:  # noqa: BLE001 (such as a proxy whose address is none)
             return type(error).__name__  # its text may hold the address, which may hold a secret
-        return None if answer.is_success else str(answer.status_code)
 
 
 @dataclass
@@ -105,11 +113,20 @@ class Watch:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + WATCH_S
-        for notice in (*self._refusals(), *self._news()):
-            if notice.key not in self._told:
-                self._told.add(notice.key)
-                if tell_once(self.context.connection, notice.key, _FORGOTTEN_S):
-                    self.notifier.send(notice)
+        for look in (self._refusals, self._news):
+            try:
+                for notice in look():
+                    self._tell(notice)
+            except Exception:
+                logger.exception("what somebody should know cannot be told just now")
+
+    def _tell(self, notice: Notice) -> None:
+        if notice.key in self._told:
+            return
+        self._told.add(notice.key)
+        if tell_once(self.context.connection, notice.key, _FORGOTTEN_S):
+            text = hide_secrets(notice.text, self.context.settings.secrets())
+            self.notifier.send(replace(notice, text=text))
 
     def _news(self) -> Iterator[Notice]:
         try:

@@ -1,10 +1,12 @@
 """Limits of age on what only grows: events, answers on the page, fetched images. The sweeper keeps them, once an hour.
 
-Never touched: corrections with their masks, images of submitted tasks, predictions that were sent, model versions.
+Never touched: corrections with their masks, answers that were taken, images of submitted tasks, predictions that were
+sent, model versions.
 """
 
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -58,5 +60,9 @@ def _old_images(settings: Settings) -> list[tuple[Path, int]]:
     folder, oldest = settings.image_cache, time.time() - settings.keep_cached_images_days * _DAY_S
     if not settings.keep_cached_images_days or not folder.is_dir():
         return []
-    found = ((file, file.stat()) for file in folder.iterdir() if _IMAGE.fullmatch(file.name))
-    return [(file, status.st_size) for file, status in found if status.st_mtime < oldest]
+    found = []
+    for file in folder.iterdir():
+        with suppress(FileNotFoundError):  # another sweeper, or the cache itself, removes some too
+            if _IMAGE.fullmatch(file.name) and (status := file.stat()).st_mtime < oldest:
+                found.append((file, status.st_size))
+    return found

@@ -27,9 +27,11 @@ from worker.queue.queues import (
     PUBLISH_PREDICTION,
     TRY_PROMPTS,
     WORKED_BY,
+    end_turn,
     enqueue_rows,
     live_rows,
     requeue_due_retries,
+    take_turn,
 )
 from worker.reconcile import project_sync
 
@@ -39,6 +41,7 @@ RETRY_TICK_S = 1.0
 SWEEP_INTERVAL_S = 10.0
 PRUNE_INTERVAL_S = 3600.0
 ROWS_AT_A_TIME = 1000
+_TURN_S = 20  # longer than that many take
 STALE_S = 30.0  # longer than a request waits for its result, and than a webhook takes to be processed
 
 
@@ -124,17 +127,25 @@ def _process_events(context: JobContext, stale_s: float, on_tick: Callable[[], N
 def _enqueue_lost(
     context: JobContext, find: Callable[..., list[int]], queue_name: str, function: str, on_tick: Callable[[], None]
 ) -> int:
-    """Until the queue is full: of a large project there are more requests than it takes."""
+    """Until the queue is full: of a large project there are more requests than it takes. One sweeper at a time: two
+    would queue everything twice, and two publishers might send it at the same moment.
+    """
     count, live = 0, None
-    for some in in_pages(find, ROWS_AT_A_TIME):
-        on_tick()
-        live = live_rows(context.connection, queue_name, function) if live is None else live
-        lost = [row_id for row_id in some if row_id not in live]
-        queued = enqueue_rows(context.connection, queue_name, function, lost)
-        for row_id in lost[:queued]:
-            with log_about(prediction=row_id):
-                logger.info("its job (%s) had got lost, and is queued again", function)
-        count += queued
-        if queued < len(lost):
-            break
+    try:
+        for some in in_pages(find, ROWS_AT_A_TIME):
+            on_tick()
+            if not take_turn(context.connection, function, _TURN_S, again=live is not None):
+                break
+            live = live_rows(context.connection, queue_name, function) if live is None else live
+            lost = [row_id for row_id in some if row_id not in live]
+            queued = enqueue_rows(context.connection, queue_name, function, lost)
+            for row_id in lost[:queued]:
+                with log_about(prediction=row_id):
+                    logger.info("its job (%s) had got lost, and is queued again", function)
+            count += queued
+            if queued < len(lost):
+                break
+    finally:
+        if live is not None:
+            end_turn(context.connection, function)
     return count

@@ -10,8 +10,8 @@ from backend.console.command_line import note_action, open_store, start
 def prune(dry_run: bool) -> None:
     """Delete what is older than KEEP_EVENTS_DAYS, KEEP_ANSWERS_DAYS and KEEP_CACHED_IMAGES_DAYS, now.
 
-    The sweeper does it every hour, too. Corrections, images of submitted tasks, predictions that were sent and model
-    versions stay.
+    The sweeper does it every hour, too. Corrections, answers that were taken, images of submitted tasks, predictions
+    that were sent and model versions stay.
 
     Example: argenseg prune --dry-run
     """

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shlex
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -43,12 +44,15 @@ def announced(settings: Settings) -> Iterator[None]:
         _write_private(settings.data_dir / _ADDRESS, json.dumps(address))
         with suppress(OSError):  # then others do not find us, and that is all
             sign.parent.mkdir(mode=0o700, exist_ok=True)
-            _write_private(sign, str(settings.data_dir))
+            if _is_ours(sign.parent):
+                _write_private(sign, str(settings.data_dir))
         yield
     finally:
-        for file in (settings.data_dir / _ADDRESS, sign):
-            with suppress(OSError):
-                file.unlink(missing_ok=True)
+        with suppress(OSError):
+            (settings.data_dir / _ADDRESS).unlink(missing_ok=True)
+        with suppress(OSError):
+            if _is_ours(sign.parent):
+                sign.unlink(missing_ok=True)
 
 
 def running_in(data_dir: Path) -> Running | None:
@@ -67,8 +71,8 @@ def running_here() -> list[Running]:
     found: list[Running] = []
     with suppress(OSError):
         folder = _signs()
-        if folder.stat().st_uid == os.getuid():  # else somebody made it to lead us astray
-            places = (Path(sign.read_text(encoding="utf-8")) for sign in sorted(folder.glob("*.path")))
+        if _is_ours(folder):
+            places = [Path(os.fsdecode(sign.read_bytes())) for sign in sorted(folder.glob("*.path"))]
             found = [each for each in map(running_in, places) if each is not None]
     return found
 
@@ -94,6 +98,12 @@ def _signs() -> Path:
     return Path(tempfile.gettempdir()) / f"argenseg-{os.getuid()}-running"
 
 
+def _is_ours(folder: Path) -> bool:
+    """Whether nobody else can put anything there: else somebody made it, or a link, to lead us astray. OSError."""
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
+
+
 def _is_held(lock: Path) -> bool:
     with lock.open("rb") as file:
         try:
@@ -106,6 +116,6 @@ def _is_held(lock: Path) -> bool:
 def _write_private(file: Path, text: str) -> None:
     unfinished = file.with_name(f"{file.name}.part")
     unfinished.unlink(missing_ok=True)
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
-        stream.write(text)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        stream.write(os.fsencode(text))
     unfinished.replace(file)

@@ -14,6 +14,7 @@ from typing import Self
 from labeling.datasets.evidence import Evidence
 from labeling.datasets.images import KeptImage
 from labeling.datasets.splits import HashedImage
+from labeling.errors import StoreError
 
 _TABLES = """
 CREATE TABLE images (sha256 TEXT PRIMARY KEY, perceptual_hash TEXT, width INT, height INT, suffix TEXT, reference TEXT);
@@ -33,10 +34,17 @@ class Gathered:
     @classmethod
     @contextmanager
     def begin(cls) -> Iterator[Self]:
-        """An empty one; its file (SQLite's own temporary one) goes with the `with` block."""
-        with closing(sqlite3.connect("", isolation_level=None)) as database:
-            database.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" + _TABLES)
-            yield cls(database)
+        """An empty one; its file (SQLite's own temporary one) goes with the `with` block. StoreError if it fails."""
+        try:
+            with closing(sqlite3.connect("", isolation_level=None)) as database:
+                database.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" + _TABLES)
+                yield cls(database)
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"What goes into a data set cannot be gathered in a temporary file: {error}. Free some space, or set"
+                " TMPDIR to another folder.",
+                is_transient=True,
+            ) from error
 
     def note_task(self, project_row_id: int, task_id: int, image: KeptImage | str) -> None:
         """The image that a task shows, or why there is none."""

@@ -64,7 +64,8 @@ class LabelStudioClient:
             raise LabelStudioError(f"LABEL_STUDIO_URL is malformed{reason}. Check it.") from None
         self.auth = LabelStudioAuth(self.url, api_key)
         self._limit_s = max(limit_s, timeout_s)
-        self._judging, self._judged_until = threading.Lock(), 0.0  # of time.monotonic()
+        self._judging, self._judged_until = threading.Lock(), 0.0  # of time.monotonic(), as the next
+        self._well_at = 0.0
         self._fault: LabelStudioError | None = None
         self._http = httpx.Client(timeout=timeout_s, auth=self.auth, transport=make_transport(proxy), trust_env=False)
 
@@ -245,12 +246,18 @@ class LabelStudioClient:
     def fault(self) -> LabelStudioError | None:
         """What keeps Label Studio from answering us at all; None where its API takes our token just now.
 
-        The judge where another answer is doubtful. Asked at most once in some seconds, for all threads together.
+        The judge where another answer is doubtful. A fault is told for some seconds to all threads; that all is well
+        only to who asked before Label Studio was: an outage may have begun a moment ago, with the doubtful answer.
         """
+        asked_at = time.monotonic()
         with self._judging:
-            if time.monotonic() >= self._judged_until:
+            began = time.monotonic()
+            if began >= self._judged_until and self._well_at < asked_at:
                 self._fault = self._ask_for_fault()
-                self._judged_until = time.monotonic() + _JUDGED_FOR_S
+                if self._fault is None:
+                    self._well_at = began
+                else:
+                    self._judged_until = time.monotonic() + _JUDGED_FOR_S
             return self._fault
 
     def server_time(self) -> datetime | None:
@@ -311,7 +318,7 @@ class LabelStudioClient:
                 what=what,
                 is_transient=True,
             ) from None
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise LabelStudioError(
                 f"The answer of {hide_passwords(self.url)} is not Label Studio's ({self._safe(str(error))}). "
                 f"{_OTHER_SERVER}",

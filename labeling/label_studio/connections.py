@@ -84,7 +84,9 @@ def _left(timeout: float | None) -> float | None:
     """What one step on the network may take: its own limit, or what is left of the block's, if that is less."""
     if _end.get() == math.inf:
         return timeout
-    left = max(_end.get() - time.monotonic(), 0.001)  # 0 would mean not to wait at all, which is another error
+    left = _end.get() - time.monotonic()
+    if left <= 0:  # also where something is there to be read: a fast drip would go on for ever
+        raise httpcore.ReadTimeout("The time limit is over.")
     return left if timeout is None else min(left, timeout)
 
 

@@ -42,6 +42,7 @@ def download(url: httpx.URL, client: LabelStudioClient | None, settings: Setting
                     yield from _read(response, url, client, settings.max_image_bytes)
                     return
                 following = url.join(response.headers["location"])
+                _ = following.host  # UnicodeError, if it is no name
             url = following
         raise DoubtfulImageError(f"The image's URL on {url.host} redirects without end. Check the task's data.")
     except ImageFetchError as error:
@@ -63,7 +64,7 @@ def _errors(url: httpx.URL, settings: Settings) -> Iterator[None]:
     """What goes wrong on the way, as ImageFetchErrors."""
     try:
         yield
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise ImageFetchError(f"The image's URL is malformed ({error}). Check the task's data.") from None
     except httpx.TimeoutException:
         late = f"The image on {url.host} took longer than {settings.image_timeout_s:g} s. Raise IMAGE_TIMEOUT_S."

@@ -47,7 +47,7 @@ def fetch_image(
     if scheme == "data":
         try:
             return cache.add([_decode_data_url(reference, settings.max_image_bytes)], check)
-        except DoubtfulImageError as error:  # no server sent it: it stays what it is
+        except DoubtfulImageError as error:  # of what the task itself says there is no doubt
             raise ImageFetchError(str(error)) from None
     if scheme in CLOUD_SCHEMES:
         reference = _presign_path(reference, task_id)
@@ -95,15 +95,17 @@ def _presign_path(reference: str, task_id: int | None) -> str:
 def _absolute_url(reference: str, client: LabelStudioClient | None) -> httpx.URL:
     try:
         if reference.lower().startswith(("http://", "https://")):
-            return httpx.URL(reference)
+            url = httpx.URL(reference)
+            _ = url.host  # UnicodeError, if it is no name
+            return url
         if client is None:
             raise ImageFetchError("The image is kept by Label Studio. Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.")
         base = httpx.URL(client.url)
         if reference.startswith("//"):  # another host, by the scheme of the page
-            return httpx.URL(f"{base.scheme}:{reference}")
+            return _absolute_url(f"{base.scheme}:{reference}", None)
         prefix, path = base.path.rstrip("/"), "/" + reference.lstrip("/")
         return base.join(path if path.startswith(f"{prefix}/") else prefix + path)
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise ImageFetchError(f"The image's URL is malformed ({error}). Check the task's data.") from None
 
 

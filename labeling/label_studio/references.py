@@ -5,6 +5,7 @@ import re
 CLOUD_SCHEMES = ("s3", "s3s", "gs", "azure-blob", "azure_spi")
 _ENDS = "".join(map(chr, range(0x21)))  # white space and control characters, which mean nothing at the ends
 _BREAKS = re.compile(r"[\t\n\r]")  # nor do these anywhere
+_HALVES = re.compile("[\ud800-\udfff]")
 _SCHEME = re.compile(r"([a-z][a-z0-9+._-]*):", re.IGNORECASE)
 
 
@@ -25,6 +26,8 @@ def scheme_of(reference: str) -> str:
 
 def why_unusable(text: str) -> str | None:
     """Why no image can ever be fetched by it, whatever is behind it; None if one may."""
+    if _HALVES.search(text):
+        return "The image's URL holds half of a surrogate pair, which is no letter. Check the task's data."
     scheme = scheme_of(clean_reference(text))
     if scheme in ("", "http", "https", "data", *CLOUD_SCHEMES):
         return None

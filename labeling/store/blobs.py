@@ -4,9 +4,11 @@ import hashlib
 import io
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import fsspec
@@ -19,6 +21,7 @@ from labeling.regions import one_bit_png
 from labeling.regions.cropped_mask import CroppedMask
 
 _WRITES = 16  # at a time
+_NEW_S = 3600.0  # longer than any transaction
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
@@ -39,6 +42,9 @@ class BlobStore:
         path = self._path(digest)
         try:
             if self._filesystem.exists(path):
+                if self._is_local:
+                    with suppress(OSError):  # of another user: it is there all the same
+                        os.utime(path)  # for `delete_unless_new`
                 return digest
             self._filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
             if self._is_local:
@@ -116,6 +122,17 @@ class BlobStore:
             raise StoreError(
                 f"Blob {digest} could not be deleted: {error}. Check BLOB_URL.", is_transient=True
             ) from error
+
+    def delete_unless_new(self, digest: str) -> None:
+        """Forget a blob that nothing names, unless it was stored, or stored again, in the last hour: somebody may be
+        about to name it. Of a bucket only the first time counts.
+        """
+        try:
+            modified = self._filesystem.modified(self._path(digest))
+        except (OSError, NotImplementedError):  # gone, or it will be said by `delete`
+            modified = None
+        if modified is None or time.time() - modified.timestamp() > _NEW_S:
+            self.delete(digest)
 
     def put_mask(self, mask: NDArray[np.bool_]) -> str:
         """Store a mask (height, width) as a 1-bit PNG."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, delete, exists, func, select
 
-from labeling.store.annotations.tables import AnnotationRow
+from labeling.store.annotations.tables import AnnotationRow, CorrectionRow
 from labeling.store.blobs import BlobStore
 from labeling.store.database import Database
 from labeling.store.erasure import used_masks
@@ -48,7 +48,7 @@ class RetentionStore:
         return forgotten
 
     def old_interactive(self, before: datetime) -> int:
-        """How many answers to what was typed, boxed or pointed at on a page are older than this."""
+        """How many answers to what was typed, boxed or pointed at on a page are older than this, and were not taken."""
         return self._count(PredictionRow.id, _is_old_interactive(before))
 
     def forget_interactive(self, before: datetime) -> int:
@@ -62,7 +62,7 @@ class RetentionStore:
                 session.execute(delete(PredictionRow).where(PredictionRow.id.in_(ids)), execution_options=_UNSYNCED)
                 orphans = masks - used_masks(session, masks)
             for digest in orphans:
-                self.blobs.delete(digest)
+                self.blobs.delete_unless_new(digest)
             forgotten += len(ids)
         return forgotten
 
@@ -84,4 +84,12 @@ def _is_old_event(before: datetime) -> ColumnElement[bool]:
 
 
 def _is_old_interactive(before: datetime) -> ColumnElement[bool]:
-    return PredictionRow.interactive & PredictionRow.status.in_(_ENDED) & (PredictionRow.updated_at < before)
+    """A mask that was taken stays: when its annotation is changed again, that is compared with what was asked for."""
+    columns = CorrectionRow.__table__.c
+    was_taken = exists().where(
+        PredictedRegionRow.prediction_id == PredictionRow.id,
+        columns.mask_before == PredictedRegionRow.mask,  # which has an index
+        columns.predicted_region_id == PredictedRegionRow.region_id,
+    )
+    is_old = PredictionRow.interactive & PredictionRow.status.in_(_ENDED) & (PredictionRow.updated_at < before)
+    return is_old & ~was_taken

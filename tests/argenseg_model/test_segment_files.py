@@ -244,6 +244,15 @@ def test_a_killed_run_is_resumed_and_ctrl_c_loses_nothing_of_it(tmp_path: Path) 
     assert resume([*new, *images], ["bright"], out) == 2
 
 
+def test_resuming_with_another_model_drops_nothing_that_a_killed_run_left(tmp_path: Path) -> None:
+    images, out = [str(square(tmp_path / "a.png"))], tmp_path / "out"
+    resume(images, ["bright"], out)
+    (out / "results.jsonl").rename(out / ".results.jsonl.part")  # it was killed
+    with pytest.raises(ResumeError, match="was not made with this model"):
+        resume(images, ["bright"], out, model="another")
+    assert resume(images, ["bright"], out) == 0
+
+
 def test_results_of_another_model_are_not_taken_up_after_a_kill(tmp_path: Path) -> None:
     images, out = [str(square(tmp_path / "a.png"))], tmp_path / "out"
     resume(images, ["bright"], out)

@@ -36,3 +36,10 @@ def test_secrets_are_hidden_unless_they_are_so_short_that_every_text_holds_them(
 def test_the_password_of_a_url_in_both_forms() -> None:
     assert url_passwords("postgresql://me:p%40ss@db/argenseg") == ["p%40ss", "p@ss"]
     assert url_passwords("http://host") == url_passwords("http://me@host") == []
+
+
+def test_a_secret_that_holds_another_or_a_password_is_hidden_whole() -> None:
+    told = "tokens hunter2-and-more and http://me:hunter2@chat/hook/path"
+    assert (
+        hide_secrets(told, ["hunter2", "hunter2-and-more", "http://me:hunter2@chat/hook/path"]) == "tokens *** and ***"
+    )

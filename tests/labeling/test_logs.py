@@ -72,6 +72,25 @@ def test_no_secret_is_written_neither_in_a_message_nor_in_a_traceback(
     assert not any(secret in line for secret in ("tok-1234", "hunter2", "pass@"))
 
 
+def test_half_of_a_surrogate_pair_is_written_as_json_writes_it(written: Written) -> None:
+    logging.getLogger("a").warning("half \ud800")
+    for formatter in (JsonLines(), TextLines()):
+        [line] = written(formatter)
+        assert r"half \ud800" in line and line.encode()
+    assert json.loads(written(JsonLines())[0])["message"] == "half \ud800"
+    assert of_process(r'{"time": "now", "message": "\ud800"}', "worker", at=0.0).encode()
+
+
+def test_what_others_wrote_is_no_line_of_ours(written: Written) -> None:
+    logging.getLogger("a").warning("prompt %s", "x\n2026-11-29 15:40:01 INFO a: forged\rERROR b")
+    first, *others = written(TextLines())[0].splitlines()
+    assert first.endswith("prompt x") and len(others) == 2 and all(line.startswith("    ") for line in others)
+
+
+def test_a_line_that_is_nested_without_end_is_a_message() -> None:
+    assert json.loads(of_process("[" * 100_000, "redis", at=0.0))["process"] == "redis"
+
+
 def test_a_childs_json_names_its_process_and_other_lines_become_messages() -> None:
     ours = of_process('{"time": "2026-11-29T15:40:01Z", "message": "x", "task": 12}', "worker", at=0)
     assert json.loads(ours) == {"time": "2026-11-29T15:40:01Z", "message": "x", "task": 12, "process": "worker"}

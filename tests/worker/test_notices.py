@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,61 @@ def test_what_is_not_taken_is_tried_again_and_then_let_go_without_the_address(
     notifier.send(Notice("b", "outage", "second"))
     wait_until(lambda: "second" in caplog.text)
     assert "503" in caplog.text and "secret-path" not in caplog.text
+
+
+def test_a_proxy_that_is_none_keeps_no_later_notice_from_being_sent(
+    taker: Taker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notices, "environment_proxy", lambda url: "bogus://proxy")
+    notifier = Notifier(taker.url, intervals_s=())
+    notifier.send(Notice("a", "outage", "first"))
+    wait_until(lambda: "first" in caplog.text)
+    monkeypatch.setattr(notices, "environment_proxy", lambda url: None)
+    notifier.send(Notice("b", "outage", "second"))
+    wait_until(lambda: taker.taken)
+    assert taker.taken[0]["text"] == "second"
+
+
+def test_an_endless_answer_holds_up_no_later_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    began: list[bytes] = []
+
+    class Endless(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            began.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                for _ in range(100):
+                    self.wfile.write(b"x")
+                    time.sleep(0.1)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        notifier = Notifier(f"http://127.0.0.1:{server.server_port}/", intervals_s=())
+        notifier.send(Notice("a", "outage", "first"))
+        notifier.send(Notice("b", "outage", "second"))
+        wait_until(lambda: len(began) == 2, timeout_s=5.0)
+        server.block_on_close = False
+        server.shutdown()
+
+
+def test_whatever_fails_in_the_watch_does_not_stop_the_sweeper_and_others_are_told(
+    watch: Watch, taker: Taker, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError("the folder is gone")
+
+    monkeypatch.setattr(type(store.events), "require_writable", lambda self: fail())
+    run = store.finetunes.request("by-hand", None, corrections=3)
+    assert run is not None
+    store.finetunes.end(run.id, "failed", error=f"At {taker.url} nobody answered.")
+    watch.tick()
+    wait_until(lambda: taker.taken)
+    assert "At *** nobody answered." in taker.taken[0]["text"]
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "gopher://host", "ftp://host/x", "//host", "http://"])

@@ -35,6 +35,24 @@ def test_only_what_is_not_under_way_is_queued_again(context: JobContext, want: W
     assert open_queue(context.connection, GPU).count == 3
 
 
+def test_two_sweepers_at_the_same_moment_queue_everything_once(
+    context: JobContext, want: Want, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [want(task_id=number) for number in range(3)]
+
+    def look_while_another_sweeps(*args: object) -> set[int]:
+        monkeypatch.setattr(sweeper, "live_rows", live_rows)
+        seen = live_rows(context.connection, GPU, PREDICT)
+        assert sweep(context, stale_s=0) == 0
+        return seen
+
+    monkeypatch.setattr(sweeper, "live_rows", look_while_another_sweeps)
+    assert sweep(context, stale_s=0) == len(rows)
+    assert open_queue(context.connection, GPU).count == len(rows)
+    open_queue(context.connection, GPU).empty()
+    assert sweep(context, stale_s=0) == len(rows), "its turn has ended"
+
+
 def test_what_is_fresh_is_left_alone(context: JobContext, want: Want) -> None:
     want()
     assert sweep(context) == 0

@@ -40,6 +40,7 @@ OUTAGE_INTERVALS_S = (5, 15, 30, *(60,) * 60)  # between attempts while somethin
 DOUBT_INTERVALS_S = (15, 60)  # between three attempts where Label Studio answers well but for this image
 SLOW_HOST_INTERVALS_S = (5, 15, 60, 120, 300, 600, 600, 600, 600)  # another host that answers others; an hour in all
 UNKNOWN_HOST_INTERVALS_S = SLOW_HOST_INTERVALS_S[:3]  # that does not exist: people wait for a typo to be reported
+MOST_ATTEMPTS = len(SLOW_HOST_INTERVALS_S) + 1 + MAX_ATTEMPTS  # but those that were postponed, which count as none
 _AS_OFTEN_AS_NEEDED = (0,) * 1000  # a worker that ends says nothing of the row
 _FETCHES = 8  # at a time
 _URGENT_FETCHES = 32  # besides: these wait for nobody else's image
@@ -187,6 +188,8 @@ class Predictor:
             return self._fail(request, f"{delay}Nobody waits for this answer any more. Ask again.")
         if request.attempts > MAX_ATTEMPTS and request.error is None:
             return self._fail(request, f"The worker failed {MAX_ATTEMPTS} times over this task; its log says why.")
+        if request.attempts > MOST_ATTEMPTS:  # whatever held it up before
+            return self._fail(request, "The worker failed over this task again and again; its log says why.")
         if request.attempts <= 1 and request.error is None:
             self._count_wait(request)
         return request

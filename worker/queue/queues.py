@@ -145,6 +145,24 @@ def live_rows(connection: "Connection", queue_name: str, function: str) -> set[i
 
 
 @asking_redis()
+def take_turn(connection: "Connection", name: str, lasts_s: int, *, again: bool = False) -> bool:
+    """Whether nobody else has the turn called `name`: then we do, until `end_turn`, or for so many seconds. `again`: we
+    have it, and need it longer.
+    """
+    return bool(connection.set(_turn(name), 1, ex=lasts_s, nx=not again))
+
+
+@asking_redis()
+def end_turn(connection: "Connection", name: str) -> None:
+    """The next one may."""
+    connection.delete(_turn(name))
+
+
+def _turn(name: str) -> str:
+    return f"{RQ_KEY_PREFIX}:turn:{name}"
+
+
+@asking_redis()
 def remove_predictions(connection: "Connection", row_ids: Collection[int]) -> int:
     """Take the jobs of these rows out of the GPU queue, those that wait for a retry too; returns how many.
 

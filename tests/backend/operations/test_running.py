@@ -1,8 +1,10 @@
 """What runs on this machine is found by who looks for it, and by nobody else."""
 
 import json
+import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,39 @@ def test_an_address_that_cannot_be_read_is_none(settings: Settings, told: str) -
     with data_folder_lock(settings):
         (settings.data_dir / "running.json").write_text(told)
         assert running_in(settings.data_dir) is None
+
+
+def _lay_a_link(place: Path, elsewhere: Path) -> None:
+    place.symlink_to(elsewhere)
+
+
+def _let_all_write(place: Path, elsewhere: Path) -> None:
+    place.mkdir()
+    place.chmod(0o777)
+
+
+@pytest.mark.parametrize("lay", [_lay_a_link, _let_all_write])
+def test_nothing_is_written_to_or_read_from_a_place_that_others_laid(
+    lay: Callable[[Path, Path], None], settings: Settings, signs: Path, tmp_path: Path
+) -> None:
+    elsewhere, place = tmp_path / "elsewhere", signs / f"argenseg-{os.getuid()}-running"
+    elsewhere.mkdir()
+    lay(place, elsewhere)
+    (place / "0.path").write_text(str(settings.data_dir))
+    with data_folder_lock(settings), announced(settings):
+        assert [file.name for file in place.iterdir()] == ["0.path"]
+        assert running_here() == []
+        assert running_in(settings.data_dir) is not None
+
+
+def test_a_data_folder_with_a_name_that_is_no_utf_8_is_found_too(settings: Settings, tmp_path: Path) -> None:
+    odd = settings.model_copy(update={"data_dir": tmp_path / os.fsdecode(b"caf\xe9")})
+    odd.data_dir.mkdir()
+    with data_folder_lock(odd), announced(odd):
+        assert [each.data_dir for each in running_here()] == [odd.data_dir]
+
+
+def test_a_sign_that_holds_nothing_of_use_hides_no_other(settings: Settings, signs: Path) -> None:
+    with data_folder_lock(settings), announced(settings):
+        (signs / f"argenseg-{os.getuid()}-running" / "0.path").write_bytes(b"\xff\x00/x")
+        assert [each.data_dir for each in running_here()] == [settings.data_dir]

@@ -1,3 +1,4 @@
+import itertools
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -238,14 +239,35 @@ def test_a_large_answer_is_read_up_to_a_limit(client, label_studio, answer, monk
         client.get_project(3)
 
 
-def test_the_judge_asks_once_in_some_seconds(client, label_studio, answer) -> None:
+def test_the_judge_tells_a_fault_for_some_seconds(label_studio, answer) -> None:
     who_am_i = "GET", "/api/current-user/whoami"
-    assert client.fault() is None and client.fault() is None
-    assert [request.path for request in label_studio.requests] == [who_am_i[1]]
     for bad, words in ((answer(b"{}", 404), "is no Label Studio"), (answer(PAGE), "web page")):
         fresh = LabelStudioClient(label_studio.url, TOKEN, timeout_s=2)
         label_studio.answers[who_am_i] = bad
-        assert words in str(fresh.fault())
+        label_studio.requests.clear()
+        assert words in str(fresh.fault()) and words in str(fresh.fault())
+        assert [request.path for request in label_studio.requests] == [who_am_i[1]]
+
+
+def test_that_all_was_well_a_moment_ago_excuses_no_outage_that_began_since(client, label_studio, answer) -> None:
+    assert client.fault() is None
+    label_studio.answers["GET", "/api/current-user/whoami"] = answer(PAGE, 502)
+    label_studio.answers["GET", "/api/annotations/7/"] = answer(b"{}", 404)  # of whatever answers in its place
+    with pytest.raises(LabelStudioError):
+        client.find_annotation(7)
+
+
+def test_json_that_is_nested_without_end_is_no_answer(client, label_studio, answer) -> None:
+    label_studio.answers["GET", "/api/projects/3/"] = answer(b"[" * 1_000_000)
+    with pytest.raises(LabelStudioError, match="not Label Studio's"):
+        client.get_project(3)
+
+
+def test_what_comes_fast_and_without_end_ends_at_the_calls_limit_too(label_studio, answer) -> None:
+    client = LabelStudioClient(label_studio.url, TOKEN, timeout_s=0.1, limit_s=0.1)
+    label_studio.answers["GET", "/api/projects/3/"] = answer(chunks=itertools.repeat(bytes(1_000_000), 1000))
+    with pytest.raises(LabelStudioError, match="it takes too long"):
+        client.get_project(3)
 
 
 def test_a_server_that_is_down_shows_at_the_first_call(label_studio) -> None:

@@ -154,7 +154,7 @@ def test_redirects_end(client, label_studio, answer, settings) -> None:
         fetch_image("/data/a.png", client, settings)
 
 
-@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://h/a.png", "http://[", "gopher://x"])
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://h/a.png", "http://[", "http://xn--/", "gopher://x"])
 def test_redirects_to_elsewhere_are_refused(client, label_studio, answer, settings, location: str) -> None:
     label_studio.answers["GET", "/data/a.png"] = answer(status=302, headers={"Location": location})
     with pytest.raises(ImageFetchError):
@@ -187,9 +187,10 @@ def test_a_text_in_a_data_url_is_the_tasks_own_fault_at_once(settings) -> None:
     ids=lambda url: url[:30],
 )
 def test_broken_and_large_data_urls_are_refused(settings, reference: str) -> None:
-    with pytest.raises(ImageFetchError):
+    with pytest.raises(ImageFetchError) as error:
         fetch_image(reference, None, settings)
     assert not left_behind(settings)
+    assert not error.value.is_transient, "it stays as it is"
 
 
 def endless() -> Iterator[bytes]:
@@ -332,6 +333,11 @@ def test_another_host_that_answers_nothing_is_waited_for(client, other_host, ans
         ("s3://bucket/a.png", "presigns"),
         ("http://[::1/a.png", "malformed"),
         ("http:///a.png", "host"),
+        ("http://xn--/a.png", "malformed"),
+        ("http://host/\ud800.png", "surrogate"),
+        ("/data/\ud800.png", "surrogate"),
+        ("s3://bucket/\ud800.png", "surrogate"),
+        ("data:image/png;base64,\ud800", "surrogate"),
         ("http://does-not-exist.invalid/a.png", "not known"),
     ],
 )

@@ -36,7 +36,7 @@ from worker.gpu_worker import predictor as predicting
 from worker.gpu_worker.batches import BatchedModel
 from worker.gpu_worker.model_child import Question
 from worker.gpu_worker.model_process import Segmented, SegmentedPrompt
-from worker.gpu_worker.predictor import MAX_ATTEMPTS, SLOW_HOST_INTERVALS_S, Predictor, Result
+from worker.gpu_worker.predictor import MAX_ATTEMPTS, MOST_ATTEMPTS, SLOW_HOST_INTERVALS_S, Predictor, Result
 from worker.queue.queues import PUBLISH, PUBLISH_PREDICTION, live_rows
 from worker.queue.retries import RetryLater
 
@@ -219,6 +219,18 @@ def test_a_task_that_kills_its_worker_is_given_up(context: JobContext, store: St
         store.requests.begin(wanted.id)
     assert predict(context, Threshold(), wanted.id) == "failed"
     assert "3 times" in (store.predictions.get(wanted.id).error or "")
+
+
+def test_a_task_that_kills_its_worker_after_an_outage_is_given_up_too(
+    context: JobContext, store: Store, want: Want
+) -> None:
+    wanted = want()
+    store.requests.begin(wanted.id)
+    store.requests.postpone(wanted.id, "An outage.")
+    for _ in range(MOST_ATTEMPTS):
+        store.requests.begin(wanted.id)
+    assert predict(context, Threshold(), wanted.id) == "failed"
+    assert "again and again" in (store.predictions.get(wanted.id).error or "")
 
 
 def test_an_image_that_its_host_alone_does_not_give_is_tried_for_an_hour(
