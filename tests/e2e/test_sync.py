@@ -79,6 +79,7 @@ def test_whatever_annotators_did_while_no_webhook_came(
     demo: RunningDemo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api, installation = demo.label_studio, Installation(demo.label_studio, tmp_path)
+    Store.open(f"sqlite:///{tmp_path}/argenseg.db", str(tmp_path / "blobs")).close()  # as its `up` makes it
     project = api.create_project("Missed", CONFIG)
     redrawn, starred, thinned = api.import_images(project, IMAGES)
     untouched, cleared, doomed = api.import_images(project, IMAGES)
@@ -116,6 +117,7 @@ def test_whatever_annotators_did_while_no_webhook_came(
 
 def test_a_skip_that_no_webhook_told_of(demo: RunningDemo, tmp_path: Path) -> None:
     api, installation = demo.label_studio, Installation(demo.label_studio, tmp_path)
+    Store.open(f"sqlite:///{tmp_path}/argenseg.db", str(tmp_path / "blobs")).close()  # as its `up` makes it
     project = api.create_project("Missed skip", CONFIG)
     (task,) = api.import_images(project, IMAGES[:1])
     annotation = annotate(api, task, "r1", was_cancelled=True)

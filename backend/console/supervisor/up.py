@@ -69,7 +69,7 @@ def _what_comes_next(settings: Settings, projects: Sequence[int], log_file: Path
         return [ready, f"next: connect a project, argenseg connect --project N (or by hand: Settings > Model > {url})"]
     connected = " and ".join(map(str, projects))
     predict = f"argenseg predict --project {projects[0]} --pin"
-    return [ready, f"project {connected} is connected to it; next, in another terminal: {predict}"]
+    return [ready, f"next: project {connected} is connected to it; in another terminal: {predict}"]
 
 
 def start_services(supervisor: Supervisor, settings: Settings, lock: int) -> None:
