@@ -122,7 +122,7 @@ class PromptTrials:
             self._context.store.trials.end(trial_id, status, reason)
 
     def forget(self, trial_id: int) -> None:
-        """Let go of a trial; what it was about to try is tried again by whoever takes it up."""
+        """Drop a trial; what it was about to try is tried again by whoever takes it up."""
         if (future := self._next.pop(trial_id, None)) is not None:
             future.cancel()
 
