@@ -32,20 +32,8 @@ def test_gpus_are_dealt_out_and_cores_are_shared(settings: Settings, monkeypatch
 def test_a_group_runs_its_workers_and_takes_them_along(
     settings: Settings, redis_server: RedisServer, redis_connection: Redis, store: Store, want: Want
 ) -> None:
-    code = """
-import sys
-from labeling.settings import Settings
-from worker.gpu_worker import worker
-from backend.console.supervisor import worker_group as group
-if sys.argv[1:] == ["worker"]:
-    sys.exit(worker.run(Settings(model_loader="tests.worker.segmenters:threshold")))
-"""
-    module = settings.data_dir / "backend" / "cli.py"  # stands in for the command, to load a small model
-    module.parent.mkdir()
-    (module.parent / "__init__.py").touch()
-    module.write_text(code)
-    environment = {**os.environ, **environment_of(settings.model_copy(update={"workers": 2}))}
-    environment["PYTHONPATH"] = f"{settings.data_dir}:{Path(__file__).parents[4]}"
+    chosen = settings.model_copy(update={"workers": 2, "model_loader": "tests.worker.segmenters:threshold"})
+    environment = {**os.environ, **environment_of(chosen), "PYTHONPATH": str(Path(__file__).parents[4])}
     run_group = (
         "import sys; from labeling.settings import Settings; "
         "from backend.console.supervisor.worker_group import run_group"
