@@ -7,7 +7,6 @@ one cannot be made to answer with somebody else's login page.
 import base64
 import json
 import subprocess
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
 from labeling.settings import Settings
 from labeling.store import Store
+from tests.serving import serving
 from tests.worker.conftest import bright_square, label_config, wait_until
 from tests.worker.publishing.test_publisher import make_ready
 from worker.queue.queues import enqueue_prediction, enqueue_publish
@@ -151,12 +151,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def label_studio() -> Iterator[MoodyLabelStudio]:
-    with MoodyLabelStudio() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with serving(MoodyLabelStudio()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from redis import Redis
 from labeling.errors import SettingsError
 from labeling.settings import Settings, read_settings
 from labeling.store import Store
+from tests.serving import serving
 from tests.worker.conftest import Want, wait_until
 from worker import notices
 from worker.context import JobContext
@@ -51,12 +52,8 @@ class Taker(ThreadingHTTPServer):
 
 @pytest.fixture
 def taker() -> Iterator[Taker]:
-    with Taker() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with serving(Taker()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

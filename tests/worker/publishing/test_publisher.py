@@ -1,5 +1,4 @@
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -15,6 +14,7 @@ from labeling.prompts.label_config import parse_label_config
 from labeling.prompts.plan import plan_prompts
 from labeling.regions.cropped_mask import CroppedMask
 from labeling.store import PredictionRequest, Store
+from tests.serving import serving
 from tests.worker.conftest import label_config
 from worker.publishing import publisher
 from worker.publishing.publisher import publish
@@ -85,12 +85,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def label_studio() -> Iterator[LabelStudio]:
-    with LabelStudio() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with serving(LabelStudio()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
