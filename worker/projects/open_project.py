@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from labeling.errors import SettingsError
 from labeling.label_studio.client import LabelStudioClient
 from labeling.label_studio.messages import Task
 from labeling.settings import Settings
 from labeling.store import Project, Store
-from worker.errors import WorkerError
 from worker.projects.requests import ProjectRequests
 from worker.queue.connection import Connection, connect
 
@@ -83,10 +83,10 @@ def open_project(settings: Settings, number: int) -> Iterator[OpenProject]:
 
 
 def require_client(settings: Settings) -> LabelStudioClient:
-    """The client for the settings' Label Studio; WorkerError if they do not say where it is."""
+    """The client for the settings' Label Studio; SettingsError if they do not say where it is."""
     client = LabelStudioClient.from_settings(settings)
     if client is None:
-        raise WorkerError(
+        raise SettingsError(
             "It is not known which Label Studio is meant. Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, or give"
             " --label-studio-url and --api-key."
         )

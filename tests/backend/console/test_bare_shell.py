@@ -65,3 +65,8 @@ def test_doctor_looks_where_the_running_supervisor_listens(
     with data_folder_lock(settings), announced(settings.model_copy(update={"port": 2})):
         assert "http://127.0.0.1:2" in CliRunner().invoke(main, ["doctor"]).output
     assert "http://127.0.0.1:9090" in CliRunner().invoke(main, ["doctor"]).output
+
+
+def test_a_label_studio_that_nobody_named_is_a_refusal(home: Path) -> None:
+    result = CliRunner().invoke(main, ["predict", "--project", "3"])
+    assert result.exit_code == 3 and "Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY" in result.output

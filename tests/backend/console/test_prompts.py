@@ -219,4 +219,4 @@ def test_the_command_is_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyP
     runner = CliRunner()
     assert "Compare wordings" in runner.invoke(main, ["prompts", "try", "--help"]).output
     refused = runner.invoke(main, ["prompts", "try", "--project", "3", "--prompt", "a"])
-    assert refused.exit_code == 1 and "LABEL_STUDIO_URL" in refused.output
+    assert refused.exit_code == 3 and "LABEL_STUDIO_URL" in refused.output

@@ -7,8 +7,8 @@ import pytest
 from pydantic import SecretStr
 
 from backend.console.supervisor.up import up
+from labeling.errors import SettingsError
 from labeling.settings import Settings, environment_of
-from worker.errors import WorkerError
 
 ROOT = Path(__file__).parents[4]
 
@@ -28,7 +28,7 @@ def test_the_backend_is_reached_on_this_machine(settings: Settings) -> None:
 
 
 def test_nothing_is_started_for_a_label_studio_that_is_not_named(settings: Settings) -> None:
-    with pytest.raises(WorkerError, match="LABEL_STUDIO_API_KEY"):
+    with pytest.raises(SettingsError, match="LABEL_STUDIO_API_KEY"):
         up(settings, [3])
     assert list(settings.data_dir.iterdir()) == []
 

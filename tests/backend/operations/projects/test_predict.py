@@ -16,7 +16,7 @@ from backend.operations.projects.predict import (
     retry_failed,
     run_to_resume,
 )
-from labeling.errors import LabelStudioError
+from labeling.errors import LabelStudioError, SettingsError
 from labeling.label_studio.messages import Task
 from labeling.predictions import Prediction
 from labeling.settings import Settings
@@ -242,5 +242,5 @@ def test_a_redis_that_is_down_is_said_before_anything_is_wanted(connected: Setti
 def test_a_project_that_is_not_there(connected: Settings, settings: Settings) -> None:
     with pytest.raises(LabelStudioError, match="404"), open_project(connected, 6):
         pass
-    with pytest.raises(WorkerError, match="LABEL_STUDIO_API_KEY"), open_project(settings, 5):
+    with pytest.raises(SettingsError, match="LABEL_STUDIO_API_KEY"), open_project(settings, 5):
         pass
